@@ -1,0 +1,67 @@
+/* transformers' pipelines: a model, its tokenizer and a task that turns JSON into answers.
+ *
+ *     pipeline *p;
+ *     TRY(pipeline_load(&p, &(pipeline_options){.task = "text-classification", .model_dir = dir}, err));
+ *     json *out;
+ *     TRY(pipeline_call(p, input, kwargs, NULL, &arena, &out, err));   // as pipeline(input, **kwargs) in Python
+ *     pipeline_free(p);
+ *
+ * Inputs, keywords, outputs and messages are those of transformers 4.57.6; what MLflow makes of them
+ * (frames, lists of strings, llm/v1) is built on top, in mlflow/. One file a task, one line in
+ * task_registry.c. A pipeline is immutable and may be called by many threads at once: sessions (scratch,
+ * KV caches) are taken from a pool inside it. */
+#ifndef MLTF_TASKS_PIPELINE_H
+#define MLTF_TASKS_PIPELINE_H
+
+#include "arch/arch.h"
+#include "gen/gen.h"
+#include "tokenizers/tokenizer.h"
+
+typedef struct pipeline pipeline;
+
+typedef struct pipeline_options {
+    const char *task;          /* native name or alias ("sentiment-analysis"); NULL: from config.json's architecture */
+    const char *model_dir;     /* config.json, weights, generation_config.json */
+    const char *tokenizer_dir; /* NULL: model_dir */
+    arch_load_options arch;
+} pipeline_options;
+
+/* What runs along with a call. All may be zero. */
+typedef struct call_control {
+    volatile int *cancel;
+    double deadline;        /* CLOCK_MONOTONIC seconds; 0: none */
+    mltf_stream_fn on_text; /* text-generation of one prompt: new text as it comes */
+    void *user;
+} call_control;
+
+mltf_status pipeline_load(pipeline **out, const pipeline_options *opts, mltf_err *err);
+void pipeline_free(pipeline *p);
+
+/* input: what one would pass as first argument (or, an object, as keywords where the pipeline takes
+ * keywords). kwargs: object or NULL; an unknown key is INVALID_INPUT. *out lives in `arena`. Errors of
+ * transformers that are not MLflow's become PREDICT_FAILED with transformers' words. */
+mltf_status pipeline_call(const pipeline *p, const json *input, const json *kwargs, const call_control *ctl,
+                          mltf_arena *arena, json **out, mltf_err *err);
+
+const char *pipeline_task(const pipeline *p);       /* resolved native name: "text-classification" */
+const char *pipeline_class(const pipeline *p);      /* "TextClassificationPipeline" */
+const arch_model *pipeline_model(const pipeline *p);
+const tokenizer *pipeline_tokenizer(const pipeline *p);
+const json *pipeline_generation_config(const pipeline *p); /* generation_config.json merged as transformers does, or NULL */
+
+/* Take a session for direct use (embeddings, chat) and give it back. */
+mltf_status pipeline_session_take(const pipeline *p, arch_session **out, mltf_err *err);
+void pipeline_session_give(const pipeline *p, arch_session *s);
+
+/* The registry: facts about a task without loading anything; NULL for an unknown one. */
+typedef struct task_info {
+    const char *name;            /* "text-classification" */
+    const char *pipeline_class;  /* "TextClassificationPipeline" */
+    const char *const *aliases;  /* ends with NULL */
+    const char *auto_class;      /* "AutoModelForSequenceClassification" */
+    bool generates;
+} task_info;
+const task_info *task_find(const char *name); /* aliases and translation_xx_to_yy resolved */
+const char *task_from_architecture(const char *architecture); /* "BertForMaskedLM" -> "fill-mask"; NULL if unknown */
+
+#endif
