@@ -30,7 +30,7 @@ LIBS := $(PKG_LIBS) -lm -ldl
 flags_for = $(if $(filter src/formats/% src/serve/% src/base/%,$(1)),-Wconversion -Wno-sign-conversion) \
             $(if $(filter src/kernels/ref/%,$(1)),-ffp-contract=off) \
             $(if $(filter src/kernels/x86/kavx2_%,$(1)),-O3 -mavx2 -mfma -mf16c -mbmi2) \
-            $(if $(filter src/kernels/x86/kavx512_%,$(1)),-O3 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mf16c -mbmi2 -mprefer-vector-width=512) \
+            $(if $(filter src/kernels/x86/kavx512_% src/kernels/x86/kavx512bf16_% src/kernels/x86/kavx512vnni_%,$(1)),-O3 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mf16c -mbmi2 -mprefer-vector-width=512) \
             $(if $(filter src/kernels/x86/kavx512bf16_%,$(1)),-mavx512bf16) \
             $(if $(filter src/kernels/x86/kavx512vnni_%,$(1)),-mavx512vnni) \
             $(if $(filter src/kernels/x86/kamx_%,$(1)),-O3 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512bf16 -mfma -mf16c -mamx-tile -mamx-bf16 -mamx-int8)

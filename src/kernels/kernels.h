@@ -27,7 +27,7 @@ typedef struct k_panel {
 } k_panel;
 
 /* A weight matrix as stored: row-major [N, K], `stride` elements from row to row. For DT_Q8 and DT_Q4
- * `data` is [N, K/32] groups: Q8 {f32 scale; int8 q[32]}, Q4 {f32 scale, f32 min; uint8 q[16]}. */
+ * `data` is [N, K/32] of the groups described in quantize.h, K and stride are multiples of 32. */
 typedef struct k_weight {
     const void *data;
     mltf_dtype dtype; /* F32, BF16, F16, F8_E4M3, Q8, Q4 */
@@ -39,17 +39,31 @@ typedef enum { K_COMPUTE_F32, K_COMPUTE_BF16 } k_compute;
 typedef enum {
     K_ACT_NONE,
     K_ACT_RELU,
-    K_ACT_GELU,      /* 0.5 x (1 + erf(x / sqrt 2)) */
+    K_ACT_GELU, /* 0.5 x (1 + erf(x / sqrt 2)) */
     K_ACT_GELU_TANH, /* gelu_new, gelu_pytorch_tanh, gelu_fast: 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) */
     K_ACT_GELU_QUICK, /* x sigmoid(1.702 x) */
     K_ACT_SILU,
     K_ACT_TANH,
     K_ACT_SIGMOID,
-    K_ACT_RELU2, /* relu(x)^2 */
+    K_ACT_RELU2,   /* relu(x)^2 */
     K_ACT_GELU_10, /* gelu clipped to [-10, 10] */
     K_ACT_MISH,
     K_ACT_COUNT,
 } k_act;
+
+typedef struct k_attn_opts {
+    float scale;
+    bool causal; /* key j is seen by query i if j <= pos0 + i */
+    size_t pos0;
+    size_t window;     /* w > 0: only keys with |pos0 + i - j| < w are seen; 0: all */
+    float softcap;     /* c > 0: s = c tanh(s / c), before bias and masks; 0: none */
+    float alibi;       /* slope: adds alibi * (j - (Tk - 1)); 0: none */
+    const float *bias; /* [Tq, Tk], row stride ld_bias, added after scaling; NULL: none */
+    size_t ld_bias;
+    const uint8_t *key_mask; /* [Tk], 0 hides the key; NULL: all seen */
+    const float *sink;       /* one extra logit in the softmax's denominator; NULL: none */
+    float *probs;            /* [Tq, Tk] receives the probabilities; NULL: not wanted */
+} k_attn_opts;
 
 typedef struct kernel_table {
     cpu_tier tier;
@@ -61,46 +75,39 @@ typedef struct kernel_table {
      * different threads. K_COMPUTE_F32: products and sums in f32 (any order; fma allowed), weights widened
      * exactly. K_COMPUTE_BF16: x may be rounded to bf16 first, sums stay f32. */
     size_t (*pack_bytes)(const k_weight *w, k_compute c, size_t M);
-    void (*pack)(void *panel, const float *x, size_t ldx, const k_weight *w, k_compute c, size_t M, size_t m0, size_t m1);
-    void (*gemm)(float *y, size_t ldy, const void *panel, const k_weight *w, k_compute c, const float *bias, size_t M,
-                 size_t n0, size_t n1);
+    void (*pack)(void *panel, const float *x, size_t ldx, const k_weight *w, k_compute c, size_t M,
+                 size_t m0, size_t m1);
+    void (*gemm)(float *y, size_t ldy, const void *panel, const k_weight *w, k_compute c,
+                 const float *bias, size_t M, size_t n0, size_t n1);
     size_t gemm_grain; /* pieces of N should be multiples of this */
 
     /* Attention of one head over one sequence.
      *   out[i, :] = sum_j softmax_j(scale q[i,:]·k[j,:] + bias) v[j, :]
      * q [Tq, D] stride ldq; k [Tk, D] stride ldk; v [Tk, Dv] stride ldv; out [Tq, Dv] stride ldo. k and v are of
      * dtype kv (F32, BF16 or F16). Query i stands at position pos0 + i of the keys.
-     * opts: see below. scratch: attn_scratch(Tq, Tk, D) bytes. */
-    void (*attention)(float *out, size_t ldo, const float *q, size_t ldq, const void *k, size_t ldk, const void *v,
-                      size_t ldv, mltf_dtype kv, size_t Tq, size_t Tk, size_t D, size_t Dv,
-                      const struct k_attn_opts *opts, void *scratch);
+     * A query that sees no key gets zeros. scratch: attn_scratch(Tq, Tk, D, Dv) bytes. */
+    void (*attention)(float *out, size_t ldo, const float *q, size_t ldq, const void *k, size_t ldk,
+                      const void *v, size_t ldv, mltf_dtype kv, size_t Tq, size_t Tk, size_t D,
+                      size_t Dv, const k_attn_opts *opts, void *scratch);
     size_t (*attn_scratch)(size_t Tq, size_t Tk, size_t D, size_t Dv);
 
     /* Row-wise, x [M, N] dense; y may be x. weight or bias NULL: 1 or 0. Mean and variance in f32 by
      * pairwise or blocked sums over n (torch's own error is of the same size). */
-    void (*layer_norm)(float *y, const float *x, const float *weight, const float *bias, size_t M, size_t N, float eps);
-    void (*rms_norm)(float *y, const float *x, const float *weight, float weight_offset, size_t M, size_t N, float eps);
-    void (*softmax)(float *x, size_t M, size_t N);                        /* in place, max subtracted */
-    void (*act)(float *y, const float *x, size_t n, k_act act);           /* y may be x */
-    void (*act_mul)(float *y, const float *gate, const float *up, size_t n, k_act act); /* act(gate) up; y may be either */
-    void (*add)(float *y, const float *a, const float *b, size_t n);      /* y may be either */
-    void (*widen)(float *y, const void *x, mltf_dtype dtype, size_t n);   /* any float dtype to f32, exact */
-    void (*narrow)(void *y, const float *x, mltf_dtype dtype, size_t n);  /* f32 to F32, BF16, F16; nearest even */
-} kernel_table;
+    void (*layer_norm)(float *y, const float *x, const float *weight, const float *bias, size_t M,
+                       size_t N, float eps);
+    void (*rms_norm)(float *y, const float *x, const float *weight, float weight_offset, size_t M,
+                     size_t N, float eps);
+    void (*softmax)(float *x, size_t M, size_t N); /* in place, max subtracted */
 
-typedef struct k_attn_opts {
-    float scale;
-    bool causal;           /* key j is seen by query i if j <= pos0 + i */
-    size_t pos0;
-    size_t window;         /* 0: none; else only keys with pos0 + i - j < window (and for !causal |..| < window) */
-    float softcap;         /* 0: none; else s = softcap tanh(s / softcap) before masks */
-    float alibi;           /* slope: adds alibi * (j - (Tk - 1))  (0: none) */
-    const float *bias;     /* [Tq, Tk], row stride ld_bias, added after scaling; NULL: none */
-    size_t ld_bias;
-    const uint8_t *key_mask; /* [Tk], 0 hides the key; NULL: all seen */
-    const float *sink;     /* one extra logit in the softmax's denominator; NULL: none */
-    float *probs;          /* [Tq, Tk] receives the probabilities; NULL: not wanted */
-} k_attn_opts;
+    /* Element-wise. y may be x, or either operand. */
+    void (*act)(float *y, const float *x, size_t n, k_act act);
+    /* act_mul: act(gate) up.  widen: any float dtype, Q8 or Q4 to f32, exact.
+     * narrow: f32 to F32, BF16 or F16, to the nearest even. */
+    void (*act_mul)(float *y, const float *gate, const float *up, size_t n, k_act act);
+    void (*add)(float *y, const float *a, const float *b, size_t n);
+    void (*widen)(float *y, const void *x, mltf_dtype dtype, size_t n);
+    void (*narrow)(void *y, const float *x, mltf_dtype dtype, size_t n);
+} kernel_table;
 
 /* The table of this machine; made once, thread-safe. */
 const kernel_table *kernels(void);

@@ -1,0 +1,13 @@
+/* What dispatch.c calls: each tier overrides the rows it has something better for. */
+#ifndef MLTF_KERNELS_TIERS_H
+#define MLTF_KERNELS_TIERS_H
+
+#include "kernels/kernels.h"
+
+void kref_gemm_init(kernel_table *t);
+void kref_attention_init(kernel_table *t);
+void kref_norm_init(kernel_table *t);
+void kref_act_init(kernel_table *t);
+void kref_convert_init(kernel_table *t);
+
+#endif
