@@ -79,8 +79,8 @@ mltf_status mltf_fail_errno(mltf_err *err, int errnum, const char *verb, const c
                            : errnum == EACCES || errnum == EPERM ? MLTF_PERMISSION_DENIED
                            : errnum == ENOMEM                    ? MLTF_NO_MEMORY
                                                                  : MLTF_IO;
-    char text[128];
-    if (strerror_r(errnum, text, sizeof text) != 0) snprintf(text, sizeof text, "error %d", errnum);
+    char text[128]; // strerror_r has two forms, glibc's strerror() is safe in threads
+    snprintf(text, sizeof text, "%s", strerror(errnum));
     if (text[0] >= 'A' && text[0] <= 'Z' && text[1] >= 'a') text[0] = (char)(text[0] + 32);
     return mltf_fail(err, st, "could not %s \"%s\": %s", verb, path, text);
 }

@@ -110,6 +110,7 @@ json *json_new_object(mltf_arena *a);
 json *json_push(mltf_arena *a, json *array, const json *value);
 json *json_set(mltf_arena *a, json *object, const char *key, const json *value); /* replaces one of that name */
 json *json_set_str(mltf_arena *a, json *object, mltf_str key, const json *value);
+json *json_add_str(mltf_arena *a, json *object, mltf_str key, const json *value); /* appends without looking for one of that name */
 bool json_remove(json *object, const char *key);
 json *json_clone(mltf_arena *a, const json *v); /* deep */
 
