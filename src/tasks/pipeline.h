@@ -20,7 +20,8 @@
 typedef struct pipeline pipeline;
 
 typedef struct pipeline_options {
-    const char *task;          /* native name or alias ("sentiment-analysis"); NULL: from config.json's architecture */
+    const char *
+        task; /* native name or alias ("sentiment-analysis"); NULL: from config.json's architecture */
     const char *model_dir;     /* config.json, weights, generation_config.json */
     const char *tokenizer_dir; /* NULL: model_dir */
     arch_load_options arch;
@@ -40,14 +41,18 @@ void pipeline_free(pipeline *p);
 /* input: what one would pass as first argument (or, an object, as keywords where the pipeline takes
  * keywords). kwargs: object or NULL; an unknown key is INVALID_INPUT. *out lives in `arena`. Errors of
  * transformers that are not MLflow's become PREDICT_FAILED with transformers' words. */
-mltf_status pipeline_call(const pipeline *p, const json *input, const json *kwargs, const call_control *ctl,
-                          mltf_arena *arena, json **out, mltf_err *err);
+mltf_status pipeline_call(const pipeline *p, const json *input, const json *kwargs,
+                          const call_control *ctl, mltf_arena *arena, json **out, mltf_err *err);
 
-const char *pipeline_task(const pipeline *p);       /* resolved native name: "text-classification" */
-const char *pipeline_class(const pipeline *p);      /* "TextClassificationPipeline" */
+const char *pipeline_task(const pipeline *p);  /* resolved native name: "text-classification" */
+const char *pipeline_class(const pipeline *p); /* "TextClassificationPipeline" */
 const arch_model *pipeline_model(const pipeline *p);
 const tokenizer *pipeline_tokenizer(const pipeline *p);
-const json *pipeline_generation_config(const pipeline *p); /* generation_config.json merged as transformers does, or NULL */
+const json *
+pipeline_generation_config(const pipeline *p); /* generation_config.json as stored, or NULL */
+/* What a call of a generating pipeline starts from: pipeline defaults, generation_config.json and
+ * task_specific_params merged as transformers does. NULL where the task does not generate. */
+const gen_config *pipeline_gen(const pipeline *p);
 
 /* Take a session for direct use (embeddings, chat) and give it back. */
 mltf_status pipeline_session_take(const pipeline *p, arch_session **out, mltf_err *err);
@@ -55,13 +60,14 @@ void pipeline_session_give(const pipeline *p, arch_session *s);
 
 /* The registry: facts about a task without loading anything; NULL for an unknown one. */
 typedef struct task_info {
-    const char *name;            /* "text-classification" */
-    const char *pipeline_class;  /* "TextClassificationPipeline" */
-    const char *const *aliases;  /* ends with NULL */
-    const char *auto_class;      /* "AutoModelForSequenceClassification" */
+    const char *name;           /* "text-classification" */
+    const char *pipeline_class; /* "TextClassificationPipeline" */
+    const char *const *aliases; /* ends with NULL */
+    const char *auto_class;     /* "AutoModelForSequenceClassification" */
     bool generates;
 } task_info;
 const task_info *task_find(const char *name); /* aliases and translation_xx_to_yy resolved */
-const char *task_from_architecture(const char *architecture); /* "BertForMaskedLM" -> "fill-mask"; NULL if unknown */
+const char *task_from_architecture(
+    const char *architecture); /* "BertForMaskedLM" -> "fill-mask"; NULL if unknown */
 
 #endif

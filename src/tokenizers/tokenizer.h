@@ -68,6 +68,10 @@ mltf_status tokenizer_encode_overflow(const tokenizer *tk, tok_encoding **encs, 
 mltf_status tokenizer_decode(const tokenizer *tk, mltf_buf *out, const int32_t *ids, size_t n, bool skip_special,
                              int clean_up, mltf_err *err);
 
+/* convert_tokens_to_string(): the decoder on tokens that need not be in the vocabulary (token
+ * classification joins words with it); without a decoder they are joined by spaces. */
+mltf_status tokenizer_decode_tokens(const tokenizer *tk, mltf_buf *out, const mltf_str *tokens, size_t n, mltf_err *err);
+
 /* Streaming: the text that each further id adds. Never splits a character, and what it gave is never
  * taken back: the pieces concatenated equal tokenizer_decode() of all ids without clean-up. */
 typedef struct tok_stream tok_stream;
@@ -85,6 +89,10 @@ typedef enum { TOK_BOS, TOK_EOS, TOK_UNK, TOK_SEP, TOK_PAD, TOK_CLS, TOK_MASK, T
 int32_t tokenizer_special_id(const tokenizer *tk, tok_special which);
 mltf_str tokenizer_special_token(const tokenizer *tk, tok_special which); /* p NULL if there is none */
 size_t tokenizer_num_added(const tokenizer *tk, bool pair);              /* num_special_tokens_to_add */
+
+/* The model's continuing_subword_prefix ("##"): it knows words. Empty for none and for models without one. */
+mltf_str tokenizer_continuing_prefix(const tokenizer *tk);
+bool tokenizer_is_fast(const tokenizer *tk); /* false: transformers has only a slow class for it (no offsets) */
 
 /* From tokenizer_config.json and around it. */
 const char *tokenizer_class(const tokenizer *tk);        /* "BertTokenizerFast", as transformers would name the loaded one */

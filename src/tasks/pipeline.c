@@ -1,0 +1,274 @@
+/* Loading a pipeline and calling it: the class of the model that a task wants, the tokenizer, the
+ * generation settings, and a pool of sessions. Mirrors pipeline() and Pipeline.__init__ of
+ * transformers/pipelines (4.57.6). */
+#include "tasks/task.h"
+
+#include <stdlib.h>
+#include <stdio.h>
+
+#include "base/file.h"
+
+/* "BertForMaskedLM" -> "Bert": what stands before the part that names the head. */
+static size_t class_stem(const char *architecture)
+{
+    static const char *const heads[] = {"ForMaskedLM",
+                                        "ForCausalLM",
+                                        "ForSequenceClassification",
+                                        "ForTokenClassification",
+                                        "ForQuestionAnswering",
+                                        "ForConditionalGeneration",
+                                        "ForPreTraining",
+                                        "ForMultipleChoice",
+                                        "ForNextSentencePrediction",
+                                        "DoubleHeadsModel",
+                                        "WithLMHeadModel",
+                                        "LMHeadModel",
+                                        "EncoderModel",
+                                        "MTModel",
+                                        "Model",
+                                        NULL};
+    const mltf_str s = str_from(architecture);
+    for (size_t i = 0; heads[i]; i++) {
+        const size_t n = strlen(heads[i]);
+        if (s.n > n && str_ends(s, heads[i])) return s.n - n;
+    }
+    return 0;
+}
+
+/* The class that the task's AutoModel makes of config.json's first architecture; NULL: that one itself. */
+static const char *class_for_task(const task_def *def, const char *architecture, mltf_arena *arena)
+{
+    if (!def->class_suffix || !architecture) return NULL;
+    const mltf_str s = str_from(architecture);
+    const bool base = strcmp(def->class_suffix, "Model") == 0;
+    const bool with_head = str_ends(s, "LMHeadModel") || str_ends(s, "MTModel") ||
+                           str_ends(s, "DoubleHeadsModel") || str_ends(s, "EncoderModel");
+    if (base ? str_ends(s, "Model") && !with_head : str_ends(s, def->class_suffix)) return NULL;
+    for (size_t i = 0; def->class_also && def->class_also[i]; i++)
+        if (str_ends(s, def->class_also[i])) return NULL;
+
+    const size_t stem = class_stem(architecture);
+    if (stem == 0) return NULL;
+    const mltf_str name = {architecture, stem};
+    const char *suffix = def->class_suffix;
+    if (strcmp(suffix, "ForCausalLM") == 0 && (str_is(name, "GPT2") || str_is(name, "Bert")))
+        suffix = "LMHeadModel";
+    if (base && str_is(name, "Marian")) return "MarianModel";
+    if (base && str_is(name, "Gemma3")) suffix = "TextModel";
+    return arena_printf(arena, STR_FMT "%s", STR_ARG(name), suffix);
+}
+
+/* config.json as far as it is needed before the model is loaded. */
+static mltf_status read_architecture(const char *dir, const json *overrides, mltf_arena *arena,
+                                     const char **architecture, mltf_err *err)
+{
+    char *path = path_join(dir, "config.json");
+    if (!path) return mltf_fail_memory(err);
+    json_doc doc = JSON_DOC_INIT;
+    const mltf_status st = json_parse_file(&doc, path, NULL, err);
+    free(path);
+    if (st) {
+        json_doc_release(&doc);
+        return st;
+    }
+    const json *list = json_get(overrides, "architectures");
+    if (!list) list = json_get(doc.root, "architectures");
+    const mltf_str name = json_string(json_at(list, 0), (mltf_str){0});
+    *architecture = name.p ? arena_strdup(arena, name.p, name.n) : NULL;
+    json_doc_release(&doc);
+    return MLTF_OK;
+}
+
+/* "translation" alone takes the first translation_… of the model's task_specific_params. */
+static mltf_status settle_translation(pipeline *p, mltf_err *err)
+{
+    if (strcmp(p->task, "translation") != 0) return MLTF_OK;
+    const json *params = json_get(p->info->config, "task_specific_params");
+    for (size_t i = 0; params && params->type == JSON_OBJECT && i < params->o.n; i++) {
+        const mltf_str key = params->o.members[i].key;
+        if (!str_starts(key, "translation")) continue;
+        char *task = strndup(key.p, key.n);
+        if (!task) return mltf_fail_memory(err);
+        free(p->task);
+        p->task = task;
+        break;
+    }
+    return MLTF_OK;
+}
+
+mltf_status pipeline_load(pipeline **out, const pipeline_options *opts, mltf_err *err)
+{
+    *out = NULL;
+    pipeline *p = calloc(1, sizeof *p);
+    if (!p) return mltf_fail_memory(err);
+    if (pthread_mutex_init(&p->lock, NULL) != 0) {
+        free(p);
+        return mltf_fail_memory(err);
+    }
+
+    mltf_status st = MLTF_OK;
+    const char *architecture = NULL;
+    arch_load_options arch = opts->arch;
+    if ((st = read_architecture(opts->model_dir, arch.config_overrides, &p->arena, &architecture,
+                                err)))
+        goto failed;
+
+    const char *task = opts->task;
+    if (!task && architecture) task = task_from_architecture(architecture);
+    if (!task) {
+        st = mltf_fail(
+            err, MLTF_INVALID_INPUT,
+            "the task of the model in \"%s\" is not known from its architecture %s; name the task",
+            opts->model_dir, architecture ? architecture : "(none in config.json)");
+        goto failed;
+    }
+    p->def = task_def_find(task);
+    if (!p->def) {
+        st = mltf_fail(err, MLTF_INVALID_INPUT,
+                       "unknown task \"%s\"; a task is named as in transformers, such as %s", task,
+                       "\"text-generation\" or \"text-classification\"");
+        goto failed;
+    }
+    if (!p->def->call) {
+        st = mltf_fail(err, MLTF_UNSUPPORTED, "the task \"%s\" is not served by this version",
+                       p->def->info.name);
+        goto failed;
+    }
+    p->task = strdup(strncmp(task, "translation_", 12) == 0 ? task : p->def->info.name);
+    p->model_dir = strdup(opts->model_dir);
+    if (!p->task || !p->model_dir) {
+        st = mltf_fail_memory(err);
+        goto failed;
+    }
+
+    if (!arch.architecture) arch.architecture = class_for_task(p->def, architecture, &p->arena);
+    if ((st = arch_model_load(&p->model, opts->model_dir, &arch, err))) goto failed;
+    p->info = arch_model_info(p->model);
+    const char *tokenizer_dir = opts->tokenizer_dir ? opts->tokenizer_dir : opts->model_dir;
+    mltf_err no_tokenizer = {0};
+    st = tokenizer_load(&p->tk, tokenizer_dir, p->def->no_tokenizer ? &no_tokenizer : err);
+    if (st && !(p->def->no_tokenizer && st == MLTF_NOT_FOUND)) {
+        if (p->def->no_tokenizer && err) *err = no_tokenizer;
+        goto failed;
+    }
+    if ((st = settle_translation(p, err))) goto failed;
+    if (p->def->info.generates && (st = task_generation_init(p, err))) goto failed;
+    if (p->def->init && (st = p->def->init(p, err))) goto failed;
+    *out = p;
+    return MLTF_OK;
+
+failed:
+    pipeline_free(p);
+    return st;
+}
+
+void pipeline_free(pipeline *p)
+{
+    if (!p) return;
+    if (p->def && p->def->release) p->def->release(p);
+    for (size_t i = 0; i < p->n_idle; i++) arch_session_free(p->idle[i]);
+    free(p->idle);
+    tokenizer_free(p->tk);
+    arch_model_free(p->model);
+    arena_release(&p->arena);
+    pthread_mutex_destroy(&p->lock);
+    free(p->task);
+    free(p->model_dir);
+    free(p);
+}
+
+/* Keywords that every pipeline takes and that change nothing here: workers and batch size. */
+static const json *common_kwargs(const json *kwargs, size_t *batch_size, mltf_arena *arena)
+{
+    static const char *const common[] = {"batch_size", "num_workers"};
+    *batch_size = 0;
+    if (!kwargs) return NULL;
+    const int64_t batch = json_int(json_get(kwargs, "batch_size"), 0);
+    if (batch > 0) *batch_size = (size_t)batch;
+    if (!json_get(kwargs, common[0]) && !json_get(kwargs, common[1])) return kwargs;
+    json *own = json_new_object(arena);
+    for (size_t i = 0; i < kwargs->o.n; i++) {
+        const json_member *m = &kwargs->o.members[i];
+        if (!str_is(m->key, common[0]) && !str_is(m->key, common[1]))
+            json_set_str(arena, own, m->key, &m->value);
+    }
+    return own;
+}
+
+mltf_status pipeline_call(const pipeline *p, const json *input, const json *kwargs,
+                          const call_control *ctl, mltf_arena *arena, json **out, mltf_err *err)
+{
+    *out = NULL;
+    if (kwargs && kwargs->type == JSON_NULL) kwargs = NULL;
+    if (kwargs && kwargs->type != JSON_OBJECT)
+        return mltf_fail(err, MLTF_INVALID_INPUT,
+                         "the keywords of a pipeline call must be an object, not %s",
+                         json_type_name(kwargs));
+    static const call_control none = {0};
+    task_call c = {.p = p, .input = input, .ctl = ctl ? ctl : &none, .arena = arena};
+    c.kwargs = common_kwargs(kwargs, &c.batch_size, arena);
+    TRY(task_check(&c, err));
+    TRY(p->def->call(&c, out, err));
+    if (arena->failed || !*out) return mltf_fail_memory(err);
+    return MLTF_OK;
+}
+
+const char *pipeline_task(const pipeline *p)
+{
+    return p->task;
+}
+const char *pipeline_class(const pipeline *p)
+{
+    return p->def->info.pipeline_class;
+}
+const arch_model *pipeline_model(const pipeline *p)
+{
+    return p->model;
+}
+const tokenizer *pipeline_tokenizer(const pipeline *p)
+{
+    return p->tk;
+}
+const json *pipeline_generation_config(const pipeline *p)
+{
+    return p->generation;
+}
+const gen_config *pipeline_gen(const pipeline *p)
+{
+    return p->def->info.generates ? &p->gen : NULL;
+}
+
+/* Sessions are kept when given back: their scratch has grown to the size that calls need. The pool is
+ * the one part of a pipeline that changes, so it hides behind the lock. */
+mltf_status pipeline_session_take(const pipeline *cp, arch_session **out, mltf_err *err)
+{
+    pipeline *p = (pipeline *)cp;
+    arch_session *s = NULL;
+    pthread_mutex_lock(&p->lock);
+    if (p->n_idle > 0) s = p->idle[--p->n_idle];
+    pthread_mutex_unlock(&p->lock);
+    if (s) {
+        *out = s;
+        return MLTF_OK;
+    }
+    return arch_session_new(out, p->model, err);
+}
+
+void pipeline_session_give(const pipeline *cp, arch_session *s)
+{
+    if (!s) return;
+    pipeline *p = (pipeline *)cp;
+    pthread_mutex_lock(&p->lock);
+    if (p->n_idle == p->cap_idle) {
+        const size_t cap = p->cap_idle ? 2 * p->cap_idle : 4;
+        arch_session **idle = realloc(p->idle, cap * sizeof(arch_session *));
+        if (idle) {
+            p->idle = idle;
+            p->cap_idle = cap;
+        }
+    }
+    const bool kept = p->n_idle < p->cap_idle;
+    if (kept) p->idle[p->n_idle++] = s;
+    pthread_mutex_unlock(&p->lock);
+    if (!kept) arch_session_free(s);
+}

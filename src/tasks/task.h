@@ -1,0 +1,128 @@
+/* What the files of tasks share, private to this directory: the inside of a pipeline, the row of the
+ * registry that a task file defines, and the helpers of task_util.c.
+ *
+ * A task file defines one `const task_def`. Its `call` gets the arguments of one pipeline(...) call as
+ * JSON and answers as JSON; it reads them with the task_arg_* helpers, tokenizes, and runs the model
+ * with task_forward(), which cuts any number of sequences into bounded ragged batches. Because a
+ * sequence's result is the same alone and in any batch, batch_size only bounds memory. */
+#ifndef MLTF_TASKS_TASK_H
+#define MLTF_TASKS_TASK_H
+
+#include <pthread.h>
+
+#include "gen/gen_config.h"
+#include "tasks/pipeline.h"
+
+typedef struct task_call {
+    const pipeline *p;
+    const json *input;  /* NULL: the call had keywords only */
+    const json *kwargs; /* object or NULL */
+    const call_control *ctl;
+    mltf_arena *arena; /* of the answer */
+    size_t batch_size; /* 0: not given */
+} task_call;
+
+typedef struct task_def {
+    task_info info;
+    const char *class_suffix; /* of the model's class: "ForMaskedLM"; NULL: as config.json says */
+    const char *const *class_also; /* other suffixes that serve; ends with NULL; may be NULL */
+    const char *gen_defaults;      /* JSON: the pipeline's own generation defaults, or NULL */
+    bool no_tokenizer;             /* audio and images: loaded only where it exists */
+    mltf_status (*init)(pipeline *p, mltf_err *err); /* after loading; may be NULL */
+    void (*release)(pipeline *p);                    /* of p->state; may be NULL */
+    mltf_status (*call)(const task_call *c, json **out,
+                        mltf_err *err); /* NULL: known, not served yet */
+} task_def;
+
+struct pipeline {
+    const task_def *def;
+    char *task;      /* as given, aliases resolved: "translation_en_to_de" */
+    char *model_dir; /* for what a task reads beside the model */
+    arch_model *model;
+    const arch_info *info;
+    tokenizer *tk;
+    mltf_arena arena;     /* of the configs below */
+    json *generation;     /* generation_config.json, or NULL */
+    gen_config model_gen; /* the model's own settings: that file, else what config.json says */
+    gen_config gen;       /* what a call starts from, merged as Pipeline.__init__ does */
+    mltf_str prefix;      /* of config.json or task_specific_params; p NULL: none */
+    void *state;          /* a task's own */
+    pthread_mutex_t lock;
+    arch_session **idle; /* [n_idle] sessions waiting for the next call */
+    size_t n_idle, cap_idle;
+};
+
+/* ---- task_registry.c ---- */
+const task_def *task_def_find(const char *name);
+
+/* ---- task_generation.c ---- */
+mltf_status task_generation_init(pipeline *p,
+                                 mltf_err *err); /* fills p->generation, model_gen, gen, prefix */
+
+/* ---- task_util.c ---- */
+
+/* CANCELLED or TIMEOUT where the caller wants no more. */
+mltf_status task_check(const task_call *c, mltf_err *err);
+
+const json *task_arg(const task_call *c, const char *name); /* NULL: not given */
+bool task_arg_given(const task_call *c, const char *name);  /* given and not null */
+/* TypeError of Python for the first keyword that `known` (ends with NULL) does not list. */
+mltf_status task_args_known(const task_call *c, const char *const *known, const char *function,
+                            mltf_err *err);
+
+/* Python's repr() of a value, for messages; in the call's arena. */
+const char *task_repr(const task_call *c, const json *v);
+
+/* Keyword arguments of a tokenizer call: truncation, max_length, stride, padding, add_special_tokens … */
+typedef struct task_tok_args {
+    tok_options opts;
+    size_t pad_to; /* padding="max_length": rows are filled up with pad tokens to this length */
+    size_t pad_multiple;
+    bool truncation_given, padding_given;
+} task_tok_args;
+/* Read one keyword into *a. False with a complete *err: an unknown one or a bad value. */
+mltf_status task_tok_arg(const task_call *c, task_tok_args *a, mltf_str key, const json *value,
+                         mltf_err *err);
+mltf_status task_tok_args_finish(const task_call *c, task_tok_args *a, mltf_err *err);
+
+/* tokenizer(text, text_pair): refuses values that are no text with transformers' words. */
+mltf_status task_encode(const task_call *c, tok_encoding *enc, const json *text, const json *pair,
+                        const task_tok_args *a, mltf_err *err);
+
+/* Sequences to run, owned by the list. */
+typedef struct task_seqs {
+    tok_encoding *encs; /* [n]; special == 2 marks padding, which attention does not see */
+    size_t n, cap;
+} task_seqs;
+tok_encoding *task_seqs_add(task_seqs *s); /* an empty encoding, or NULL: no memory */
+void task_seqs_release(task_seqs *s);
+
+/* What one sequence got: views into the session, valid inside the callback. */
+typedef struct task_row {
+    size_t seq; /* which of the list */
+    const tok_encoding *enc;
+    size_t rows;         /* of the sequence */
+    const float *hidden; /* [rows, H] or NULL */
+    const float *pooled; /* [H] or NULL */
+    const float *logits; /* [rows, n_logits], or [n_logits] of a sequence head */
+    size_t n_logits;
+    const float *extra; /* [n_extra] of the sequence, or NULL */
+    size_t n_extra;
+} task_row;
+typedef mltf_status (*task_row_fn)(void *user, const task_row *row, mltf_err *err);
+
+/* Forward all of them in batches of at most batch_size sequences and a bounded number of rows. */
+mltf_status task_forward(const task_call *c, const task_seqs *s, unsigned want, task_row_fn fn,
+                         void *user, mltf_err *err);
+
+/* In place, float32 as numpy does it. */
+void task_softmax(float *x, size_t n);
+void task_sigmoid(float *x, size_t n);
+size_t task_argmax(const float *x, size_t n); /* the first of the largest */
+/* Indexes of the k largest, falling; equal ones in their order. out [k], k <= n. */
+void task_top_k(size_t *out, size_t k, const float *x, size_t n);
+
+/* Code points before a byte offset, for one text: cp[byte], [n + 1], in the arena. */
+const uint32_t *task_code_points(mltf_arena *a, mltf_str text);
+
+#endif
