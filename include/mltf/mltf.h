@@ -240,6 +240,29 @@ MLTF_API mltf_status mltf_log_model(const char *checkpoint, const mltf_log_optio
 /* Find the local directory behind a URI (a path, runs:/, models:/) without opening the model. */
 MLTF_API mltf_status mltf_resolve_uri(const char *uri, const char *tracking_uri, mltf_buf *dir, mltf_err *err);
 
+/* ---- serve --------------------------------------------------------------------------------- */
+
+typedef struct mltf_serve_options {
+    const char *host;        /* NULL: 127.0.0.1 */
+    int port;                /* 0: any free one, told to on_ready */
+    int workers;             /* requests computed at the same time; 0: chosen from model and CPUs */
+    int queue;               /* requests that may wait; more are refused with 503; 0: 256 */
+    int connections;         /* open at a time; 0: 1024 */
+    double timeout_s;        /* of one request; 0: 60 */
+    double drain_s;          /* how long requests may still run after SIGTERM; 0: 30 */
+    size_t max_body_bytes;   /* 0: 64 MiB */
+    size_t max_header_bytes; /* 0: 64 KiB */
+    const char *model_name;  /* as /v1/models lists it; NULL: mltf_model_name() */
+    void (*on_ready)(void *user, const char *host, int port);
+    void (*on_log)(void *user, const char *line); /* one line a request; NULL: none */
+    void *user;
+} mltf_serve_options;
+
+/* Serve a model over HTTP until SIGINT or SIGTERM (blocked and handled inside), then drain and return:
+ * /invocations, /ping, /health, /version as MLflow's scoring server; /v1/models, /v1/chat/completions,
+ * /v1/completions, /v1/embeddings as OpenAI's API. IO: the address cannot be bound. */
+MLTF_API mltf_status mltf_serve(const mltf_model *m, const mltf_serve_options *opts, mltf_err *err);
+
 /* ---- conversions and the machine ----------------------------------------------------------- */
 
 typedef struct mltf_convert_options {

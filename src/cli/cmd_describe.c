@@ -1,0 +1,45 @@
+/* mltf models describe: what a model is, for people or (--json) for programs. */
+#include "cli/open_options.h"
+#include "cli/show_json.h"
+
+int cmd_describe(int argc, char **argv, const cli_command *self)
+{
+    const char *uri = NULL;
+    bool as_json = false;
+    mltf_open_options o = {0};
+    const cli_opt opts[] = {
+        OPEN_OPTIONS(uri, o),
+        CLI_FLAG(0, "json", &as_json, NULL, "one JSON object"),
+        CLI_END,
+    };
+    char **rest;
+    int n_rest;
+    const int code = cli_parse(argc, argv, self, opts, &rest, &n_rest);
+    if (code >= 0) return code;
+    if (n_rest == 1 && !uri) {
+        uri = rest[0];
+        n_rest = 0;
+    }
+    if (!uri || n_rest) return cli_mistake(self, "give the model with -m");
+
+    mltf_err err = {0};
+    mltf_model *model = NULL;
+    mltf_buf text = MLTF_BUF_INIT, shown = MLTF_BUF_INIT;
+    json_doc doc = JSON_DOC_INIT;
+    if (mltf_model_open(&model, uri, &o, &err)) goto done;
+    if (mltf_model_describe(model, &text, &err)) goto done;
+    if (as_json) {
+        buf_putc(&text, '\n');
+        cli_write_all("-", &text, &err);
+        goto done;
+    }
+    if (json_parse(&doc, text.p, text.n, NULL, &err)) goto done;
+    show_json(&shown, doc.root, 0);
+    cli_write_all("-", &shown, &err);
+done:
+    json_doc_release(&doc);
+    mltf_buf_release(&shown);
+    mltf_buf_release(&text);
+    mltf_model_free(model);
+    return cli_report(&err);
+}

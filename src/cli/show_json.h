@@ -1,0 +1,9 @@
+/* A JSON object for people: "key  value" lines, nested objects indented. */
+#ifndef MLTF_CLI_SHOW_JSON_H
+#define MLTF_CLI_SHOW_JSON_H
+
+#include "formats/json.h"
+
+void show_json(mltf_buf *out, const json *object, int indent);
+
+#endif
