@@ -25,7 +25,7 @@ CFLAGS_ALL := -std=c11 -D_POSIX_C_SOURCE=200809L -D_GNU_SOURCE $(WARN) $(OPT) -f
 LDFLAGS_ALL := $(OPT) -pthread $(LDFLAGS)
 LIBS := $(PKG_LIBS) -lm -ldl
 # until every layer is there, programs link with what there is
-EARLY := -Wl,--unresolved-symbols=ignore-all
+EARLY := -no-pie -Wl,--unresolved-symbols=ignore-all
 
 # What depends on file or directory: conversions are checked where bytes come in; each kernel file is
 # compiled for its own instructions and nothing else is.
