@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -93,4 +94,169 @@ done:
     if (out->p) out->p[out->n] = '\0';
     close(fd);
     return status;
+}
+
+/* ---- writing ------------------------------------------------------------------------------- */
+
+static mltf_status write_all(int fd, const char *p, size_t n, const char *path, mltf_err *err)
+{
+    while (n > 0) {
+        const ssize_t put = write(fd, p, n);
+        if (put < 0) {
+            if (errno == EINTR) continue;
+            return mltf_fail_errno(err, errno, "write", path);
+        }
+        p += put;
+        n -= (size_t)put;
+    }
+    return MLTF_OK;
+}
+
+mltf_status file_write(const char *path, const void *p, size_t n, mltf_err *err)
+{
+    char *temporary = path_sibling(path);
+    char *parent = path_parent(path);
+    mltf_status st = MLTF_OK;
+    bool made = false;
+    int fd = -1;
+    if (!temporary || !parent) {
+        st = mltf_fail_memory(err);
+        goto done;
+    }
+    fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
+    if (fd < 0) {
+        st = mltf_fail_errno(err, errno, "write", path);
+        goto done;
+    }
+    made = true;
+    struct stat old;
+    if (stat(path, &old) == 0 && fchmod(fd, old.st_mode & 0777) != 0) {
+        st = mltf_fail_errno(err, errno, "write", path);
+        goto done;
+    }
+    st = write_all(fd, p, n, path, err);
+    if (!st && fsync(fd) != 0) st = mltf_fail_errno(err, errno, "write", path);
+    if (!st && rename(temporary, path) != 0) st = mltf_fail_errno(err, errno, "write", path);
+    if (!st) {
+        made = false;
+        st = dir_sync(parent, err);
+    }
+done:
+    if (fd >= 0) close(fd);
+    if (made) unlink(temporary);
+    free(temporary);
+    free(parent);
+    return st;
+}
+
+mltf_status dir_sync(const char *path, mltf_err *err)
+{
+    const int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return mltf_fail_errno(err, errno, "open", path);
+    mltf_status st = MLTF_OK;
+    // some file systems have nothing to flush for a directory and say so
+    if (fsync(fd) != 0 && errno != EINVAL && errno != EROFS)
+        st = mltf_fail_errno(err, errno, "flush", path);
+    close(fd);
+    return st;
+}
+
+/* ---- questions ----------------------------------------------------------------------------- */
+
+bool file_exists(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+bool dir_exists(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+mltf_status file_size(uint64_t *out, const char *path, mltf_err *err)
+{
+    struct stat st;
+    if (stat(path, &st) != 0) return mltf_fail_errno(err, errno, "open", path);
+    if (!S_ISREG(st.st_mode))
+        return mltf_fail(err, MLTF_UNSUPPORTED, "\"%s\" is not a regular file", path);
+    *out = (uint64_t)st.st_size;
+    return MLTF_OK;
+}
+
+/* ---- paths --------------------------------------------------------------------------------- */
+
+char *path_join(const char *dir, const char *name)
+{
+    const size_t n = strlen(dir), m = strlen(name);
+    const bool slash = n > 0 && dir[n - 1] != '/';
+    char *p = malloc(n + m + 2);
+    if (!p) return NULL;
+    memcpy(p, dir, n);
+    if (slash) p[n] = '/';
+    memcpy(p + n + slash, name, m + 1);
+    return p;
+}
+
+bool path_is_inside(mltf_str rel)
+{
+    if (rel.n == 0 || rel.p[0] == '/' || rel.p[rel.n - 1] == '/') return false;
+    size_t start = 0;
+    for (size_t i = 0; i <= rel.n; i++) {
+        if (i < rel.n && (rel.p[i] == '\\' || rel.p[i] == '\0')) return false;
+        if (i < rel.n && rel.p[i] != '/') continue;
+        if (i - start == 2 && rel.p[start] == '.' && rel.p[start + 1] == '.') return false;
+        start = i + 1;
+    }
+    return true;
+}
+
+/* The part of a path before its last name: "." for a bare name. */
+static size_t split_name(const char *path, size_t *name_n)
+{
+    size_t n = strlen(path);
+    while (n > 1 && path[n - 1] == '/') n--;
+    size_t start = n;
+    while (start > 0 && path[start - 1] != '/') start--;
+    *name_n = n - start;
+    return start;
+}
+
+char *path_parent(const char *path)
+{
+    size_t name_n, n = split_name(path, &name_n);
+    while (n > 1 && path[n - 1] == '/') n--;
+    char *p = malloc(n + 2);
+    if (!p) return NULL;
+    memcpy(p, n ? path : ".", n ? n : 1);
+    p[n ? n : 1] = '\0';
+    return p;
+}
+
+char *path_name(const char *path)
+{
+    size_t name_n;
+    const size_t at = split_name(path, &name_n);
+    char *p = malloc(name_n + 1);
+    if (!p) return NULL;
+    memcpy(p, path + at, name_n);
+    p[name_n] = '\0';
+    return p;
+}
+
+char *path_sibling(const char *path)
+{
+    uint64_t r = 0;
+    if (getrandom(&r, sizeof r, 0) != (ssize_t)sizeof r) r = (uint64_t)(uintptr_t)&r;
+    size_t name_n;
+    const size_t at = split_name(path, &name_n);
+    if (name_n > 200) name_n = 200; // names have 255 bytes at most
+    const size_t size = at + name_n + sizeof "." PATH_TEMPORARY "1234567890-1234567890123456";
+    char *p = malloc(size);
+    if (!p) return NULL;
+    memcpy(p, path, at);
+    snprintf(p + at, size - at, ".%.*s" PATH_TEMPORARY "%ld-%016llx", (int)name_n, path + at,
+             (long)getpid(), (unsigned long long)r);
+    return p;
 }

@@ -51,8 +51,15 @@ mltf_status dir_txn_begin(dir_txn *t, const char *target, mltf_err *err); /* tar
 mltf_status dir_txn_commit(dir_txn *t, mltf_err *err);                    /* fsync of every file, then rename, then fsync of the parent */
 void dir_txn_abort(dir_txn *t);                                           /* idempotent; after commit a no-op */
 
-/* "dir/name" in memory of malloc; NULL if out of memory. */
-char *path_join(const char *dir, const char *name);
+mltf_status dir_sync(const char *path, mltf_err *err); /* fsync of the directory itself: its names */
+
+/* Text in memory of malloc; NULL if out of memory. */
+char *path_join(const char *dir, const char *name); /* "dir/name" */
+char *path_parent(const char *path);                /* "a/b/" -> "a", "b" -> ".", "/b" -> "/" */
+char *path_name(const char *path);                  /* "a/b/" -> "b" */
+char *path_sibling(const char *path);               /* "a/b" -> "a/.b.mltf-tmp-PID-RANDOM" */
+#define PATH_TEMPORARY ".mltf-tmp-"
+
 /* Is `rel` a plain relative path that stays inside (no "..", no leading "/", no backslash, no NUL)? */
 bool path_is_inside(mltf_str rel);
 
