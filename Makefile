@@ -67,7 +67,7 @@ $(BUILD)/parity: $(TOOL_SRC:%.c=$(BUILD)/%.o) $(BUILD)/libmltf.a
 	$(CC) $(LDFLAGS_ALL) $(EARLY) -o $@ $^ $(LIBS)
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/libmltf.a
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS) -lcmocka
+	$(CC) $(LDFLAGS_ALL) $(EARLY) -o $@ $^ $(LIBS) -lcmocka
 $(BUILD)/examples/%: $(BUILD)/examples/%.o $(BUILD)/libmltf.a
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
 $(BUILD)/bench/%: $(BUILD)/bench/%.o $(BUILD)/libmltf.a
