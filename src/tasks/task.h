@@ -55,10 +55,6 @@ struct pipeline {
 /* ---- task_registry.c ---- */
 const task_def *task_def_find(const char *name);
 
-/* ---- task_generation.c ---- */
-mltf_status task_generation_init(pipeline *p,
-                                 mltf_err *err); /* fills p->generation, model_gen, gen, prefix */
-
 /* ---- task_util.c ---- */
 
 /* CANCELLED or TIMEOUT where the caller wants no more. */
@@ -124,5 +120,29 @@ void task_top_k(size_t *out, size_t k, const float *x, size_t n);
 
 /* Code points before a byte offset, for one text: cp[byte], [n + 1], in the arena. */
 const uint32_t *task_code_points(mltf_arena *a, mltf_str text);
+
+/* ---- task_generation.c ---- */
+mltf_status task_generation_init(pipeline *p,
+                                 mltf_err *err); /* fills p->generation, model_gen, gen, prefix */
+
+/* What one prompt gave: seqs [n], prompt included for decoders, valid inside the callback. */
+typedef struct task_generated {
+    size_t prompt; /* which of the list */
+    const gen_sequence *seqs;
+    size_t n;
+    size_t
+        width; /* of the longest: where transformers returns tensors, shorter ones are filled up … */
+    int32_t fill; /* … with this id */
+} task_generated;
+typedef mltf_status (*task_generated_fn)(void *user, const task_generated *g, mltf_err *err);
+
+/* The pipeline's settings with the arguments of the call on top, checked. */
+mltf_status task_gen_config(const task_call *c, const json *generate_kwargs, gen_config *cfg,
+                            mltf_err *err);
+/* generate() for each prompt, in batches of bounded size. on_token (may be NULL) as in gen_request; it is
+ * given the prompt's number. */
+mltf_status task_generate(const task_call *c, const gen_config *cfg, const task_seqs *prompts,
+                          gen_token_fn on_token, void *token_user, task_generated_fn fn, void *user,
+                          mltf_err *err);
 
 #endif

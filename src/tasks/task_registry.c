@@ -7,25 +7,22 @@
 
 extern const task_def task_feature_extraction;
 extern const task_def task_text_classification;
+extern const task_def task_token_classification;
 extern const task_def task_fill_mask;
+extern const task_def task_text_generation;
 
 static const task_def *const served[] = {
-    &task_feature_extraction,
-    &task_text_classification,
-    &task_fill_mask,
+    &task_feature_extraction, &task_text_classification, &task_token_classification,
+    &task_fill_mask,          &task_text_generation,
 };
 
 #define KNOWN(task, cls, autos, gen)                                                               \
     {                                                                                              \
         .info = {.name = task, .pipeline_class = cls, .auto_class = autos, .generates = gen }      \
     }
-static const char *const ner_aliases[] = {"ner", NULL};
 static const char *const vqa_aliases[] = {"vqa", NULL};
 static const char *const tts_aliases[] = {"text-to-speech", NULL};
 static const task_def known[] = {
-    {.info = {"token-classification", "TokenClassificationPipeline", ner_aliases,
-              "AutoModelForTokenClassification", false}},
-    KNOWN("text-generation", "TextGenerationPipeline", "AutoModelForCausalLM", true),
     KNOWN("question-answering", "QuestionAnsweringPipeline", "AutoModelForQuestionAnswering",
           false),
     KNOWN("summarization", "SummarizationPipeline", "AutoModelForSeq2SeqLM", true),
