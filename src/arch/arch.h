@@ -96,6 +96,13 @@ enum {
     ARCH_WANT_ATTENTIONS = 32, /* attention probabilities, where a consumer needs them (cross attentions of whisper) */
 };
 
+/* Attention probabilities of one sequence in one layer. */
+typedef struct arch_attention {
+    const char *kind; /* "self", "cross" */
+    size_t layer, seq, heads, tq, tk;
+    const float *p; /* [heads, tq, tk] */
+} arch_attention;
+
 typedef struct arch_output {
     float *hidden;      /* [T, H] or NULL */
     float *pooled;      /* [n_seqs, H] or NULL: this model has no pooler */
@@ -105,7 +112,12 @@ typedef struct arch_output {
     size_t n_all;
     float *extra;       /* aggregation logits of TAPAS and the like, or NULL */
     size_t n_extra;
+    const arch_attention *attentions; /* layer by layer, sequence by sequence, or NULL */
+    size_t n_attentions;
 } arch_output;
+
+/* The class "BertForQuestionAnswering" -> its head, by the name alone. */
+arch_head arch_head_of(mltf_str architecture);
 
 /* Buffers in *out belong to the session until its next call. INVALID_INPUT: ids outside the vocabulary,
  * sequence longer than the positions there are. */

@@ -1,0 +1,213 @@
+/* What a family file is written against: its entry in the registry, config.json, positions, heads.
+ *
+ * A family is one file, arch_xxx.c, in this order: head comment with the block diagram, `xxx_config`
+ * with the keys of config.json, weight structs, load, block, forward, and one `const arch_family`;
+ * see arch_registry.c for how to add one. Families never include each other.
+ *
+ * Life: arch.c reads config.json, finds the family by model_type and the class by `architectures`,
+ * opens the checkpoint, and calls family->load. A forward call fills an arch_run and calls
+ * family->forward, which leaves what was wanted in run->out. */
+#ifndef MLTF_ARCH_INTERNAL_H
+#define MLTF_ARCH_INTERNAL_H
+
+#include "arch/arch.h"
+#include "nn/nn.h"
+#include "nn/nn_load.h"
+
+typedef struct arch_run arch_run;
+typedef struct arch_build arch_build;
+
+typedef struct arch_family {
+    const char *const *model_types; /* of config.json, ends with NULL */
+    const char *const *classes;     /* "BertForMaskedLM" …, ends with NULL; the first is the base class */
+    arch_kind kind;
+    const char *base_prefix;        /* "bert.": before the base model's tensors in checkpoints of its heads */
+    const char *const *ignorable;   /* endings of stored tensors that mean nothing, ends with NULL */
+    /* Read b->cfg, load b->ld; sets m->impl and m->info's numbers. */
+    mltf_status (*load)(arch_build *b, mltf_err *err);
+    void (*forward)(arch_run *r);
+    void (*encode)(arch_run *r); /* encoder-decoders: fill r->seqs.memory; else NULL */
+} arch_family;
+
+/* NULL if no family knows the type. */
+const arch_family *arch_family_find(mltf_str model_type);
+/* For messages: all model types, sorted, with commas. */
+void arch_family_names(mltf_buf *out);
+
+struct arch_model {
+    arch_info info;
+    const arch_family *family;
+    json_doc config;
+    checkpoint *ck;
+    mltf_pool *pool;
+    mltf_arena own;             /* weights that had to be converted, and everything `impl` points to */
+    void *impl;                 /* the family's model struct */
+    nn_cache_shape cache_shape; /* layers 0: this model has no cache */
+    nn_cache_shape cross_shape; /* of encoder-decoders */
+    size_t recompute_past;      /* longrope: a sequence that grows past this many positions is computed
+                                 * anew with other frequencies; 0: never */
+    const char **labels;        /* [n_labels] where id2label is absent and there are many; else NULL */
+    const char *warnings[8];
+};
+
+struct arch_session {
+    const arch_model *m;
+    nn_ctx cx;
+    /* of the last call, reused */
+    int32_t *pos;
+    size_t pos_cap;
+    nn_cache **caches;
+    size_t caches_cap;
+    nn_memory **memory; /* [n_memory] references held during the call */
+    size_t n_memory, memory_cap;
+    float **all_hidden;
+    size_t n_hidden, hidden_cap;
+};
+
+struct arch_cache {
+    const arch_model *m;
+    nn_cache kv;
+    nn_memory *memory; /* of the encoder; NULL before arch_encode */
+    int32_t *ids;      /* [ids_cap] what the cache holds, where the model may have to compute it anew */
+    size_t ids_cap;
+};
+
+/* ------------------------------------------------------------------ config.json (arch_config.c)
+ *
+ * Getters with the default of the Python class. `key` may hold alternatives, "n_embd|hidden_size": the
+ * first one present and not null counts. A value of the wrong type or out of bounds is a sticky error
+ * that names the key. */
+
+typedef struct arch_config {
+    const json *root;
+    mltf_err err; /* the first failure */
+} arch_config;
+
+const json *cfg_get(const arch_config *c, const char *key); /* NULL if absent or null */
+size_t cfg_size(arch_config *c, const char *key, size_t fallback, size_t min, size_t max);
+size_t cfg_dim(arch_config *c, const char *key, size_t fallback);    /* 1 to 1M: widths, heads, vocabulary up to 16M */
+size_t cfg_layers(arch_config *c, const char *key, size_t fallback); /* 0 to LIMIT_LAYERS */
+float cfg_float(arch_config *c, const char *key, float fallback);
+bool cfg_bool(arch_config *c, const char *key, bool fallback);
+mltf_str cfg_str(arch_config *c, const char *key, const char *fallback);
+k_act cfg_act(arch_config *c, const char *key, const char *fallback);
+int64_t cfg_token(arch_config *c, const char *key, int64_t fallback); /* a token id, or -1 for null */
+void cfg_fail(arch_config *c, const char *fmt, ...) MLTF_PRINTF(2, 3);
+mltf_status cfg_done(const arch_config *c, mltf_err *err); /* the first failure */
+/* layer_types[il] == name; `fallback` where the key is absent. */
+bool cfg_layer_is(arch_config *c, size_t il, const char *name, bool fallback);
+
+/* Frequencies from rope_theta, rope_scaling (4.x) or rope_parameters (5.x). dim: rotated entries of a head
+ * (partial rotary already applied). layer_type: key inside a nested rope_parameters ("full_attention"), or
+ * NULL. Unknown types are refused by name. */
+typedef struct arch_rope_options {
+    size_t dim;
+    float theta;            /* default of the class where config.json is silent */
+    size_t max_positions;
+    bool interleaved;
+    const char *layer_type; /* may be NULL */
+    const char *theta_key;  /* "rope_theta", "rotary_emb_base" …; NULL: "rope_theta" */
+    bool ignore_scaling;    /* local layers of gemma3: plain frequencies */
+} arch_rope_options;
+void arch_rope_load(nn_rope *r, arch_build *b, const arch_rope_options *o);
+/* partial_rotary_factor from config.json or rope_parameters. */
+float arch_rope_partial(arch_config *c, const char *key, float fallback);
+
+/* ------------------------------------------------------------------ while loading */
+
+struct arch_build {
+    arch_model *m;
+    arch_config cfg;
+    nn_loader ld;
+};
+
+/* Zeroed memory that lives as long as the model; NULL (and a sticky error in ld) if there is none. */
+void *arch_new(arch_build *b, size_t n, size_t size);
+/* NO_MEMORY or config errors so far; call after reading the config and before loading tensors. */
+mltf_status arch_build_ok(const arch_build *b, mltf_err *err);
+
+/* ------------------------------------------------------------------ while running */
+
+struct arch_run {
+    arch_session *s;
+    const arch_model *m;
+    const void *impl;
+    nn_ctx *cx;
+    const arch_batch *batch;
+    unsigned want;
+    nn_seqs seqs;
+    arch_output *out;
+};
+
+/* Positions: those of the batch, or past + 0, 1, 2 … (`offset` added to counted ones). */
+void arch_positions(arch_run *r, size_t offset);
+/* roberta: counts tokens that are not padding, from pad + 1; padding itself stands at pad. */
+void arch_positions_after_padding(arch_run *r, int64_t pad);
+/* token rows: w[ids], or the batch's input_embeds. */
+float *arch_embed_tokens(arch_run *r, const nn_embed_w *w);
+/* Type ids of the batch, or row 0 for all. */
+void arch_add_types(arch_run *r, float *x, const nn_embed_w *w);
+/* New memories for the rows of this run, as r->seqs.memory (for classes that run encoder and decoder in one
+ * forward). They live until the next call. */
+mltf_status arch_run_memory(arch_run *r, mltf_err *err);
+/* Append a copy of x [T, cols] to out->all_hidden if the caller wants them. */
+void arch_keep_hidden(arch_run *r, const float *x, size_t cols);
+
+/* ------------------------------------------------------------------ heads (arch_heads.c)
+ *
+ * Every head is: choose rows, then optionally dense, activation and norm, then `out`. */
+
+typedef enum {
+    POOL_ROWS,      /* every token: LM, masked LM, token classification, QA */
+    POOL_FIRST,     /* the first token of each sequence */
+    POOL_LAST_TOKEN,/* the last one that is not padding (decoders' classification) */
+    POOL_MEAN,      /* mean over the tokens that the mask lets through */
+    POOL_LAST_EOS,  /* the last end-of-sequence token (bart) */
+} arch_pool;
+
+typedef struct arch_head_w {
+    arch_pool pool;
+    nn_linear_w dense; /* absent: none */
+    k_act act;
+    nn_norm_w norm;    /* kind NONE: none */
+    nn_linear_w out;   /* absent: the head's answer is what dense gave */
+    float scale;       /* of the logits; 0: 1 */
+    float softcap;     /* 0: none */
+    int64_t pad;       /* POOL_LAST_TOKEN: padding id, or -1; POOL_LAST_EOS: the eos id */
+} arch_head_w;
+
+typedef struct arch_heads {
+    arch_head_w pooler; /* base models: `dense` absent: no pooler */
+    arch_head_w head;   /* of the class */
+    bool has_head;
+} arch_heads;
+
+/* x [T, cols] is the last hidden state: fills out->hidden, pooled and logits as wanted. */
+void arch_heads_forward(arch_run *r, const arch_heads *h, const float *x, size_t cols);
+
+/* The usual load lines, for the head that m->info.head names. Anything else the family loads itself. */
+typedef struct arch_encoder_names {
+    const char *pooler;         /* in the base model's scope, "pooler.dense"; NULL: none */
+    k_act pooler_act;
+    const char *cls_dense;      /* scope "": "classifier.dense", or NULL */
+    k_act cls_act;
+    bool cls_pooler;            /* the classifier reads the pooler's output (BERT) */
+    const char *cls_out;        /* "classifier" */
+    const char *mc_out;         /* multiple choice, NULL: cls_out */
+    const char *token_out;      /* "classifier" */
+    const char *qa_out;         /* "qa_outputs" */
+    const char *mlm_dense;      /* "cls.predictions.transform.dense" */
+    const char *mlm_norm;
+    k_act mlm_act;
+    const char *mlm_out;        /* "cls.predictions.decoder": absent in the file means tied */
+    const char *mlm_bias;       /* "cls.predictions.bias|cls.predictions.decoder.bias" */
+    float eps;
+} arch_encoder_names;
+void arch_encoder_heads_load(arch_build *b, arch_heads *h, const arch_encoder_names *n, size_t hidden,
+                             const nn_embed_w *tokens);
+
+/* Decoders: lm_head (tied or not), score, classifier, qa_outputs. */
+void arch_decoder_heads_load(arch_build *b, arch_heads *h, size_t hidden, const nn_embed_w *tokens,
+                             const char *lm_head, unsigned lm_flags, bool tied_default);
+
+#endif

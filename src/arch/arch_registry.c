@@ -1,0 +1,53 @@
+/* The families there are.
+ *
+ * How to add one:
+ *  1. Read its modeling file in transformers 4.57 and the fixtures' config.json; name both in the head
+ *     comment of arch_xxx.c, with the block diagram and what is easy to get wrong.
+ *  2. Take the nearest file (bert for encoders, llama for decoders, t5 for both) as the form: config,
+ *     weights, load, block, forward, const arch_family arch_xxx. Write with nn/ blocks; what a second
+ *     family needs as well belongs there, not into a copy.
+ *  3. List every class it can load in `classes`: what follows the prefix decides the head.
+ *  4. Set info.hidden, vocab, n_layers and max_positions (SIZE_MAX without a bound), and for decoders
+ *     cache_shape.
+ *  5. Add its line below, and run build/parity on its folders with MLTF_CPU=ref and without. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "arch/arch_internal.h"
+#include "base/buf.h"
+
+extern const arch_family arch_bert;
+extern const arch_family arch_electra;
+extern const arch_family arch_roberta;
+
+static const arch_family *const families[] = {
+    &arch_bert,
+    &arch_electra,
+    &arch_roberta,
+};
+
+enum { N_FAMILIES = sizeof families / sizeof *families };
+
+const arch_family *arch_family_find(mltf_str model_type)
+{
+    for (size_t i = 0; i < N_FAMILIES; i++)
+        for (const char *const *t = families[i]->model_types; *t; t++)
+            if (str_is(model_type, *t)) return families[i];
+    return NULL;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+void arch_family_names(mltf_buf *out)
+{
+    const char *names[4 * N_FAMILIES];
+    size_t n = 0;
+    for (size_t i = 0; i < N_FAMILIES; i++)
+        for (const char *const *t = families[i]->model_types; *t && n < sizeof names / sizeof *names; t++)
+            names[n++] = *t;
+    qsort(names, n, sizeof *names, by_name);
+    for (size_t i = 0; i < n; i++) buf_printf(out, "%s%s", i ? ", " : "", names[i]);
+}

@@ -1,0 +1,339 @@
+/* Attention over ragged sequences: pieces are (sequence, head, block of queries). A block never depends
+ * on the number of threads, so neither do the bits of the result. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "nn/nn.h"
+
+enum { BLOCK = 64 }; // query rows of one piece
+
+typedef struct {
+    size_t seq, q0, nq; // rows of the sequence
+} attn_block;
+
+typedef struct {
+    nn_ctx *cx;
+    float *out; // [T, heads * v_dim]
+    nn_heads q, k, v;
+    const nn_seqs *seqs;
+    const nn_attn *a;
+    size_t kv_heads, v_dim, layer;
+    bool memory; // keys are those of seqs->memory
+    const attn_block *blocks;
+    char *scratch; // [workers][scratch_bytes]
+    size_t scratch_bytes, bias_bytes;
+    nn_probs *probs; // [n seqs] or NULL
+} attn_job;
+
+/* Where keys and values of one head of one sequence are. */
+typedef struct {
+    const void *k, *v;
+    size_t ldk, ldv, tk, pos0;
+    mltf_dtype kv;
+    const uint8_t *mask;
+} keys;
+
+static keys find_keys(const attn_job *j, size_t seq, size_t kv_head)
+{
+    const nn_seqs *s = j->seqs;
+    const size_t start = s->start[seq], rows = s->start[seq + 1] - start;
+    if (j->memory || s->caches) {
+        const nn_cache *c = j->memory ? &s->memory[seq]->kv : s->caches[seq];
+        return (keys){.k = nn_cache_k(c, j->layer, kv_head),
+                      .v = nn_cache_v(c, j->layer, kv_head),
+                      .ldk = c->shape.k_dim,
+                      .ldv = c->shape.v_dim,
+                      .tk = j->memory ? c->len : c->len + rows,
+                      .pos0 = j->memory ? 0 : c->len,
+                      .kv = c->shape.dtype,
+                      .mask = j->memory ? s->memory[seq]->mask : NULL};
+    }
+    return (keys){.k = j->k.p + start * j->k.ld + kv_head * j->k.head,
+                  .v = j->v.p + start * j->v.ld + kv_head * j->v.head,
+                  .ldk = j->k.ld,
+                  .ldv = j->v.ld,
+                  .tk = rows,
+                  .kv = DT_F32,
+                  .mask = s->key_mask ? s->key_mask + start : NULL};
+}
+
+static void attend_piece(void *arg, size_t first, size_t last, int worker)
+{
+    const attn_job *j = arg;
+    const nn_attn *a = j->a;
+    char *scratch = j->scratch + (size_t)worker * j->scratch_bytes;
+    for (size_t i = first; i < last; i++) {
+        const attn_block *b = &j->blocks[i / a->heads];
+        const size_t h = i % a->heads, row = j->seqs->start[b->seq] + b->q0;
+        keys ks = find_keys(j, b->seq, h / (a->heads / j->kv_heads));
+        const float *q = j->q.p + row * j->q.ld + h * j->q.head;
+        k_attn_opts o = {.scale = a->scale,
+                         .causal = a->causal && !j->memory,
+                         .pos0 = ks.pos0 + b->q0,
+                         .window = j->memory ? 0 : a->window,
+                         .softcap = a->softcap,
+                         .alibi = a->alibi ? a->alibi[h] : 0.0f,
+                         .key_mask = ks.mask,
+                         .sink = a->sinks ? &a->sinks[h] : NULL};
+        size_t tk = ks.tk, from = 0;
+        if (j->probs) {
+            const nn_probs *p = &j->probs[b->seq];
+            o.probs = p->p + (h * p->tq + b->q0) * p->tk;
+        } else if (o.causal) { // keys that no row of this block sees are cut off before
+            if (tk > o.pos0 + b->nq) tk = o.pos0 + b->nq;
+            if (o.window && o.pos0 + 1 > o.window) from = o.pos0 + 1 - o.window;
+        }
+        if (a->rel || a->bias) {
+            float *bias = (float *)(void *)(scratch + j->scratch_bytes - j->bias_bytes);
+            if (a->rel) {
+                const float *rel = a->rel + h * a->rel_n + a->rel_zero;
+                for (size_t r = 0; r < b->nq; r++)
+                    memcpy(bias + r * ks.tk, rel - (o.pos0 + r), tk * sizeof *bias);
+            } else {
+                const nn_bias_at at = {.seq = b->seq,
+                                       .head = h,
+                                       .layer = j->layer,
+                                       .q0 = b->q0,
+                                       .nq = b->nq,
+                                       .pos0 = ks.pos0,
+                                       .tk = ks.tk,
+                                       .q = q,
+                                       .ldq = j->q.ld,
+                                       .k = ks.k,
+                                       .ldk = ks.ldk,
+                                       .kv = ks.kv};
+                a->bias(a->bias_user, bias, ks.tk, &at);
+            }
+            o.bias = bias + from;
+            o.ld_bias = ks.tk;
+        }
+        if (o.key_mask) o.key_mask += from;
+        o.pos0 -= from;
+        j->cx->k->attention(j->out + row * a->heads * j->v_dim + h * j->v_dim, a->heads * j->v_dim,
+                            q, j->q.ld, (const char *)ks.k + from * ks.ldk * dtype_size(ks.kv),
+                            ks.ldk, (const char *)ks.v + from * ks.ldv * dtype_size(ks.kv), ks.ldv,
+                            ks.kv, b->nq, tk - from, a->dim, j->v_dim, &o, scratch);
+    }
+}
+
+/* Places for the probabilities of all sequences of this layer; NULL if they are not wanted. */
+static nn_probs *keep_probs(nn_ctx *cx, const attn_job *j)
+{
+    if (!cx->want_probs) return NULL;
+    const size_t n = j->seqs->n;
+    if (cx->n_probs + n > cx->cap_probs) {
+        const size_t cap = (cx->n_probs + n) * 2;
+        nn_probs *p = arena_calloc(&cx->keep, cap, sizeof *p);
+        if (!p) {
+            nn_fail(cx, MLTF_NO_MEMORY, "no memory for attention probabilities");
+            return NULL;
+        }
+        if (cx->n_probs) memcpy(p, cx->probs, cx->n_probs * sizeof *p);
+        cx->probs = p;
+        cx->cap_probs = cap;
+    }
+    nn_probs *mine = cx->probs + cx->n_probs;
+    for (size_t s = 0; s < n; s++) {
+        const size_t tq = j->seqs->start[s + 1] - j->seqs->start[s], tk = find_keys(j, s, 0).tk;
+        mine[s] = (nn_probs){.kind = j->memory ? "cross" : "self",
+                             .layer = j->layer,
+                             .seq = s,
+                             .heads = j->a->heads,
+                             .tq = tq,
+                             .tk = tk,
+                             .p = nn_keep(cx, j->a->heads * tq, tk)};
+        if (!nn_ok(cx)) return NULL;
+        memset(mine[s].p, 0, j->a->heads * tq * tk * sizeof(float));
+    }
+    cx->n_probs += n;
+    return mine;
+}
+
+static void attend(nn_ctx *cx, attn_job *j)
+{
+    const nn_seqs *seqs = j->seqs;
+    const nn_attn *a = j->a;
+    const nn_mark mark = nn_save(cx);
+    size_t n_blocks = 0, work = 0;
+    for (size_t s = 0; s < seqs->n; s++)
+        n_blocks += (seqs->start[s + 1] - seqs->start[s] + BLOCK - 1) / BLOCK;
+    attn_block *blocks = nn_bytes(cx, n_blocks * sizeof *blocks);
+    if (!nn_ok(cx)) return;
+    n_blocks = 0;
+    for (size_t s = 0; s < seqs->n; s++) {
+        const size_t rows = seqs->start[s + 1] - seqs->start[s], tk = find_keys(j, s, 0).tk;
+        for (size_t q = 0; q < rows; q += BLOCK) {
+            const size_t nq = rows - q < BLOCK ? rows - q : BLOCK;
+            blocks[n_blocks++] = (attn_block){.seq = s, .q0 = q, .nq = nq};
+            const size_t need = cx->k->attn_scratch(nq, tk, a->dim, j->v_dim);
+            if (need > j->scratch_bytes) j->scratch_bytes = need;
+            if ((a->rel || a->bias) && nq * tk * sizeof(float) > j->bias_bytes)
+                j->bias_bytes = nq * tk * sizeof(float);
+            work += nq * tk;
+        }
+    }
+    j->blocks = blocks;
+    j->bias_bytes = (j->bias_bytes + 63) & ~(size_t)63;
+    j->scratch_bytes = ((j->scratch_bytes + 63) & ~(size_t)63) + j->bias_bytes;
+    j->scratch = nn_bytes(cx, j->scratch_bytes * (size_t)pool_threads(cx->pool));
+    j->probs = keep_probs(cx, j);
+    const size_t pieces = n_blocks * a->heads;
+    if (pieces) nn_for(cx, pieces, work / n_blocks * (a->dim + j->v_dim) * 2, attend_piece, j);
+    if (nn_ok(cx)) nn_restore(cx, mark);
+}
+
+/* ------------------------------------------------------------------ writing keys and values */
+
+/* Rows [row0, row0 + n) of k and v behind place `at` of a cache. */
+static void store_rows(nn_ctx *cx, const nn_cache *c, size_t layer, size_t at, nn_heads k,
+                       nn_heads v, size_t row0, size_t n)
+{
+    const nn_cache_shape *s = &c->shape;
+    const size_t es = dtype_size(s->dtype);
+    for (size_t h = 0; h < s->kv_heads; h++) {
+        char *kp = (char *)nn_cache_k(c, layer, h) + at * s->k_dim * es;
+        char *vp = (char *)nn_cache_v(c, layer, h) + at * s->v_dim * es;
+        for (size_t t = row0; t < row0 + n; t++, kp += s->k_dim * es, vp += s->v_dim * es) {
+            cx->k->narrow(kp, k.p + t * k.ld + h * k.head, s->dtype, s->k_dim);
+            cx->k->narrow(vp, v.p + t * v.ld + h * v.head, s->dtype, s->v_dim);
+        }
+    }
+}
+
+void nn_memory_store(nn_ctx *cx, nn_memory *m, size_t layer, nn_heads k, nn_heads v)
+{
+    if (nn_ok(cx)) store_rows(cx, &m->kv, layer, 0, k, v, 0, m->kv.len);
+}
+
+static attn_job make_job(nn_ctx *cx, float *out, nn_heads q, const nn_seqs *seqs, const nn_attn *a,
+                         size_t layer)
+{
+    return (attn_job){.cx = cx,
+                      .out = out,
+                      .q = q,
+                      .seqs = seqs,
+                      .a = a,
+                      .kv_heads = a->kv_heads ? a->kv_heads : a->heads,
+                      .v_dim = a->v_dim ? a->v_dim : a->dim,
+                      .layer = layer};
+}
+
+void nn_attend(nn_ctx *cx, float *out, nn_heads q, nn_heads k, nn_heads v, const nn_seqs *seqs,
+               const nn_attn *a, size_t layer)
+{
+    if (!nn_ok(cx)) return;
+    if (seqs->caches)
+        for (size_t s = 0; s < seqs->n; s++)
+            store_rows(cx, seqs->caches[s], layer, seqs->caches[s]->len, k, v, seqs->start[s],
+                       seqs->start[s + 1] - seqs->start[s]);
+    attn_job j = make_job(cx, out, q, seqs, a, layer);
+    j.k = k;
+    j.v = v;
+    attend(cx, &j);
+}
+
+void nn_attend_memory(nn_ctx *cx, float *out, nn_heads q, const nn_seqs *seqs, const nn_attn *a,
+                      size_t layer)
+{
+    if (!nn_ok(cx)) return;
+    attn_job j = make_job(cx, out, q, seqs, a, layer);
+    j.memory = true;
+    attend(cx, &j);
+}
+
+/* ------------------------------------------------------------------ blocks with projections */
+
+static void head_norm(nn_ctx *cx, float *x, const nn_norm_w *w, size_t T, size_t width)
+{
+    if (w->kind == NN_NORM_NONE) return;
+    nn_norm(cx, x, x, w, w->n == width ? T : T * (width / w->n));
+}
+
+void nn_self_attention(nn_ctx *cx, float *y, const float *x, const nn_attn_w *w, const nn_attn *a,
+                       const nn_seqs *seqs, const nn_rope_rows *rope, size_t layer)
+{
+    if (!nn_ok(cx)) return;
+    const size_t T = seqs->rows, D = a->dim, Dv = a->v_dim ? a->v_dim : D;
+    const size_t NQ = a->heads, NK = a->kv_heads ? a->kv_heads : NQ;
+    const nn_mark mark = nn_save(cx);
+    nn_heads q, k, v;
+    if (nn_has(&w->qkv)) {
+        const size_t W = w->qkv.w.N;
+        float *qkv = nn_f32(cx, T, W); // [T, W]
+        nn_linear(cx, qkv, x, &w->qkv, T);
+        nn_clamp(cx, qkv, w->clip, T * W);
+        if (!nn_ok(cx)) return;
+        if (w->layout == NN_QKV_PER_HEAD) {
+            q = (nn_heads){qkv, W, 2 * D + Dv};
+            k = (nn_heads){qkv + D, W, 2 * D + Dv};
+            v = (nn_heads){qkv + 2 * D, W, 2 * D + Dv};
+        } else {
+            q = (nn_heads){qkv, W, D};
+            k = (nn_heads){qkv + NQ * D, W, D};
+            v = (nn_heads){qkv + (NQ + NK) * D, W, Dv};
+        }
+    } else {
+        q = (nn_heads){nn_f32(cx, T, NQ * D), NQ * D, D};
+        k = (nn_heads){nn_f32(cx, T, NK * D), NK * D, D};
+        v = (nn_heads){nn_f32(cx, T, NK * Dv), NK * Dv, Dv};
+        nn_linear_group(cx, (float *[]){q.p, k.p, v.p}, x,
+                        (const nn_linear_w *[]){&w->q, &w->k, &w->v}, 3, T);
+        nn_clamp(cx, q.p, w->clip, T * NQ * D);
+        nn_clamp(cx, k.p, w->clip, T * NK * D);
+        nn_clamp(cx, v.p, w->clip, T * NK * Dv);
+        head_norm(cx, q.p, &w->q_norm, T, NQ * D);
+        head_norm(cx, k.p, &w->k_norm, T, NK * D);
+    }
+    if (rope) {
+        nn_rope_apply(cx, q.p, q.ld, q.head, NQ, rope, T);
+        nn_rope_apply(cx, k.p, k.ld, k.head, NK, rope, T);
+    }
+    float *ctx = nn_f32(cx, T, NQ * Dv); // [T, heads * v_dim]
+    nn_attend(cx, ctx, q, k, v, seqs, a, layer);
+    nn_tap(cx, "ctx", (int)layer, ctx, T, NQ * Dv);
+    nn_linear(cx, y, ctx, &w->o, T);
+    if (nn_ok(cx)) nn_restore(cx, mark);
+}
+
+void nn_cross_attention(nn_ctx *cx, float *y, const float *x, const nn_attn_w *w, const nn_attn *a,
+                        const nn_seqs *seqs, size_t layer)
+{
+    if (!nn_ok(cx)) return;
+    const size_t T = seqs->rows, NQ = a->heads, Dv = a->v_dim ? a->v_dim : a->dim;
+    const nn_mark mark = nn_save(cx);
+    float *q = nn_f32(cx, T, NQ * a->dim); // [T, heads * dim]
+    float *ctx = nn_f32(cx, T, NQ * Dv);   // [T, heads * v_dim]
+    nn_linear(cx, q, x, &w->q, T);
+    nn_attend_memory(cx, ctx, (nn_heads){q, NQ * a->dim, a->dim}, seqs, a, layer);
+    nn_linear(cx, y, ctx, &w->o, T);
+    if (nn_ok(cx)) nn_restore(cx, mark);
+}
+
+void nn_memory_fill(nn_ctx *cx, const float *x, const nn_attn_w *w, const nn_attn *a,
+                    const nn_seqs *seqs, size_t layer)
+{
+    if (!nn_ok(cx)) return;
+    const size_t T = seqs->rows, D = a->dim, Dv = a->v_dim ? a->v_dim : D;
+    const size_t NK = a->kv_heads ? a->kv_heads : a->heads;
+    const nn_mark mark = nn_save(cx);
+    float *k = nn_f32(cx, T, NK * D), *v = nn_f32(cx, T, NK * Dv);
+    nn_linear_group(cx, (float *[]){k, v}, x, (const nn_linear_w *[]){&w->k, &w->v}, 2, T);
+    for (size_t s = 0; nn_ok(cx) && s < seqs->n; s++) {
+        const size_t at = seqs->start[s];
+        nn_memory_store(cx, seqs->memory[s], layer, (nn_heads){k + at * NK * D, NK * D, D},
+                        (nn_heads){v + at * NK * Dv, NK * Dv, Dv});
+    }
+    if (nn_ok(cx)) nn_restore(cx, mark);
+}
+
+void nn_alibi_slopes(float *slopes, size_t heads)
+{
+    size_t power = 1;
+    while (power * 2 <= heads) power *= 2;
+    const float base = powf(2.0f, -8.0f / (float)power);
+    for (size_t i = 0; i < power; i++) slopes[i] = powf(base, (float)(i + 1));
+    const float extra =
+        powf(2.0f, -4.0f / (float)power); // every second slope of twice as many heads
+    for (size_t i = power; i < heads; i++) slopes[i] = powf(extra, (float)(2 * (i - power) + 1));
+}

@@ -1,0 +1,225 @@
+/* Linear layers, embeddings, norms and the two forms of MLP: cut into pieces for the pool. */
+#include <string.h>
+
+#include "kernels/quantize.h"
+#include "nn/nn.h"
+
+nn_linear_w nn_linear_rows(const nn_linear_w *w, size_t n0, size_t n)
+{
+    nn_linear_w r = *w;
+    if (!r.w.data) return r;
+    r.w.data = (const char *)w->w.data + n0 * quant_bytes(w->w.dtype, w->w.stride);
+    r.w.N = n;
+    if (w->bias) r.bias = w->bias + n0;
+    return r;
+}
+
+nn_linear_w nn_linear_tied(const nn_embed_w *e, k_compute compute)
+{
+    return (nn_linear_w){.w = e->w, .compute = compute};
+}
+
+/* ------------------------------------------------------------------ linear */
+
+enum { GROUP_MAX = 4 };
+
+typedef struct {
+    const kernel_table *k;
+    const nn_linear_w *w[GROUP_MAX];
+    float *y[GROUP_MAX];
+    size_t ldy[GROUP_MAX];
+    size_t end[GROUP_MAX]; // grains up to and with member i
+    size_t n;
+    void *panel;
+    const float *x;
+    size_t ldx, T;
+} linear_job;
+
+static void pack_piece(void *arg, size_t first, size_t last, int worker)
+{
+    (void)worker;
+    const linear_job *j = arg;
+    j->k->pack(j->panel, j->x, j->ldx, &j->w[0]->w, j->w[0]->compute, j->T, first, last);
+}
+
+static void gemm_piece(void *arg, size_t first, size_t last, int worker)
+{
+    (void)worker;
+    const linear_job *j = arg;
+    const size_t g = j->k->gemm_grain;
+    for (size_t i = 0, begin = 0; i < j->n; begin = j->end[i], i++) {
+        const size_t a = first > begin ? first : begin, b = last < j->end[i] ? last : j->end[i];
+        if (a >= b) continue;
+        const nn_linear_w *w = j->w[i];
+        const size_t n0 = (a - begin) * g, n1 = (b - begin) * g < w->w.N ? (b - begin) * g : w->w.N;
+        j->k->gemm(j->y[i], j->ldy[i], j->panel, &w->w, w->compute, w->bias, j->T, n0, n1);
+    }
+}
+
+static void linear_run(nn_ctx *cx, linear_job *j)
+{
+    const nn_linear_w *w = j->w[0];
+    const nn_mark mark = nn_save(cx);
+    j->panel = nn_bytes(cx, j->k->pack_bytes(&w->w, w->compute, j->T));
+    nn_for(cx, j->T, w->w.K * 2, pack_piece, j);
+    size_t grains = 0;
+    for (size_t i = 0; i < j->n; i++) {
+        grains += (j->w[i]->w.N + j->k->gemm_grain - 1) / j->k->gemm_grain;
+        j->end[i] = grains;
+    }
+    nn_for(cx, grains, 2 * j->T * w->w.K * j->k->gemm_grain, gemm_piece, j);
+    if (nn_ok(cx)) nn_restore(cx, mark);
+}
+
+void nn_linear_strided(nn_ctx *cx, float *y, size_t ldy, const float *x, size_t ldx,
+                       const nn_linear_w *w, size_t T)
+{
+    if (!nn_ok(cx) || T == 0) return;
+    linear_job j = {
+        .k = cx->k, .w = {w}, .y = {y}, .ldy = {ldy}, .n = 1, .x = x, .ldx = ldx, .T = T};
+    linear_run(cx, &j);
+}
+
+void nn_linear(nn_ctx *cx, float *y, const float *x, const nn_linear_w *w, size_t T)
+{
+    nn_linear_strided(cx, y, w->w.N, x, w->w.K, w, T);
+}
+
+static bool same_panel(const nn_linear_w *a, const nn_linear_w *b)
+{
+    return a->w.dtype == b->w.dtype && a->w.K == b->w.K && a->compute == b->compute;
+}
+
+void nn_linear_group(nn_ctx *cx, float *const *y, const float *x, const nn_linear_w *const *w,
+                     size_t n, size_t T)
+{
+    if (!nn_ok(cx) || T == 0) return;
+    for (size_t i = 0; i < n;) {
+        if (!nn_has(w[i])) {
+            i++;
+            continue;
+        }
+        linear_job j = {.k = cx->k, .x = x, .ldx = w[i]->w.K, .T = T};
+        const size_t first = i;
+        for (; i < n && j.n < GROUP_MAX; i++) {
+            if (!nn_has(w[i])) continue;
+            if (!same_panel(w[first], w[i])) break;
+            j.w[j.n] = w[i];
+            j.y[j.n] = y[i];
+            j.ldy[j.n++] = w[i]->w.N;
+        }
+        linear_run(cx, &j);
+    }
+}
+
+/* ------------------------------------------------------------------ norms */
+
+typedef struct {
+    const kernel_table *k;
+    const nn_norm_w *w;
+    float *y;
+    const float *x;
+} norm_job;
+
+static void norm_piece(void *arg, size_t first, size_t last, int worker)
+{
+    (void)worker;
+    const norm_job *j = arg;
+    const nn_norm_w *w = j->w;
+    float *y = j->y + first * w->n;
+    const float *x = j->x + first * w->n;
+    if (w->kind == NN_NORM_LAYER)
+        j->k->layer_norm(y, x, w->weight, w->bias, last - first, w->n, w->eps);
+    else
+        j->k->rms_norm(y, x, w->weight, w->offset, last - first, w->n, w->eps);
+}
+
+void nn_norm(nn_ctx *cx, float *y, const float *x, const nn_norm_w *w, size_t T)
+{
+    if (!nn_ok(cx)) return;
+    if (w->kind == NN_NORM_NONE) {
+        nn_copy(cx, y, x, T * w->n);
+        return;
+    }
+    norm_job j = {.k = cx->k, .w = w, .y = y, .x = x};
+    nn_for(cx, T, w->n * 8, norm_piece, &j);
+}
+
+void nn_add_norm(nn_ctx *cx, float *x, const float *add, const nn_norm_w *w, size_t T)
+{
+    nn_add(cx, x, add, T * w->n);
+    nn_norm(cx, x, x, w, T);
+}
+
+/* ------------------------------------------------------------------ embeddings */
+
+static const void *embed_row(const nn_embed_w *w, size_t row)
+{
+    return (const char *)w->w.data + row * quant_bytes(w->w.dtype, w->w.stride);
+}
+
+static bool embed_check(nn_ctx *cx, const int32_t *ids, const nn_embed_w *w, size_t T)
+{
+    if (!nn_ok(cx)) return false;
+    for (size_t t = 0; t < T; t++)
+        if (ids[t] < 0 || (size_t)ids[t] >= w->w.N) {
+            nn_fail(cx, MLTF_INVALID_INPUT, "%s %d is outside of the model's table of %zu", w->what,
+                    (int)ids[t], w->w.N);
+            return false;
+        }
+    return true;
+}
+
+void nn_embed(nn_ctx *cx, float *y, const int32_t *ids, const nn_embed_w *w, size_t T)
+{
+    if (!embed_check(cx, ids, w, T)) return;
+    for (size_t t = 0; t < T; t++)
+        cx->k->widen(y + t * w->w.K, embed_row(w, (size_t)ids[t]), w->w.dtype, w->w.K);
+}
+
+void nn_embed_add(nn_ctx *cx, float *y, const int32_t *ids, const nn_embed_w *w, size_t T)
+{
+    if (!embed_check(cx, ids, w, T)) return;
+    const size_t H = w->w.K;
+    const nn_mark mark = nn_save(cx);
+    float *row = nn_f32(cx, 1, H);
+    for (size_t t = 0; nn_ok(cx) && t < T; t++) {
+        cx->k->widen(row, embed_row(w, (size_t)ids[t]), w->w.dtype, H);
+        cx->k->add(y + t * H, y + t * H, row, H);
+    }
+    if (nn_ok(cx)) nn_restore(cx, mark);
+}
+
+void nn_embed_add_row(nn_ctx *cx, float *y, size_t row_of, const nn_embed_w *w, size_t T)
+{
+    const int32_t id = row_of > INT32_MAX ? -1 : (int32_t)row_of;
+    if (!embed_check(cx, &id, w, 1)) return;
+    const size_t H = w->w.K;
+    const nn_mark mark = nn_save(cx);
+    float *row = nn_f32(cx, 1, H);
+    if (!nn_ok(cx)) return;
+    cx->k->widen(row, embed_row(w, row_of), w->w.dtype, H);
+    for (size_t t = 0; t < T; t++) cx->k->add(y + t * H, y + t * H, row, H);
+    nn_restore(cx, mark);
+}
+
+/* ------------------------------------------------------------------ mlp */
+
+void nn_mlp(nn_ctx *cx, float *y, const float *x, const nn_mlp_w *w, size_t T)
+{
+    if (!nn_ok(cx)) return;
+    const size_t F = w->up.w.N;
+    const nn_mark mark = nn_save(cx);
+    float *up = nn_f32(cx, T, F); // [T, F]
+    if (nn_has(&w->gate)) {
+        float *gate = nn_f32(cx, T, F); // [T, F]
+        nn_linear_group(cx, (float *[]){gate, up}, x, (const nn_linear_w *[]){&w->gate, &w->up}, 2,
+                        T);
+        nn_act_mul(cx, up, gate, up, T * F, w->act);
+    } else {
+        nn_linear(cx, up, x, &w->up, T);
+        nn_act(cx, up, up, T * F, w->act);
+    }
+    nn_linear(cx, y, up, &w->down, T);
+    if (nn_ok(cx)) nn_restore(cx, mark);
+}

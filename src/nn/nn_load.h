@@ -1,0 +1,83 @@
+/* From the tensors of a checkpoint to the weight structs of nn.h, each line naming field, shape and tensor.
+ *
+ *     nn_scope(ld, "%sencoder.layer.%zu.", ld->base, il);
+ *     nn_load_linear(ld, &l->q, "attention.self.query", H, H, NN_BIAS);
+ *     nn_load_norm(ld, &l->norm, "attention.output.LayerNorm", NN_NORM_LAYER, H, eps, 0);
+ *     ...
+ *     TRY(nn_load_finish(ld, "BertModel", ignorable, err));
+ *
+ * Sticky: tensors that are missing are collected and reported together by nn_load_finish(), a wrong
+ * shape at once; what no line asked for ends up in the warnings. Weights stay where the file map has
+ * them and in their stored type; an own copy is made only where torch_dtype asks for another type,
+ * where Python transposes (Conv1D), for types that no kernel reads, and for vectors that are not f32.
+ *
+ * A name may hold alternatives, "lm_head|embed_out": the first one present counts. The old spellings
+ * gamma and beta for weight and bias are understood everywhere, and weight norm (weight_g with
+ * weight_v, parametrizations.weight.original0 with original1) is folded when the weight is asked for. */
+#ifndef MLTF_NN_NN_LOAD_H
+#define MLTF_NN_NN_LOAD_H
+
+#include "formats/checkpoint.h"
+#include "nn/nn.h"
+
+enum {
+    NN_NO_BIAS = 0,
+    NN_BIAS = 1,          /* must have a bias */
+    NN_BIAS_IF_THERE = 2, /* takes one if the checkpoint has it */
+    NN_CONV1D = 4,        /* stored [in, out]: transposed into an own copy */
+    NN_OPTIONAL = 8,      /* an absent layer is fine and stays empty */
+    NN_KEEP_FLOAT = 16,   /* never quantized, never computed in bf16 (routers) */
+};
+
+typedef struct nn_loader {
+    checkpoint *ck;
+    mltf_arena *own; /* the model's: copies, names, warnings */
+    mltf_pool *pool;
+    const char *root;    /* before every name: a submodel of a composite checkpoint; "" */
+    const char *base;    /* prefix of the base model as this checkpoint writes it: "bert." or "" */
+    mltf_dtype target;   /* F32, BF16, F16, or DT_COUNT: as stored */
+    mltf_dtype quantize; /* DT_Q8, DT_Q4, or DT_COUNT: no */
+    k_compute compute;
+    mltf_err err;     /* first failure */
+    mltf_buf missing; /* quoted names */
+    size_t n_missing;
+    uint8_t *used; /* [checkpoint_count] */
+    char scope[192];
+} nn_loader;
+
+/* base_prefix: "bert." or NULL; ld->base is set by what the checkpoint holds. */
+mltf_status nn_loader_init(nn_loader *ld, checkpoint *ck, mltf_arena *own, mltf_pool *pool,
+                           const char *root, const char *base_prefix, mltf_err *err);
+void nn_loader_release(nn_loader *ld);
+
+void nn_scope(nn_loader *ld, const char *fmt, ...) MLTF_PRINTF(2, 3);
+
+/* Is there a tensor of this name (in scope)? */
+bool nn_load_has(nn_loader *ld, const char *name);
+/* The tensor itself, marked as used; NULL if absent (not reported). */
+const ck_tensor *nn_load_find(nn_loader *ld, const char *name);
+
+/* name without ".weight"; shape [N, K]. N or K 0: any (then taken from the tensor). */
+void nn_load_linear(nn_loader *ld, nn_linear_w *w, const char *name, size_t N, size_t K,
+                    unsigned flags);
+/* The same for a full tensor name ("w1", "experts.gate_up_proj"), and slice i of a stacked [E, ...] tensor;
+ * transposed: the slice is stored [K, N]. bias: full name or NULL. */
+void nn_load_matrix(nn_loader *ld, nn_linear_w *w, const char *name, const char *bias, size_t N,
+                    size_t K, unsigned flags);
+void nn_load_stacked(nn_loader *ld, nn_linear_w *w, const char *name, const char *bias, size_t i,
+                     size_t E, size_t N, size_t K, unsigned flags);
+void nn_load_embed(nn_loader *ld, nn_embed_w *w, const char *name, const char *what, size_t rows,
+                   size_t width, unsigned flags);
+/* kind LAYER takes a bias if there is one unless flags say NN_BIAS (must); NN_OPTIONAL as above. */
+void nn_load_norm(nn_loader *ld, nn_norm_w *w, const char *name, nn_norm_kind kind, size_t n,
+                  float eps, unsigned flags);
+/* A tensor of `count` values in f32, whatever its shape; full name. NULL if absent. */
+const float *nn_load_vector(nn_loader *ld, const char *name, size_t count, unsigned flags);
+
+/* OK if nothing is missing or misshaped. `what` is the class for the message. Tensors that nothing
+ * asked for, and whose names end in none of `ignorable` (ends with NULL; may be NULL itself), are
+ * listed in *warning (one text in `own`, NULL if there are none). */
+mltf_status nn_load_finish(nn_loader *ld, const char *what, const char *const *ignorable,
+                           const char **warning, mltf_err *err);
+
+#endif
