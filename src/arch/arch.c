@@ -42,27 +42,32 @@ static mltf_status find_class(arch_model *m, const arch_load_options *opts, mltf
     const json *type = json_get(root, "model_type");
     const json *named = json_at(json_get(root, "architectures"), 0);
     if (!json_is(type, JSON_STRING))
-        return mltf_fail(err, MLTF_CORRUPT_FILE, "config.json names no \"model_type\": not a transformers model");
+        return mltf_fail(err, MLTF_CORRUPT_FILE,
+                         "config.json names no \"model_type\": not a transformers model");
     m->family = arch_family_find(type->s);
     if (!m->family) {
         if (json_get(root, "auto_map"))
             return mltf_fail(err, MLTF_UNSUPPORTED,
-                             "model_type \"" STR_FMT "\" needs code that lies in the model's own repository (auto_map), "
+                             "model_type \"" STR_FMT
+                             "\" needs code that lies in the model's own repository (auto_map), "
                              "and nothing in a model directory is ever executed",
                              STR_ARG(type->s));
         mltf_buf b = {.max = 4096};
         arch_family_names(&b);
-        mltf_fail(err, MLTF_UNSUPPORTED, "model_type \"" STR_FMT "\" is not supported; supported: %.350s",
+        mltf_fail(err, MLTF_UNSUPPORTED,
+                  "model_type \"" STR_FMT "\" is not supported; supported: %.350s",
                   STR_ARG(type->s), b.p ? b.p : "");
         mltf_buf_release(&b);
         return MLTF_UNSUPPORTED;
     }
-    mltf_str want = opts->architecture ? str_from(opts->architecture) : json_string(named, (mltf_str){NULL, 0});
+    mltf_str want =
+        opts->architecture ? str_from(opts->architecture) : json_string(named, (mltf_str){NULL, 0});
     if (!want.n) want = str_from(m->family->classes[0]);
     for (const char *const *c = m->family->classes; *c; c++)
         if (str_is(want, *c)) m->info.architecture = *c;
     if (!m->info.architecture)
-        return mltf_fail(err, MLTF_UNSUPPORTED, "class \"" STR_FMT "\" of model_type \"" STR_FMT "\" is not supported",
+        return mltf_fail(err, MLTF_UNSUPPORTED,
+                         "class \"" STR_FMT "\" of model_type \"" STR_FMT "\" is not supported",
                          STR_ARG(want), STR_ARG(type->s));
     m->info.model_type = arena_strdup(&m->own, type->s.p, type->s.n);
     m->info.kind = m->family->kind;
@@ -72,7 +77,8 @@ static mltf_status find_class(arch_model *m, const arch_load_options *opts, mltf
 
 /* ------------------------------------------------------------------ config.json */
 
-static mltf_status read_config(arch_model *m, const char *dir, const arch_load_options *opts, mltf_err *err)
+static mltf_status read_config(arch_model *m, const char *dir, const arch_load_options *opts,
+                               mltf_err *err)
 {
     char *path = path_join(dir, "config.json");
     if (!path) return mltf_fail_memory(err);
@@ -85,7 +91,8 @@ static mltf_status read_config(arch_model *m, const char *dir, const arch_load_o
     for (size_t i = 0; opts->config_overrides && i < json_len(opts->config_overrides); i++) {
         const json_member *o = &opts->config_overrides->o.members[i];
         const json *copy = json_clone(&m->config.arena, &o->value);
-        if (!json_set_str(&m->config.arena, m->config.root, o->key, copy)) return mltf_fail_memory(err);
+        if (!json_set_str(&m->config.arena, m->config.root, o->key, copy))
+            return mltf_fail_memory(err);
     }
     m->info.config = m->config.root;
     return MLTF_OK;
@@ -96,7 +103,9 @@ static mltf_status count_labels(arch_model *m, mltf_err *err)
 {
     arch_config c = {.root = m->config.root};
     const json *map = cfg_get(&c, "id2label");
-    m->info.n_labels = json_is(map, JSON_OBJECT) ? json_len(map) : cfg_size(&c, "num_labels|_num_labels", 2, 1, 1 << 20);
+    m->info.n_labels = json_is(map, JSON_OBJECT)
+                           ? json_len(map)
+                           : cfg_size(&c, "num_labels|_num_labels", 2, 1, 1 << 20);
     return cfg_done(&c, err);
 }
 
@@ -115,9 +124,11 @@ mltf_str arch_label(const arch_model *m, size_t label)
 
 static mltf_status make_labels(arch_model *m, mltf_err *err)
 {
-    if (json_is(json_get(m->config.root, "id2label"), JSON_OBJECT) || m->info.n_labels <= 10) return MLTF_OK;
+    if (json_is(json_get(m->config.root, "id2label"), JSON_OBJECT) || m->info.n_labels <= 10)
+        return MLTF_OK;
     m->labels = arena_calloc(&m->own, m->info.n_labels, sizeof *m->labels);
-    for (size_t i = 0; m->labels && i < m->info.n_labels; i++) m->labels[i] = arena_printf(&m->own, "LABEL_%zu", i);
+    for (size_t i = 0; m->labels && i < m->info.n_labels; i++)
+        m->labels[i] = arena_printf(&m->own, "LABEL_%zu", i);
     return m->own.failed ? mltf_fail_memory(err) : MLTF_OK;
 }
 
@@ -128,8 +139,8 @@ static mltf_status parse_dtype(mltf_dtype *out, const char *name, mltf_err *err)
     static const struct {
         const char *name;
         mltf_dtype t;
-    } table[] = {{"float32", DT_F32},  {"float", DT_F32},   {"bfloat16", DT_BF16},
-                 {"float16", DT_F16},  {"half", DT_F16},    {"auto", DT_COUNT}};
+    } table[] = {{"float32", DT_F32}, {"float", DT_F32}, {"bfloat16", DT_BF16},
+                 {"float16", DT_F16}, {"half", DT_F16},  {"auto", DT_COUNT}};
     *out = DT_COUNT;
     if (!name) return MLTF_OK;
     const char *plain = strncmp(name, "torch.", 6) == 0 ? name + 6 : name;
@@ -138,17 +149,21 @@ static mltf_status parse_dtype(mltf_dtype *out, const char *name, mltf_err *err)
             *out = table[i].t;
             return MLTF_OK;
         }
-    return mltf_fail(err, MLTF_INVALID_INPUT, "torch_dtype \"%s\" is not supported; use float32, bfloat16 or float16",
-                     name);
+    return mltf_fail(err, MLTF_INVALID_INPUT,
+                     "torch_dtype \"%s\" is not supported; use float32, bfloat16 or float16", name);
 }
 
 static mltf_status parse_quantize(mltf_dtype *out, const char *name, mltf_err *err)
 {
     *out = DT_COUNT;
     if (!name || !*name) return MLTF_OK;
-    if (strcmp(name, "int8") == 0) *out = DT_Q8;
-    else if (strcmp(name, "int4") == 0) *out = DT_Q4;
-    else return mltf_fail(err, MLTF_INVALID_INPUT, "quantize must be int8 or int4, not \"%s\"", name);
+    if (strcmp(name, "int8") == 0)
+        *out = DT_Q8;
+    else if (strcmp(name, "int4") == 0)
+        *out = DT_Q4;
+    else
+        return mltf_fail(err, MLTF_INVALID_INPUT, "quantize must be int8 or int4, not \"%s\"",
+                         name);
     return MLTF_OK;
 }
 
@@ -187,7 +202,8 @@ static void count_params(arch_model *m, const nn_loader *ld)
 static mltf_status load_weights(arch_model *m, const arch_load_options *opts, mltf_err *err)
 {
     arch_build b = {.m = m, .cfg = {.root = m->config.root}};
-    mltf_status st = nn_loader_init(&b.ld, m->ck, &m->own, opts->pool, "", m->family->base_prefix, err);
+    mltf_status st =
+        nn_loader_init(&b.ld, m->ck, &m->own, opts->pool, "", m->family->base_prefix, err);
     const char *warning = NULL;
     if (!st) st = parse_dtype(&b.ld.target, opts->torch_dtype, err);
     if (!st) st = parse_quantize(&b.ld.quantize, opts->quantize, err);
@@ -209,12 +225,14 @@ static mltf_status load_weights(arch_model *m, const arch_load_options *opts, ml
     return st;
 }
 
-mltf_status arch_model_load(arch_model **out, const char *dir, const arch_load_options *opts, mltf_err *err)
+mltf_status arch_model_load(arch_model **out, const char *dir, const arch_load_options *opts,
+                            mltf_err *err)
 {
     static const arch_load_options none = {0};
     *out = NULL;
     if (!opts) opts = &none;
-    if (opts->adapter_dir) return mltf_fail(err, MLTF_UNSUPPORTED, "adapters (PEFT) are not supported yet");
+    if (opts->adapter_dir)
+        return mltf_fail(err, MLTF_UNSUPPORTED, "adapters (PEFT) are not supported yet");
     arch_model *m = calloc(1, sizeof *m);
     if (!m) return mltf_fail_memory(err);
     m->pool = opts->pool;
@@ -297,14 +315,19 @@ static bool grow(void *array, size_t *cap, size_t n, size_t size)
 static mltf_status check_batch(const arch_model *m, const arch_batch *b, bool encode, mltf_err *err)
 {
     if (b->n_seqs == 0 || b->start[0] != 0)
-        return mltf_fail(err, MLTF_INVALID_INPUT, "a batch needs at least one sequence, starting at row 0");
+        return mltf_fail(err, MLTF_INVALID_INPUT,
+                         "a batch needs at least one sequence, starting at row 0");
     for (size_t i = 0; i < b->n_seqs; i++)
         if (b->start[i + 1] < b->start[i] || b->start[i + 1] > (size_t)INT32_MAX)
-            return mltf_fail(err, MLTF_INVALID_INPUT, "sequence %zu of the batch has no valid row range", i);
-    if (b->start[b->n_seqs] == 0) return mltf_fail(err, MLTF_INVALID_INPUT, "the batch holds no token");
-    if (!b->ids && !b->input_embeds) return mltf_fail(err, MLTF_INVALID_INPUT, "the batch holds no ids");
+            return mltf_fail(err, MLTF_INVALID_INPUT,
+                             "sequence %zu of the batch has no valid row range", i);
+    if (b->start[b->n_seqs] == 0)
+        return mltf_fail(err, MLTF_INVALID_INPUT, "the batch holds no token");
+    if (!b->ids && !b->input_embeds)
+        return mltf_fail(err, MLTF_INVALID_INPUT, "the batch holds no ids");
     if (b->caches && !encode && b->attention_mask)
-        return mltf_fail(err, MLTF_INVALID_INPUT, "an attention mask cannot be combined with caches: leave padding out");
+        return mltf_fail(err, MLTF_INVALID_INPUT,
+                         "an attention mask cannot be combined with caches: leave padding out");
     for (size_t i = 0; b->caches && i < b->n_seqs; i++)
         if (b->caches[i]->m != m)
             return mltf_fail(err, MLTF_INVALID_INPUT, "cache %zu belongs to another model", i);
@@ -318,14 +341,16 @@ static mltf_status prepare(arch_session *s, const arch_batch *b, bool encode, ml
     drop_memory(s);
     nn_begin(&s->cx);
     s->n_hidden = 0;
-    if (!grow(&s->pos, &s->pos_cap, T, sizeof *s->pos) || !grow(&s->caches, &s->caches_cap, b->n_seqs, sizeof *s->caches) ||
+    if (!grow(&s->pos, &s->pos_cap, T, sizeof *s->pos) ||
+        !grow(&s->caches, &s->caches_cap, b->n_seqs, sizeof *s->caches) ||
         !grow(&s->memory, &s->memory_cap, b->n_seqs, sizeof *s->memory))
         return mltf_fail_memory(err);
     for (size_t i = 0; b->caches && i < b->n_seqs; i++) {
         arch_cache *c = b->caches[i];
         const size_t rows = b->start[i + 1] - b->start[i];
         s->caches[i] = &c->kv;
-        if (!encode && s->m->cache_shape.layers) TRY(nn_cache_reserve(&c->kv, c->kv.len + rows, err));
+        if (!encode && s->m->cache_shape.layers)
+            TRY(nn_cache_reserve(&c->kv, c->kv.len + rows, err));
     }
     return MLTF_OK;
 }
@@ -358,7 +383,10 @@ static arch_run make_run(arch_session *s, const arch_batch *b, unsigned want, ar
                       .cx = &s->cx,
                       .batch = b,
                       .want = want,
-                      .seqs = {.n = b->n_seqs, .start = b->start, .rows = b->start[b->n_seqs], .key_mask = b->attention_mask},
+                      .seqs = {.n = b->n_seqs,
+                               .start = b->start,
+                               .rows = b->start[b->n_seqs],
+                               .key_mask = b->attention_mask},
                       .out = out};
 }
 
@@ -401,7 +429,8 @@ static mltf_status remember_ids(const arch_model *m, const arch_batch *b, mltf_e
         arch_cache *c = b->caches[i];
         const size_t rows = b->start[i + 1] - b->start[i];
         if (c->kv.len + rows > m->recompute_past && c->kv.len > m->recompute_past) continue;
-        if (!grow(&c->ids, &c->ids_cap, c->kv.len + rows, sizeof *c->ids)) return mltf_fail_memory(err);
+        if (!grow(&c->ids, &c->ids_cap, c->kv.len + rows, sizeof *c->ids))
+            return mltf_fail_memory(err);
         memcpy(c->ids + c->kv.len, b->ids + b->start[i], rows * sizeof *c->ids);
     }
     return MLTF_OK;
@@ -417,13 +446,15 @@ static void keep_tails(float *x, size_t cols, const size_t *from, const size_t *
 }
 
 /* The same batch with what the caches of crossing sequences held put in front. */
-static mltf_status forward_anew(arch_session *s, const arch_batch *b, unsigned want, arch_output *out, mltf_err *err)
+static mltf_status forward_anew(arch_session *s, const arch_batch *b, unsigned want,
+                                arch_output *out, mltf_err *err)
 {
     const size_t n = b->n_seqs;
     size_t *start = calloc(n + 1, sizeof *start);
     if (!start) return mltf_fail_memory(err);
     for (size_t i = 0; i < n; i++)
-        start[i + 1] = start[i] + (b->start[i + 1] - b->start[i]) + (crosses(s->m, b, i) ? b->caches[i]->kv.len : 0);
+        start[i + 1] = start[i] + (b->start[i + 1] - b->start[i]) +
+                       (crosses(s->m, b, i) ? b->caches[i]->kv.len : 0);
     int32_t *ids = malloc(start[n] * sizeof *ids);
     if (!ids) {
         free(start);
@@ -439,7 +470,8 @@ static mltf_status forward_anew(arch_session *s, const arch_batch *b, unsigned w
     const mltf_status st = arch_forward(s, &all, want, out, err);
     if (!st) {
         keep_tails(out->hidden, s->m->info.hidden, start, b->start, n);
-        for (size_t l = 0; l < out->n_all; l++) keep_tails(out->all_hidden[l], s->m->info.hidden, start, b->start, n);
+        for (size_t l = 0; l < out->n_all; l++)
+            keep_tails(out->all_hidden[l], s->m->info.hidden, start, b->start, n);
         if (out->logit_rows == start[n]) {
             keep_tails(out->logits, out->n_logits, start, b->start, n);
             out->logit_rows = b->start[n];
@@ -452,7 +484,8 @@ static mltf_status forward_anew(arch_session *s, const arch_batch *b, unsigned w
 
 /* ------------------------------------------------------------------ forward */
 
-mltf_status arch_forward(arch_session *s, const arch_batch *b, unsigned want, arch_output *out, mltf_err *err)
+mltf_status arch_forward(arch_session *s, const arch_batch *b, unsigned want, arch_output *out,
+                         mltf_err *err)
 {
     const arch_model *m = s->m;
     TRY(check_batch(m, b, false, err));
@@ -464,7 +497,8 @@ mltf_status arch_forward(arch_session *s, const arch_batch *b, unsigned want, ar
         if (m->cache_shape.layers) r.seqs.caches = s->caches;
         for (size_t i = 0; m->cross_shape.layers && i < b->n_seqs; i++) {
             if (!b->caches[i]->memory)
-                return mltf_fail(err, MLTF_INVALID_INPUT, "sequence %zu has not been through the encoder", i);
+                return mltf_fail(err, MLTF_INVALID_INPUT,
+                                 "sequence %zu has not been through the encoder", i);
             s->memory[i] = nn_memory_retain(b->caches[i]->memory);
             s->n_memory = i + 1;
         }
@@ -474,16 +508,20 @@ mltf_status arch_forward(arch_session *s, const arch_batch *b, unsigned want, ar
     m->family->forward(&r);
     TRY(finish(s, out, err));
     TRY(remember_ids(m, b, err));
-    for (size_t i = 0; r.seqs.caches && i < b->n_seqs; i++) b->caches[i]->kv.len += b->start[i + 1] - b->start[i];
+    for (size_t i = 0; r.seqs.caches && i < b->n_seqs; i++)
+        b->caches[i]->kv.len += b->start[i + 1] - b->start[i];
     return MLTF_OK;
 }
 
-mltf_status arch_encode(arch_session *s, const arch_batch *b, unsigned want, arch_output *out, mltf_err *err)
+mltf_status arch_encode(arch_session *s, const arch_batch *b, unsigned want, arch_output *out,
+                        mltf_err *err)
 {
     const arch_model *m = s->m;
     if (!m->family->encode)
-        return mltf_fail(err, MLTF_INVALID_INPUT, "%s has no encoder to run apart", m->info.architecture);
-    if (!b->caches) return mltf_fail(err, MLTF_INVALID_INPUT, "the encoder needs caches to leave its keys in");
+        return mltf_fail(err, MLTF_INVALID_INPUT, "%s has no encoder to run apart",
+                         m->info.architecture);
+    if (!b->caches)
+        return mltf_fail(err, MLTF_INVALID_INPUT, "the encoder needs caches to leave its keys in");
     TRY(check_batch(m, b, true, err));
     TRY(prepare(s, b, true, err));
     arch_run r = make_run(s, b, want, out);
@@ -507,7 +545,8 @@ void arch_positions(arch_run *r, size_t offset)
     if (r->batch->position_ids) {
         for (size_t t = 0; t < r->seqs.rows; t++) {
             pos[t] = r->batch->position_ids[t];
-            if (pos[t] < 0) nn_fail(r->cx, MLTF_INVALID_INPUT, "position %d is negative", (int)pos[t]);
+            if (pos[t] < 0)
+                nn_fail(r->cx, MLTF_INVALID_INPUT, "position %d is negative", (int)pos[t]);
         }
         return;
     }
@@ -552,7 +591,8 @@ void arch_keep_hidden(arch_run *r, const float *x, size_t cols)
 {
     if (!(r->want & ARCH_WANT_ALL_HIDDEN) || !nn_ok(r->cx)) return;
     arch_session *s = r->s;
-    if (!grow(&s->all_hidden, &s->hidden_cap, s->n_hidden < s->hidden_cap ? s->hidden_cap : s->hidden_cap * 2 + 16,
+    if (!grow(&s->all_hidden, &s->hidden_cap,
+              s->n_hidden < s->hidden_cap ? s->hidden_cap : s->hidden_cap * 2 + 16,
               sizeof *s->all_hidden)) {
         nn_fail(r->cx, MLTF_NO_MEMORY, "no memory for the list of hidden states");
         return;
@@ -568,7 +608,8 @@ mltf_status arch_cache_new(arch_cache **out, const arch_model *m, size_t max_tok
 {
     *out = NULL;
     if (!m->cache_shape.layers)
-        return mltf_fail(err, MLTF_INVALID_INPUT, "%s does not generate: it has no cache", m->info.architecture);
+        return mltf_fail(err, MLTF_INVALID_INPUT, "%s does not generate: it has no cache",
+                         m->info.architecture);
     arch_cache *c = calloc(1, sizeof *c);
     if (!c) return mltf_fail_memory(err);
     c->m = m;
@@ -599,14 +640,16 @@ void arch_cache_truncate(arch_cache *c, size_t len)
 mltf_status arch_cache_copy(arch_cache *to, const arch_cache *from, mltf_err *err)
 {
     if (to == from) return MLTF_OK;
-    if (to->m != from->m) return mltf_fail(err, MLTF_INVALID_INPUT, "a cache can be copied within one model only");
+    if (to->m != from->m)
+        return mltf_fail(err, MLTF_INVALID_INPUT, "a cache can be copied within one model only");
     TRY(nn_cache_copy(&to->kv, &from->kv, err));
     if (to->memory != from->memory) {
         nn_memory_release(to->memory);
         to->memory = nn_memory_retain(from->memory);
     }
     if (from->m->recompute_past && from->ids) {
-        if (!grow(&to->ids, &to->ids_cap, from->ids_cap, sizeof *to->ids)) return mltf_fail_memory(err);
+        if (!grow(&to->ids, &to->ids_cap, from->ids_cap, sizeof *to->ids))
+            return mltf_fail_memory(err);
         memcpy(to->ids, from->ids, from->ids_cap * sizeof *to->ids);
     }
     return MLTF_OK;

@@ -27,43 +27,46 @@ typedef struct arch_session arch_session;
 typedef enum { ARCH_ENCODER, ARCH_DECODER, ARCH_ENCODER_DECODER } arch_kind;
 
 typedef enum {
-    ARCH_HEAD_NONE,       /* AutoModel */
-    ARCH_HEAD_LM,         /* …ForCausalLM, …LMHeadModel, …ForConditionalGeneration */
+    ARCH_HEAD_NONE, /* AutoModel */
+    ARCH_HEAD_LM,   /* …ForCausalLM, …LMHeadModel, …ForConditionalGeneration */
     ARCH_HEAD_MASKED_LM,
     ARCH_HEAD_SEQ_CLS,
     ARCH_HEAD_TOKEN_CLS,
     ARCH_HEAD_QA,
     ARCH_HEAD_MULTIPLE_CHOICE,
-    ARCH_HEAD_TABLE_QA,   /* TapasForQuestionAnswering */
+    ARCH_HEAD_TABLE_QA, /* TapasForQuestionAnswering */
     ARCH_HEAD_OTHER,
 } arch_head;
 
 typedef struct arch_load_options {
-    mltf_pool *pool;          /* borrowed; NULL: the caller's thread alone */
-    const char *torch_dtype;  /* "float32", "bfloat16", "float16", NULL: as stored */
-    const char *quantize;     /* NULL, "int8", "int4" */
-    const char *architecture; /* overrides architectures[0] of config.json ("BertModel" for feature extraction) */
+    mltf_pool *pool;         /* borrowed; NULL: the caller's thread alone */
+    const char *torch_dtype; /* "float32", "bfloat16", "float16", NULL: as stored */
+    const char *quantize;    /* NULL, "int8", "int4" */
+    const char *
+        architecture; /* overrides architectures[0] of config.json ("BertModel" for feature extraction) */
     const json *config_overrides; /* merged over config.json; NULL: none */
-    const char *adapter_dir;  /* PEFT adapter applied on top; NULL: none */
+    const char *adapter_dir;      /* PEFT adapter applied on top; NULL: none */
     mltf_progress_fn progress;
     void *progress_user;
 } arch_load_options;
 
-mltf_status arch_model_load(arch_model **out, const char *dir, const arch_load_options *opts, mltf_err *err);
+mltf_status arch_model_load(arch_model **out, const char *dir, const arch_load_options *opts,
+                            mltf_err *err);
 void arch_model_free(arch_model *m);
 
 /* Facts about the model, borrowed from it. */
 typedef struct arch_info {
-    const char *model_type;   /* "bert" */
-    const char *architecture; /* "BertForSequenceClassification": the class that transformers would make */
+    const char *model_type; /* "bert" */
+    const char
+        *architecture; /* "BertForSequenceClassification": the class that transformers would make */
     arch_kind kind;
     arch_head head;
     size_t hidden, vocab, n_layers, n_labels;
-    size_t max_positions;     /* SIZE_MAX: no bound */
+    size_t max_positions; /* SIZE_MAX: no bound */
     uint64_t n_params, weight_bytes;
-    mltf_dtype dtype;         /* of the stored weights (of most of them) */
-    mltf_dtype compute;       /* DT_F32 or DT_BF16 */
-    const json *config;       /* config.json, with overrides */
+    mltf_dtype dtype;            /* of the stored weights (of most of them) */
+    mltf_dtype compute;          /* DT_F32 or DT_BF16 */
+    const json *config;          /* config.json, with overrides */
     const char *const *warnings; /* [n_warnings]: surplus tensors, newly initialised ones … */
     size_t n_warnings;
 } arch_info;
@@ -75,12 +78,12 @@ void arch_session_free(arch_session *s);
 
 typedef struct arch_batch {
     size_t n_seqs;
-    const size_t *start;            /* [n_seqs + 1] row ranges */
-    const int32_t *ids;             /* [T] */
-    const int32_t *type_ids;        /* [T], or NULL: zeros. TAPAS: [T, 7] */
-    const int32_t *position_ids;    /* [T], or NULL: counted by the model's own rule */
-    const uint8_t *attention_mask;  /* [T] 0 hides a key inside a sequence, or NULL */
-    const float *input_embeds;      /* [T, H] instead of ids, or NULL */
+    const size_t *start;           /* [n_seqs + 1] row ranges */
+    const int32_t *ids;            /* [T] */
+    const int32_t *type_ids;       /* [T], or NULL: zeros. TAPAS: [T, 7] */
+    const int32_t *position_ids;   /* [T], or NULL: counted by the model's own rule */
+    const uint8_t *attention_mask; /* [T] 0 hides a key inside a sequence, or NULL */
+    const float *input_embeds;     /* [T, H] instead of ids, or NULL */
     /* decoders: KV caches, one a sequence, made by arch_cache_new(); NULL: no cache, plain forward.
      * Rows are appended behind what the cache holds. */
     struct arch_cache *const *caches; /* [n_seqs] */
@@ -88,12 +91,14 @@ typedef struct arch_batch {
 } arch_batch;
 
 enum {
-    ARCH_WANT_HIDDEN = 1,      /* last hidden state after the final norm, [T, H] */
-    ARCH_WANT_POOLED = 2,      /* pooler output, [n_seqs, H] */
-    ARCH_WANT_LOGITS = 4,      /* of the head: LM and token heads [T, V or L]; sequence heads [n_seqs, L]; QA [T, 2] */
+    ARCH_WANT_HIDDEN = 1, /* last hidden state after the final norm, [T, H] */
+    ARCH_WANT_POOLED = 2, /* pooler output, [n_seqs, H] */
+    ARCH_WANT_LOGITS =
+        4, /* of the head: LM and token heads [T, V or L]; sequence heads [n_seqs, L]; QA [T, 2] */
     ARCH_WANT_LAST_LOGITS = 8, /* LM heads: only the last row of each sequence, [n_seqs, V] */
     ARCH_WANT_ALL_HIDDEN = 16, /* every hidden_states.N, for feature work and parity tests */
-    ARCH_WANT_ATTENTIONS = 32, /* attention probabilities, where a consumer needs them (cross attentions of whisper) */
+    ARCH_WANT_ATTENTIONS =
+        32, /* attention probabilities, where a consumer needs them (cross attentions of whisper) */
 };
 
 /* Attention probabilities of one sequence in one layer. */
@@ -104,13 +109,13 @@ typedef struct arch_attention {
 } arch_attention;
 
 typedef struct arch_output {
-    float *hidden;      /* [T, H] or NULL */
-    float *pooled;      /* [n_seqs, H] or NULL: this model has no pooler */
-    float *logits;      /* [logit_rows, n_logits] or NULL */
+    float *hidden; /* [T, H] or NULL */
+    float *pooled; /* [n_seqs, H] or NULL: this model has no pooler */
+    float *logits; /* [logit_rows, n_logits] or NULL */
     size_t logit_rows, n_logits;
     float **all_hidden; /* [n_all][T, H] or NULL */
     size_t n_all;
-    float *extra;       /* aggregation logits of TAPAS and the like, or NULL */
+    float *extra; /* aggregation logits of TAPAS and the like, or NULL */
     size_t n_extra;
     const arch_attention *attentions; /* layer by layer, sequence by sequence, or NULL */
     size_t n_attentions;
@@ -121,22 +126,26 @@ arch_head arch_head_of(mltf_str architecture);
 
 /* Buffers in *out belong to the session until its next call. INVALID_INPUT: ids outside the vocabulary,
  * sequence longer than the positions there are. */
-mltf_status arch_forward(arch_session *s, const arch_batch *batch, unsigned want, arch_output *out, mltf_err *err);
+mltf_status arch_forward(arch_session *s, const arch_batch *batch, unsigned want, arch_output *out,
+                         mltf_err *err);
 
 /* Encoder of an encoder-decoder: runs it and leaves the cross-attention keys in each cache; with
  * ARCH_WANT_HIDDEN (…) out describes the encoder's states. */
-mltf_status arch_encode(arch_session *s, const arch_batch *batch, unsigned want, arch_output *out, mltf_err *err);
+mltf_status arch_encode(arch_session *s, const arch_batch *batch, unsigned want, arch_output *out,
+                        mltf_err *err);
 
 /* KV cache of one sequence. Grows by itself up to max_tokens. */
 typedef struct arch_cache arch_cache;
 mltf_status arch_cache_new(arch_cache **out, const arch_model *m, size_t max_tokens, mltf_err *err);
 void arch_cache_free(arch_cache *c);
 size_t arch_cache_len(const arch_cache *c);
-void arch_cache_truncate(arch_cache *c, size_t len);                     /* forget what lies behind len */
-mltf_status arch_cache_copy(arch_cache *to, const arch_cache *from, mltf_err *err); /* beams; cross keys are shared */
+void arch_cache_truncate(arch_cache *c, size_t len); /* forget what lies behind len */
+mltf_status arch_cache_copy(arch_cache *to, const arch_cache *from,
+                            mltf_err *err); /* beams; cross keys are shared */
 
 /* Parity tests listen here: called for each tap with its name ("encoder.layer.0.attn"), rows and columns. */
-typedef void (*arch_tap_fn)(void *user, const char *name, int layer, const float *x, size_t rows, size_t cols);
+typedef void (*arch_tap_fn)(void *user, const char *name, int layer, const float *x, size_t rows,
+                            size_t cols);
 void arch_session_tap(arch_session *s, arch_tap_fn fn, void *user);
 
 #endif

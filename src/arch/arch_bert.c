@@ -15,7 +15,7 @@
 #include "arch/arch_internal.h"
 
 typedef struct {
-    bool roberta;           // positions count from padding_idx + 1
+    bool roberta; // positions count from padding_idx + 1
     bool electra;
     size_t hidden, layers, heads, ffn, vocab, types, positions, embed;
     k_act act;
@@ -26,11 +26,11 @@ typedef struct {
 } bert_config;
 
 typedef struct {
-    nn_attn_w attn;      // q k v o [H, H]
+    nn_attn_w attn;        // q k v o [H, H]
     const float *distance; // [2P - 1, D] or NULL
-    nn_norm_w attn_norm; // [H]
-    nn_mlp_w mlp;        // up [F, H], down [H, F]
-    nn_norm_w mlp_norm;  // [H]
+    nn_norm_w attn_norm;   // [H]
+    nn_mlp_w mlp;          // up [F, H], down [H, F]
+    nn_norm_w mlp_norm;    // [H]
 } bert_layer;
 
 typedef struct {
@@ -64,7 +64,8 @@ static void read_config(arch_config *c, bert_config *o)
     if (!o->relative && !str_is(kind, "absolute"))
         cfg_fail(c, "\"position_embedding_type\" \"" STR_FMT "\" is not supported", STR_ARG(kind));
     if (o->hidden % o->heads)
-        cfg_fail(c, "\"hidden_size\" %zu is not a multiple of \"num_attention_heads\" %zu", o->hidden, o->heads);
+        cfg_fail(c, "\"hidden_size\" %zu is not a multiple of \"num_attention_heads\" %zu",
+                 o->hidden, o->heads);
     if (o->roberta && o->pad < 0) cfg_fail(c, "\"pad_token_id\" is needed to count positions");
 }
 
@@ -81,7 +82,8 @@ static void load_layer(nn_loader *ld, bert_layer *l, const bert_config *c, size_
         l->distance = nn_load_vector(ld, "attention.self.distance_embedding.weight",
                                      (2 * c->positions - 1) * (H / c->heads), 0);
     nn_load_linear(ld, &l->attn.o, "attention.output.dense", H, H, NN_BIAS);
-    nn_load_norm(ld, &l->attn_norm, "attention.output.LayerNorm", NN_NORM_LAYER, H, c->eps, NN_BIAS);
+    nn_load_norm(ld, &l->attn_norm, "attention.output.LayerNorm", NN_NORM_LAYER, H, c->eps,
+                 NN_BIAS);
     nn_load_linear(ld, &l->mlp.up, "intermediate.dense", F, H, NN_BIAS);
     nn_load_linear(ld, &l->mlp.down, "output.dense", H, F, NN_BIAS);
     nn_load_norm(ld, &l->mlp_norm, "output.LayerNorm", NN_NORM_LAYER, H, c->eps, NN_BIAS);
@@ -93,27 +95,28 @@ static void load_electra_heads(arch_build *b, bert_model *m)
     nn_loader *ld = &b->ld;
     const size_t H = m->cfg.hidden;
     const k_act summary = cfg_act(&b->cfg, "summary_activation", "gelu");
-    arch_encoder_heads_load(b, &m->heads,
-                            &(arch_encoder_names){.cls_dense = b->m->info.head == ARCH_HEAD_MULTIPLE_CHOICE
-                                                                   ? "sequence_summary.summary"
-                                                                   : "classifier.dense",
-                                                  .cls_act = b->m->info.head == ARCH_HEAD_MULTIPLE_CHOICE ? summary
-                                                                                                          : K_ACT_GELU,
-                                                  .cls_out = "classifier.out_proj",
-                                                  .mc_out = "classifier",
-                                                  .token_out = "classifier",
-                                                  .qa_out = "qa_outputs",
-                                                  .mlm_dense = "generator_predictions.dense",
-                                                  .mlm_act = K_ACT_GELU,
-                                                  .mlm_norm = "generator_predictions.LayerNorm",
-                                                  .mlm_out = "generator_lm_head",
-                                                  .mlm_bias = "generator_lm_head.bias",
-                                                  .eps = m->cfg.eps},
-                            H, &m->words);
+    arch_encoder_heads_load(
+        b, &m->heads,
+        &(arch_encoder_names){
+            .cls_dense = b->m->info.head == ARCH_HEAD_MULTIPLE_CHOICE ? "sequence_summary.summary"
+                                                                      : "classifier.dense",
+            .cls_act = b->m->info.head == ARCH_HEAD_MULTIPLE_CHOICE ? summary : K_ACT_GELU,
+            .cls_out = "classifier.out_proj",
+            .mc_out = "classifier",
+            .token_out = "classifier",
+            .qa_out = "qa_outputs",
+            .mlm_dense = "generator_predictions.dense",
+            .mlm_act = K_ACT_GELU,
+            .mlm_norm = "generator_predictions.LayerNorm",
+            .mlm_out = "generator_lm_head",
+            .mlm_bias = "generator_lm_head.bias",
+            .eps = m->cfg.eps},
+        H, &m->words);
     if (b->m->info.head == ARCH_HEAD_OTHER) { // ForPreTraining: was this token replaced?
         nn_scope(ld, "%s", "");
         nn_load_linear(ld, &m->heads.head.dense, "discriminator_predictions.dense", H, H, NN_BIAS);
-        nn_load_linear(ld, &m->heads.head.out, "discriminator_predictions.dense_prediction", 1, H, NN_BIAS);
+        nn_load_linear(ld, &m->heads.head.out, "discriminator_predictions.dense_prediction", 1, H,
+                       NN_BIAS);
         m->heads.head.act = m->cfg.act;
         m->heads.has_head = true;
     }
@@ -121,16 +124,17 @@ static void load_electra_heads(arch_build *b, bert_model *m)
 
 static void load_heads(arch_build *b, bert_model *m)
 {
-    static const arch_encoder_names bert = {.pooler = "pooler.dense",
-                                            .pooler_act = K_ACT_TANH,
-                                            .cls_pooler = true,
-                                            .cls_out = "classifier",
-                                            .token_out = "classifier",
-                                            .qa_out = "qa_outputs",
-                                            .mlm_dense = "cls.predictions.transform.dense",
-                                            .mlm_norm = "cls.predictions.transform.LayerNorm",
-                                            .mlm_out = "cls.predictions.decoder",
-                                            .mlm_bias = "cls.predictions.bias|cls.predictions.decoder.bias"};
+    static const arch_encoder_names bert = {
+        .pooler = "pooler.dense",
+        .pooler_act = K_ACT_TANH,
+        .cls_pooler = true,
+        .cls_out = "classifier",
+        .token_out = "classifier",
+        .qa_out = "qa_outputs",
+        .mlm_dense = "cls.predictions.transform.dense",
+        .mlm_norm = "cls.predictions.transform.LayerNorm",
+        .mlm_out = "cls.predictions.decoder",
+        .mlm_bias = "cls.predictions.bias|cls.predictions.decoder.bias"};
     static const arch_encoder_names roberta = {.pooler = "pooler.dense",
                                                .pooler_act = K_ACT_TANH,
                                                .cls_dense = "classifier.dense",
@@ -149,7 +153,8 @@ static void load_heads(arch_build *b, bert_model *m)
     arch_encoder_names n = m->cfg.roberta ? roberta : bert;
     n.mlm_act = m->cfg.roberta ? K_ACT_GELU : m->cfg.act;
     n.eps = m->cfg.eps;
-    if (m->cfg.roberta && b->m->info.head == ARCH_HEAD_MULTIPLE_CHOICE) { // this head alone has a pooler
+    if (m->cfg.roberta &&
+        b->m->info.head == ARCH_HEAD_MULTIPLE_CHOICE) { // this head alone has a pooler
         n.cls_pooler = true;
         n.cls_out = "classifier";
     }
@@ -171,7 +176,9 @@ static mltf_status load(arch_build *b, mltf_err *err)
 
     nn_scope(ld, "%sembeddings.", ld->base);
     nn_load_embed(ld, &m->words, "word_embeddings", "input id", c->vocab, c->embed, 0);
-    if (!c->relative) nn_load_embed(ld, &m->positions, "position_embeddings", "position", c->positions, c->embed, 0);
+    if (!c->relative)
+        nn_load_embed(ld, &m->positions, "position_embeddings", "position", c->positions, c->embed,
+                      0);
     nn_load_embed(ld, &m->types, "token_type_embeddings", "token type", c->types, c->embed, 0);
     nn_load_norm(ld, &m->norm, "LayerNorm", NN_NORM_LAYER, c->embed, c->eps, NN_BIAS);
     nn_scope(ld, "%s", ld->base);
@@ -185,9 +192,12 @@ static mltf_status load(arch_build *b, mltf_err *err)
     info->vocab = c->vocab;
     info->n_layers = c->layers;
     info->max_positions = c->relative ? SIZE_MAX : c->positions;
-    if (c->roberta) info->max_positions -= (size_t)c->pad + 1 < c->positions ? (size_t)c->pad + 1 : c->positions;
+    if (c->roberta)
+        info->max_positions -=
+            (size_t)c->pad + 1 < c->positions ? (size_t)c->pad + 1 : c->positions;
     if (c->decoder)
-        b->m->cache_shape = (nn_cache_shape){c->layers, c->heads, c->hidden / c->heads, c->hidden / c->heads, DT_F32};
+        b->m->cache_shape = (nn_cache_shape){c->layers, c->heads, c->hidden / c->heads,
+                                             c->hidden / c->heads, DT_F32};
     b->m->impl = m;
     return MLTF_OK;
 }
@@ -207,7 +217,8 @@ static void relative_bias(void *user, float *bias, size_t ld, const nn_bias_at *
     const bert_model *m = user;
     const size_t D = m->cfg.hidden / m->cfg.heads, zero = m->cfg.positions - 1;
     const float scale = 1.0f / sqrtf((float)D), *distance = m->layers[at->layer].distance;
-    const float *k = at->kv == DT_F32 ? at->k : NULL; // a bf16 cache is not read here: see forward()
+    const float *k =
+        at->kv == DT_F32 ? at->k : NULL; // a bf16 cache is not read here: see forward()
     for (size_t i = 0; i < at->nq; i++)
         for (size_t j = 0; j < at->tk; j++) {
             const float *e = distance + (zero + at->pos0 + at->q0 + i - j) * D;
@@ -217,7 +228,8 @@ static void relative_bias(void *user, float *bias, size_t ld, const nn_bias_at *
         }
 }
 
-static void layer_forward(arch_run *r, float *x, const bert_layer *w, const nn_attn *attn, size_t il)
+static void layer_forward(arch_run *r, float *x, const bert_layer *w, const nn_attn *attn,
+                          size_t il)
 {
     nn_ctx *cx = r->cx;
     const size_t T = r->seqs.rows, H = attn->heads * attn->dim;
@@ -238,17 +250,19 @@ static void forward(arch_run *r)
     const bert_model *m = r->impl;
     const bert_config *c = &m->cfg;
     const size_t T = r->seqs.rows, D = c->hidden / c->heads;
-    nn_attn attn = {.heads = c->heads, .dim = D, .scale = 1.0f / sqrtf((float)D), .causal = c->decoder};
+    nn_attn attn = {
+        .heads = c->heads, .dim = D, .scale = 1.0f / sqrtf((float)D), .causal = c->decoder};
 
     float *x = arch_embed_tokens(r, &m->words); // [T, E]
     arch_add_types(r, x, &m->types);
     if (c->relative) {
         for (size_t s = 0; s < r->seqs.n; s++)
             if (nn_past(&r->seqs, s) + r->seqs.start[s + 1] - r->seqs.start[s] > c->positions)
-                nn_fail(cx, MLTF_INVALID_INPUT, "sequence %zu is longer than the model's %zu positions", s,
-                        c->positions);
+                nn_fail(cx, MLTF_INVALID_INPUT,
+                        "sequence %zu is longer than the model's %zu positions", s, c->positions);
         if (c->relative_query && r->seqs.caches)
-            nn_fail(cx, MLTF_UNSUPPORTED, "relative_key_query positions cannot be combined with a cache");
+            nn_fail(cx, MLTF_UNSUPPORTED,
+                    "relative_key_query positions cannot be combined with a cache");
         attn.bias = relative_bias;
         attn.bias_user = (void *)(uintptr_t)m;
     } else {
@@ -272,12 +286,14 @@ static void forward(arch_run *r)
 
 /* ------------------------------------------------------------------ registry */
 
-static const char *const ignorable[] = {"position_ids", "predictions.decoder.bias", "lm_head.decoder.bias", NULL};
+static const char *const ignorable[] = {"position_ids", "predictions.decoder.bias",
+                                        "lm_head.decoder.bias", NULL};
 
 const arch_family arch_bert = {
     .model_types = (const char *const[]){"bert", NULL},
-    .classes = (const char *const[]){"BertModel", "BertForMaskedLM", "BertForPreTraining", "BertForSequenceClassification",
-                                     "BertForTokenClassification", "BertForQuestionAnswering", "BertForMultipleChoice",
+    .classes = (const char *const[]){"BertModel", "BertForMaskedLM", "BertForPreTraining",
+                                     "BertForSequenceClassification", "BertForTokenClassification",
+                                     "BertForQuestionAnswering", "BertForMultipleChoice",
                                      "BertLMHeadModel", NULL},
     .kind = ARCH_ENCODER,
     .base_prefix = "bert.",
@@ -319,9 +335,10 @@ const arch_family arch_roberta = {
 
 const arch_family arch_electra = {
     .model_types = (const char *const[]){"electra", NULL},
-    .classes = (const char *const[]){"ElectraModel", "ElectraForMaskedLM", "ElectraForPreTraining",
-                                     "ElectraForSequenceClassification", "ElectraForTokenClassification",
-                                     "ElectraForQuestionAnswering", "ElectraForMultipleChoice", NULL},
+    .classes =
+        (const char *const[]){"ElectraModel", "ElectraForMaskedLM", "ElectraForPreTraining",
+                              "ElectraForSequenceClassification", "ElectraForTokenClassification",
+                              "ElectraForQuestionAnswering", "ElectraForMultipleChoice", NULL},
     .kind = ARCH_ENCODER,
     .base_prefix = "electra.",
     .ignorable = ignorable,

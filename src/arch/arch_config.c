@@ -46,7 +46,8 @@ size_t cfg_size(arch_config *c, const char *key, size_t fallback, size_t min, si
 {
     const json *v = cfg_get(c, key);
     if (!v) return fallback;
-    const bool whole = v->type == JSON_INT || (v->type == JSON_DOUBLE && v->d == floor(v->d) && fabs(v->d) < 1e15);
+    const bool whole =
+        v->type == JSON_INT || (v->type == JSON_DOUBLE && v->d == floor(v->d) && fabs(v->d) < 1e15);
     const int64_t i = whole ? json_int(v, -1) : -1;
     if (!whole || i < 0 || (uint64_t)i < min || (uint64_t)i > max) {
         char wanted[80];
@@ -104,7 +105,8 @@ k_act cfg_act(arch_config *c, const char *key, const char *fallback)
 {
     k_act act = K_ACT_NONE;
     const mltf_str name = cfg_str(c, key, fallback);
-    if (!nn_act_find(&act, name)) bad_value(c, key, "the name of an activation that is supported", cfg_get(c, key));
+    if (!nn_act_find(&act, name))
+        bad_value(c, key, "the name of an activation that is supported", cfg_get(c, key));
     return act;
 }
 

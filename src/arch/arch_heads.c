@@ -50,7 +50,8 @@ static float *choose_rows(arch_run *r, const float *x, size_t cols, arch_pool po
 }
 
 /* dense, activation and norm of a head over `rows` rows. Gives the buffer and its width. */
-static const float *transform(arch_run *r, const arch_head_w *w, const float *x, size_t rows, size_t *cols)
+static const float *transform(arch_run *r, const arch_head_w *w, const float *x, size_t rows,
+                              size_t *cols)
 {
     if (nn_has(&w->dense)) {
         float *y = nn_f32(r->cx, rows, w->dense.w.N);
@@ -68,7 +69,8 @@ static const float *transform(arch_run *r, const arch_head_w *w, const float *x,
     return x;
 }
 
-static void head_forward(arch_run *r, const arch_head_w *w, const float *x, size_t cols, bool last_only)
+static void head_forward(arch_run *r, const arch_head_w *w, const float *x, size_t cols,
+                         bool last_only)
 {
     nn_ctx *cx = r->cx;
     arch_output *out = r->out;
@@ -109,8 +111,8 @@ void arch_heads_forward(arch_run *r, const arch_heads *h, const float *x, size_t
 
 /* ------------------------------------------------------------------ loading */
 
-static void load_cls(arch_build *b, arch_heads *h, const arch_encoder_names *n, size_t hidden, const char *out,
-                     size_t labels)
+static void load_cls(arch_build *b, arch_heads *h, const arch_encoder_names *n, size_t hidden,
+                     const char *out, size_t labels)
 {
     nn_loader *ld = &b->ld;
     h->head.pool = POOL_FIRST;
@@ -124,8 +126,8 @@ static void load_cls(arch_build *b, arch_heads *h, const arch_encoder_names *n, 
     nn_load_linear(ld, &h->head.out, out, labels, hidden, NN_BIAS);
 }
 
-void arch_encoder_heads_load(arch_build *b, arch_heads *h, const arch_encoder_names *n, size_t hidden,
-                             const nn_embed_w *tokens)
+void arch_encoder_heads_load(arch_build *b, arch_heads *h, const arch_encoder_names *n,
+                             size_t hidden, const nn_embed_w *tokens)
 {
     nn_loader *ld = &b->ld;
     const arch_head head = b->m->info.head;
@@ -141,10 +143,18 @@ void arch_encoder_heads_load(arch_build *b, arch_heads *h, const arch_encoder_na
     nn_scope(ld, "%s", "");
     h->has_head = true;
     switch (head) {
-    case ARCH_HEAD_SEQ_CLS: load_cls(b, h, n, hidden, n->cls_out, labels); break;
-    case ARCH_HEAD_MULTIPLE_CHOICE: load_cls(b, h, n, hidden, n->mc_out ? n->mc_out : n->cls_out, 1); break;
-    case ARCH_HEAD_TOKEN_CLS: nn_load_linear(ld, &h->head.out, n->token_out, labels, hidden, NN_BIAS); break;
-    case ARCH_HEAD_QA: nn_load_linear(ld, &h->head.out, n->qa_out, 2, hidden, NN_BIAS); break;
+    case ARCH_HEAD_SEQ_CLS:
+        load_cls(b, h, n, hidden, n->cls_out, labels);
+        break;
+    case ARCH_HEAD_MULTIPLE_CHOICE:
+        load_cls(b, h, n, hidden, n->mc_out ? n->mc_out : n->cls_out, 1);
+        break;
+    case ARCH_HEAD_TOKEN_CLS:
+        nn_load_linear(ld, &h->head.out, n->token_out, labels, hidden, NN_BIAS);
+        break;
+    case ARCH_HEAD_QA:
+        nn_load_linear(ld, &h->head.out, n->qa_out, 2, hidden, NN_BIAS);
+        break;
     case ARCH_HEAD_MASKED_LM:
     case ARCH_HEAD_LM: {
         const size_t width = tokens->w.K, vocab = tokens->w.N;
@@ -152,14 +162,17 @@ void arch_encoder_heads_load(arch_build *b, arch_heads *h, const arch_encoder_na
             nn_load_linear(ld, &h->head.dense, n->mlm_dense, width, hidden, NN_BIAS);
             h->head.act = n->mlm_act;
         }
-        if (n->mlm_norm) nn_load_norm(ld, &h->head.norm, n->mlm_norm, NN_NORM_LAYER, width, n->eps, NN_BIAS);
+        if (n->mlm_norm)
+            nn_load_norm(ld, &h->head.norm, n->mlm_norm, NN_NORM_LAYER, width, n->eps, NN_BIAS);
         const bool tied = cfg_bool(&b->cfg, "tie_word_embeddings", true);
         nn_load_linear(ld, &h->head.out, n->mlm_out, vocab, width, tied ? NN_OPTIONAL : 0);
-        if (tied) h->head.out = nn_linear_tied(tokens, ld->compute); // the stored copy is of no account
+        if (tied)
+            h->head.out = nn_linear_tied(tokens, ld->compute); // the stored copy is of no account
         if (n->mlm_bias) h->head.out.bias = nn_load_vector(ld, n->mlm_bias, vocab, 0);
         break;
     }
-    default: h->has_head = false;
+    default:
+        h->has_head = false;
     }
 }
 
@@ -173,7 +186,8 @@ void arch_decoder_heads_load(arch_build *b, arch_heads *h, size_t hidden, const 
     switch (b->m->info.head) {
     case ARCH_HEAD_LM: {
         const bool tied = cfg_bool(&b->cfg, "tie_word_embeddings", tied_default);
-        nn_load_linear(ld, &h->head.out, lm_head, tokens->w.N, tokens->w.K, lm_flags | (tied ? NN_OPTIONAL : 0));
+        nn_load_linear(ld, &h->head.out, lm_head, tokens->w.N, tokens->w.K,
+                       lm_flags | (tied ? NN_OPTIONAL : 0));
         if (tied) {
             const float *bias = h->head.out.bias;
             h->head.out = nn_linear_tied(tokens, ld->compute);
@@ -186,8 +200,13 @@ void arch_decoder_heads_load(arch_build *b, arch_heads *h, size_t hidden, const 
         h->head.pool = POOL_LAST_TOKEN;
         h->head.pad = cfg_token(&b->cfg, "pad_token_id", -1);
         break;
-    case ARCH_HEAD_TOKEN_CLS: nn_load_linear(ld, &h->head.out, "score|classifier", labels, hidden, NN_BIAS); break;
-    case ARCH_HEAD_QA: nn_load_linear(ld, &h->head.out, "qa_outputs", 2, hidden, NN_BIAS); break;
-    default: h->has_head = false;
+    case ARCH_HEAD_TOKEN_CLS:
+        nn_load_linear(ld, &h->head.out, "score|classifier", labels, hidden, NN_BIAS);
+        break;
+    case ARCH_HEAD_QA:
+        nn_load_linear(ld, &h->head.out, "qa_outputs", 2, hidden, NN_BIAS);
+        break;
+    default:
+        h->has_head = false;
     }
 }

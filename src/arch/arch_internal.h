@@ -19,10 +19,12 @@ typedef struct arch_build arch_build;
 
 typedef struct arch_family {
     const char *const *model_types; /* of config.json, ends with NULL */
-    const char *const *classes;     /* "BertForMaskedLM" …, ends with NULL; the first is the base class */
+    const char *const
+        *classes; /* "BertForMaskedLM" …, ends with NULL; the first is the base class */
     arch_kind kind;
-    const char *base_prefix;        /* "bert.": before the base model's tensors in checkpoints of its heads */
-    const char *const *ignorable;   /* endings of stored tensors that mean nothing, ends with NULL */
+    const char
+        *base_prefix; /* "bert.": before the base model's tensors in checkpoints of its heads */
+    const char *const *ignorable; /* endings of stored tensors that mean nothing, ends with NULL */
     /* Read b->cfg, load b->ld; sets m->impl and m->info's numbers. */
     mltf_status (*load)(arch_build *b, mltf_err *err);
     void (*forward)(arch_run *r);
@@ -40,13 +42,13 @@ struct arch_model {
     json_doc config;
     checkpoint *ck;
     mltf_pool *pool;
-    mltf_arena own;             /* weights that had to be converted, and everything `impl` points to */
-    void *impl;                 /* the family's model struct */
+    mltf_arena own; /* weights that had to be converted, and everything `impl` points to */
+    void *impl;     /* the family's model struct */
     nn_cache_shape cache_shape; /* layers 0: this model has no cache */
     nn_cache_shape cross_shape; /* of encoder-decoders */
-    size_t recompute_past;      /* longrope: a sequence that grows past this many positions is computed
+    size_t recompute_past; /* longrope: a sequence that grows past this many positions is computed
                                  * anew with other frequencies; 0: never */
-    const char **labels;        /* [n_labels] where id2label is absent and there are many; else NULL */
+    const char **labels;   /* [n_labels] where id2label is absent and there are many; else NULL */
     const char *warnings[8];
 };
 
@@ -68,7 +70,7 @@ struct arch_cache {
     const arch_model *m;
     nn_cache kv;
     nn_memory *memory; /* of the encoder; NULL before arch_encode */
-    int32_t *ids;      /* [ids_cap] what the cache holds, where the model may have to compute it anew */
+    int32_t *ids; /* [ids_cap] what the cache holds, where the model may have to compute it anew */
     size_t ids_cap;
 };
 
@@ -85,13 +87,15 @@ typedef struct arch_config {
 
 const json *cfg_get(const arch_config *c, const char *key); /* NULL if absent or null */
 size_t cfg_size(arch_config *c, const char *key, size_t fallback, size_t min, size_t max);
-size_t cfg_dim(arch_config *c, const char *key, size_t fallback);    /* 1 to 1M: widths, heads, vocabulary up to 16M */
+size_t cfg_dim(arch_config *c, const char *key,
+               size_t fallback); /* 1 to 1M: widths, heads, vocabulary up to 16M */
 size_t cfg_layers(arch_config *c, const char *key, size_t fallback); /* 0 to LIMIT_LAYERS */
 float cfg_float(arch_config *c, const char *key, float fallback);
 bool cfg_bool(arch_config *c, const char *key, bool fallback);
 mltf_str cfg_str(arch_config *c, const char *key, const char *fallback);
 k_act cfg_act(arch_config *c, const char *key, const char *fallback);
-int64_t cfg_token(arch_config *c, const char *key, int64_t fallback); /* a token id, or -1 for null */
+int64_t cfg_token(arch_config *c, const char *key,
+                  int64_t fallback); /* a token id, or -1 for null */
 void cfg_fail(arch_config *c, const char *fmt, ...) MLTF_PRINTF(2, 3);
 mltf_status cfg_done(const arch_config *c, mltf_err *err); /* the first failure */
 /* layer_types[il] == name; `fallback` where the key is absent. */
@@ -102,7 +106,7 @@ bool cfg_layer_is(arch_config *c, size_t il, const char *name, bool fallback);
  * NULL. Unknown types are refused by name. */
 typedef struct arch_rope_options {
     size_t dim;
-    float theta;            /* default of the class where config.json is silent */
+    float theta; /* default of the class where config.json is silent */
     size_t max_positions;
     bool interleaved;
     const char *layer_type; /* may be NULL */
@@ -158,22 +162,22 @@ void arch_keep_hidden(arch_run *r, const float *x, size_t cols);
  * Every head is: choose rows, then optionally dense, activation and norm, then `out`. */
 
 typedef enum {
-    POOL_ROWS,      /* every token: LM, masked LM, token classification, QA */
-    POOL_FIRST,     /* the first token of each sequence */
-    POOL_LAST_TOKEN,/* the last one that is not padding (decoders' classification) */
-    POOL_MEAN,      /* mean over the tokens that the mask lets through */
-    POOL_LAST_EOS,  /* the last end-of-sequence token (bart) */
+    POOL_ROWS,       /* every token: LM, masked LM, token classification, QA */
+    POOL_FIRST,      /* the first token of each sequence */
+    POOL_LAST_TOKEN, /* the last one that is not padding (decoders' classification) */
+    POOL_MEAN,       /* mean over the tokens that the mask lets through */
+    POOL_LAST_EOS,   /* the last end-of-sequence token (bart) */
 } arch_pool;
 
 typedef struct arch_head_w {
     arch_pool pool;
     nn_linear_w dense; /* absent: none */
     k_act act;
-    nn_norm_w norm;    /* kind NONE: none */
-    nn_linear_w out;   /* absent: the head's answer is what dense gave */
-    float scale;       /* of the logits; 0: 1 */
-    float softcap;     /* 0: none */
-    int64_t pad;       /* POOL_LAST_TOKEN: padding id, or -1; POOL_LAST_EOS: the eos id */
+    nn_norm_w norm;  /* kind NONE: none */
+    nn_linear_w out; /* absent: the head's answer is what dense gave */
+    float scale;     /* of the logits; 0: 1 */
+    float softcap;   /* 0: none */
+    int64_t pad;     /* POOL_LAST_TOKEN: padding id, or -1; POOL_LAST_EOS: the eos id */
 } arch_head_w;
 
 typedef struct arch_heads {
@@ -187,24 +191,24 @@ void arch_heads_forward(arch_run *r, const arch_heads *h, const float *x, size_t
 
 /* The usual load lines, for the head that m->info.head names. Anything else the family loads itself. */
 typedef struct arch_encoder_names {
-    const char *pooler;         /* in the base model's scope, "pooler.dense"; NULL: none */
+    const char *pooler; /* in the base model's scope, "pooler.dense"; NULL: none */
     k_act pooler_act;
-    const char *cls_dense;      /* scope "": "classifier.dense", or NULL */
+    const char *cls_dense; /* scope "": "classifier.dense", or NULL */
     k_act cls_act;
-    bool cls_pooler;            /* the classifier reads the pooler's output (BERT) */
-    const char *cls_out;        /* "classifier" */
-    const char *mc_out;         /* multiple choice, NULL: cls_out */
-    const char *token_out;      /* "classifier" */
-    const char *qa_out;         /* "qa_outputs" */
-    const char *mlm_dense;      /* "cls.predictions.transform.dense" */
+    bool cls_pooler;       /* the classifier reads the pooler's output (BERT) */
+    const char *cls_out;   /* "classifier" */
+    const char *mc_out;    /* multiple choice, NULL: cls_out */
+    const char *token_out; /* "classifier" */
+    const char *qa_out;    /* "qa_outputs" */
+    const char *mlm_dense; /* "cls.predictions.transform.dense" */
     const char *mlm_norm;
     k_act mlm_act;
-    const char *mlm_out;        /* "cls.predictions.decoder": absent in the file means tied */
-    const char *mlm_bias;       /* "cls.predictions.bias|cls.predictions.decoder.bias" */
+    const char *mlm_out;  /* "cls.predictions.decoder": absent in the file means tied */
+    const char *mlm_bias; /* "cls.predictions.bias|cls.predictions.decoder.bias" */
     float eps;
 } arch_encoder_names;
-void arch_encoder_heads_load(arch_build *b, arch_heads *h, const arch_encoder_names *n, size_t hidden,
-                             const nn_embed_w *tokens);
+void arch_encoder_heads_load(arch_build *b, arch_heads *h, const arch_encoder_names *n,
+                             size_t hidden, const nn_embed_w *tokens);
 
 /* Decoders: lm_head (tied or not), score, classifier, qa_outputs. */
 void arch_decoder_heads_load(arch_build *b, arch_heads *h, size_t hidden, const nn_embed_w *tokens,

@@ -46,7 +46,8 @@ void arch_family_names(mltf_buf *out)
     const char *names[4 * N_FAMILIES];
     size_t n = 0;
     for (size_t i = 0; i < N_FAMILIES; i++)
-        for (const char *const *t = families[i]->model_types; *t && n < sizeof names / sizeof *names; t++)
+        for (const char *const *t = families[i]->model_types;
+             *t && n < sizeof names / sizeof *names; t++)
             names[n++] = *t;
     qsort(names, n, sizeof *names, by_name);
     for (size_t i = 0; i < n; i++) buf_printf(out, "%s%s", i ? ", " : "", names[i]);

@@ -20,7 +20,8 @@ float arch_rope_partial(arch_config *c, const char *key, float fallback)
 {
     const json *p = json_get(cfg_get(c, "rope_parameters"), "partial_rotary_factor");
     const float f = json_is_number(p) ? (float)json_double(p, 1) : cfg_float(c, key, fallback);
-    if (!(f > 0 && f <= 1)) cfg_fail(c, "\"%s\" must be above 0 and at most 1, not %g", key, (double)f);
+    if (!(f > 0 && f <= 1))
+        cfg_fail(c, "\"%s\" must be above 0 and at most 1, not %g", key, (double)f);
     return f;
 }
 
@@ -32,7 +33,8 @@ static double number(arch_config *c, const json *p, const char *key, double fall
         return fallback;
     }
     const double d = json_double(v, NAN);
-    if (!json_is_number(v) || !isfinite(d)) cfg_fail(c, "\"%s\" of the rope parameters must be a number", key);
+    if (!json_is_number(v) || !isfinite(d))
+        cfg_fail(c, "\"%s\" of the rope parameters must be a number", key);
     return d;
 }
 
@@ -54,7 +56,8 @@ static double mscale_of(double scale, double mscale)
 static void yarn(nn_rope *r, arch_config *c, const json *p, size_t max_positions)
 {
     const double factor = positive(c, p, "factor", NAN), dim = (double)r->dim;
-    const double original = positive(c, p, "original_max_position_embeddings", (double)max_positions);
+    const double original =
+        positive(c, p, "original_max_position_embeddings", (double)max_positions);
     const double mscale = number(c, p, "mscale", 0), all_dim = number(c, p, "mscale_all_dim", 0);
     const json *given = json_get(p, "attention_factor");
     if (json_is_number(given))
@@ -98,11 +101,13 @@ static void llama3(nn_rope *r, arch_config *c, const json *p)
     }
 }
 
-static void long_factors(float *freq, const nn_rope *r, arch_config *c, const json *p, const char *key)
+static void long_factors(float *freq, const nn_rope *r, arch_config *c, const json *p,
+                         const char *key)
 {
     const json *list = json_get(p, key);
     if (json_len(list) != r->dim / 2) {
-        cfg_fail(c, "\"%s\" of the rope parameters must have %zu numbers, not %zu", key, r->dim / 2, json_len(list));
+        cfg_fail(c, "\"%s\" of the rope parameters must have %zu numbers, not %zu", key, r->dim / 2,
+                 json_len(list));
         return;
     }
     for (size_t i = 0; i < r->dim / 2; i++) {
@@ -144,10 +149,12 @@ void arch_rope_load(nn_rope *r, arch_build *b, const arch_rope_options *o)
     const json *p = parameters(c, o->layer_type);
     const json *own_theta = json_get(cfg_get(c, "rope_parameters") ? p : NULL, "rope_theta");
     *r = (nn_rope){.dim = o->dim, .interleaved = o->interleaved, .scale = 1};
-    r->theta = json_is_number(own_theta) ? (float)json_double(own_theta, 0)
-                                         : cfg_float(c, o->theta_key ? o->theta_key : "rope_theta", o->theta);
+    r->theta = json_is_number(own_theta)
+                   ? (float)json_double(own_theta, 0)
+                   : cfg_float(c, o->theta_key ? o->theta_key : "rope_theta", o->theta);
     if (!(r->theta > 0)) cfg_fail(c, "\"rope_theta\" must be above 0");
-    if (o->dim == 0 || o->dim % 2) cfg_fail(c, "rotary positions need an even number of dimensions, not %zu", o->dim);
+    if (o->dim == 0 || o->dim % 2)
+        cfg_fail(c, "rotary positions need an even number of dimensions, not %zu", o->dim);
     if (c->err.status) return;
     r->inv_freq = arch_new(b, o->dim / 2, sizeof *r->inv_freq);
     if (!r->inv_freq) return;
@@ -175,7 +182,9 @@ void arch_rope_load(nn_rope *r, arch_build *b, const arch_rope_options *o)
     } else if (str_is(type, "longrope") || str_is(type, "su")) {
         longrope(r, b, p, o->max_positions);
     } else {
-        cfg_fail(c, "rope_type \"" STR_FMT "\" is not supported; supported: default, dynamic, linear, llama3, longrope, yarn",
+        cfg_fail(c,
+                 "rope_type \"" STR_FMT
+                 "\" is not supported; supported: default, dynamic, linear, llama3, longrope, yarn",
                  STR_ARG(type));
     }
 }
