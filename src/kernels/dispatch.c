@@ -31,6 +31,17 @@ static void make_tables(void)
     kref_act_init(t);
     kref_convert_init(t);
     best = CPU_REF;
+#if defined(__x86_64__)
+    const cpu_features cpu = cpu_features_detect();
+    if (cpu.avx512) {
+        t = &tables[CPU_AVX512];
+        *t = tables[best];
+        t->tier = best = CPU_AVX512;
+        t->name = cpu.avx512bf16 ? "avx512+bf16" : "avx512";
+        kavx512_gemm_init(t);
+        if (cpu.avx512bf16) kavx512bf16_gemm_init(t);
+    }
+#endif
     const cpu_tier cap = cap_from_environment();
     if (best > cap) best = cap;
 }

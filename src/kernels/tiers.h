@@ -10,4 +10,9 @@ void kref_norm_init(kernel_table *t);
 void kref_act_init(kernel_table *t);
 void kref_convert_init(kernel_table *t);
 
+#if defined(__x86_64__)
+void kavx512_gemm_init(kernel_table *t);
+void kavx512bf16_gemm_init(kernel_table *t);
+#endif
+
 #endif

@@ -1,0 +1,187 @@
+/* AVX-512 vectors as the kernel templates want them: 16 lanes of 32 bits. */
+#ifndef MLTF_KERNELS_KAVX512_VEC_H
+#define MLTF_KERNELS_KAVX512_VEC_H
+
+#include <immintrin.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kernels/kernels.h"
+#include "kernels/quantize.h"
+
+#define VL         16
+#define VEC_INLINE static inline __attribute__((always_inline))
+
+typedef __m512i vec; /* 16 units of 32 bits */
+typedef __m512 vecf; /* 16 floats */
+typedef __mmask16 vmask;
+
+VEC_INLINE vmask v_first(size_t n) /* the first n lanes; all for n >= 16 */
+{
+    return n >= 16 ? (vmask)0xFFFF : (vmask)((1u << n) - 1);
+}
+VEC_INLINE vec v_load(const void *p)
+{
+    return _mm512_loadu_si512(p);
+}
+VEC_INLINE void v_store(void *p, vec v)
+{
+    _mm512_storeu_si512(p, v);
+}
+VEC_INLINE vec v_load_first(const void *p, size_t n)
+{
+    return _mm512_maskz_loadu_epi32(v_first(n), p);
+}
+VEC_INLINE vec v_zero(void)
+{
+    return _mm512_setzero_si512();
+}
+VEC_INLINE vec v_bcast(const void *p)
+{
+    int32_t x;
+    __builtin_memcpy(&x, p, sizeof x);
+    return _mm512_set1_epi32(x);
+}
+VEC_INLINE vec v_from_f(vecf f)
+{
+    return _mm512_castps_si512(f);
+}
+VEC_INLINE vecf f_from_v(vec v)
+{
+    return _mm512_castsi512_ps(v);
+}
+
+VEC_INLINE vecf f_zero(void)
+{
+    return _mm512_setzero_ps();
+}
+VEC_INLINE vecf f_set(float x)
+{
+    return _mm512_set1_ps(x);
+}
+VEC_INLINE vecf f_load(const float *p)
+{
+    return _mm512_loadu_ps(p);
+}
+VEC_INLINE void f_store(float *p, vecf f)
+{
+    _mm512_storeu_ps(p, f);
+}
+VEC_INLINE vecf f_load_first(const float *p, size_t n)
+{
+    return _mm512_maskz_loadu_ps(v_first(n), p);
+}
+VEC_INLINE void f_store_first(float *p, vecf f, size_t n)
+{
+    _mm512_mask_storeu_ps(p, v_first(n), f);
+}
+VEC_INLINE vecf f_add(vecf a, vecf b)
+{
+    return _mm512_add_ps(a, b);
+}
+VEC_INLINE vecf f_sub(vecf a, vecf b)
+{
+    return _mm512_sub_ps(a, b);
+}
+VEC_INLINE vecf f_mul(vecf a, vecf b)
+{
+    return _mm512_mul_ps(a, b);
+}
+VEC_INLINE vecf f_div(vecf a, vecf b)
+{
+    return _mm512_div_ps(a, b);
+}
+VEC_INLINE vecf f_fma(vecf a, vecf b, vecf c)
+{
+    return _mm512_fmadd_ps(a, b, c);
+} /* a b + c */
+
+/* Sixteen rows of sixteen to sixteen columns. */
+VEC_INLINE void v_transpose(vec r[16])
+{
+    vec t[16];
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; i += 2) {
+        t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
+        t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; i += 4) {
+        r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
+        r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
+        r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
+        r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
+    }
+    // r[4 g + j] now holds, in its four 128-bit quarters q, column 4 q + j of rows 4 g .. 4 g + 3
+#pragma GCC unroll 16
+    for (int j = 0; j < 4; j++) {
+        const vec a = _mm512_shuffle_i32x4(r[j], r[4 + j], 0x88);      // quarters 0, 2 of g = 0, 1
+        const vec b = _mm512_shuffle_i32x4(r[j], r[4 + j], 0xDD);      // quarters 1, 3
+        const vec c = _mm512_shuffle_i32x4(r[8 + j], r[12 + j], 0x88); // the same of g = 2, 3
+        const vec d = _mm512_shuffle_i32x4(r[8 + j], r[12 + j], 0xDD);
+        t[j] = _mm512_shuffle_i32x4(a, c, 0x88);
+        t[8 + j] = _mm512_shuffle_i32x4(a, c, 0xDD);
+        t[4 + j] = _mm512_shuffle_i32x4(b, d, 0x88);
+        t[12 + j] = _mm512_shuffle_i32x4(b, d, 0xDD);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; i++) r[i] = t[i];
+}
+
+/* e4m3 to f32: exponent and mantissa moved into place, then 2^120 corrects the bias, subnormals included. */
+VEC_INLINE vecf f_from_f8(__m128i bytes)
+{
+    const vec x = _mm512_cvtepu8_epi32(bytes);
+    const vec magnitude = _mm512_slli_epi32(_mm512_and_si512(x, _mm512_set1_epi32(0x7F)), 20);
+    const vec sign = _mm512_slli_epi32(_mm512_and_si512(x, _mm512_set1_epi32(0x80)), 24);
+    vecf f = _mm512_mul_ps(f_from_v(magnitude), _mm512_set1_ps(0x1p120f));
+    const vmask nan = _mm512_cmpeq_epi32_mask(magnitude, _mm512_set1_epi32(0x7F << 20));
+    f = _mm512_mask_mov_ps(f, nan, _mm512_set1_ps(__builtin_nanf("")));
+    return f_from_v(_mm512_or_si512(v_from_f(f), sign));
+}
+
+VEC_INLINE vecf f_from_bf16(__m256i h)
+{
+    return f_from_v(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16));
+}
+
+VEC_INLINE vecf bf16_bcast(const uint16_t *p)
+{
+    uint16_t h;
+    __builtin_memcpy(&h, p, sizeof h);
+    return f_from_v(_mm512_set1_epi32((int32_t)((uint32_t)h << 16)));
+}
+
+/* Elements k .. k + 15 of a stored row as f32, zero from element n on (n <= K - k is what is left; k is a
+ * multiple of 16). Exact for every type. */
+VEC_INLINE vecf f_fetch(const void *row, mltf_dtype t, size_t k, size_t n)
+{
+    const char *p = row;
+    const vmask m = v_first(n);
+    switch (t) {
+    case DT_F32:
+        return _mm512_maskz_loadu_ps(m, p + k * 4);
+    case DT_BF16:
+        return f_from_bf16(_mm256_maskz_loadu_epi16(m, p + k * 2));
+    case DT_F16:
+        return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(m, p + k * 2));
+    case DT_F8_E4M3:
+        return f_from_f8(_mm_maskz_loadu_epi8(m, p + k));
+    case DT_Q8: {
+        const q8_group *g = (const q8_group *)p + k / QUANT_GROUP;
+        const __m128i q = _mm_loadu_si128((const void *)(g->q + k % QUANT_GROUP));
+        return _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(q)), bf16_bcast(&g->scale));
+    }
+    case DT_Q4: {
+        const q4_group *g = (const q4_group *)p + k / QUANT_GROUP;
+        const vec bytes = _mm512_cvtepu8_epi32(_mm_loadu_si128((const void *)g->q));
+        const vec q = k % QUANT_GROUP ? _mm512_srli_epi32(bytes, 4)
+                                      : _mm512_and_si512(bytes, _mm512_set1_epi32(15));
+        return _mm512_fmadd_ps(_mm512_cvtepi32_ps(q), bf16_bcast(&g->scale), bf16_bcast(&g->min));
+    }
+    default:
+        return f_zero();
+    }
+}
+
+#endif

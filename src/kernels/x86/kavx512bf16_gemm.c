@@ -1,0 +1,86 @@
+/* Matrix product of bf16 with AVX-512's VDPBF16PS: two products a lane and instruction.
+ *
+ * Chosen where the instruction runs at the rate of an f32 FMA (AMD since Zen 4); Intel's run it at half,
+ * where widening to f32 computes the same in the same time without rounding x. Types other than bf16 and
+ * f8 (exact in bf16) go to the f32 product. */
+#include "kernels/x86/kavx512_vec.h"
+#include "kernels/tiers.h"
+
+#define UNIT_K            2
+#define WIDE3             8
+#define WIDE2             8
+#define WIDE1             16
+#define NARROW_MAX        11
+#define NARROW_KERNELS(X) X(1, 4) X(2, 4) X(3, 4) X(4, 4) X(6, 4) X(8, 2) X(11, 2)
+
+VEC_INLINE vecf v_mac(vecf a, vec x, vec w)
+{
+    return _mm512_dpbf16_ps(a, (__m512bh)x, (__m512bh)w);
+}
+
+VEC_INLINE vec pairs(vecf low, vecf high)
+{
+    return (vec)_mm512_cvtne2ps_pbh(high, low);
+}
+
+VEC_INLINE vec x_fetch(const float *x, size_t k, size_t left)
+{
+    return pairs(f_load_first(x + k, left),
+                 left > VL ? f_load_first(x + k + VL, left - VL) : f_zero());
+}
+
+VEC_INLINE vec w_fetch(const void *row, mltf_dtype t, size_t k, size_t left)
+{
+    if (t == DT_BF16) {
+        const uint16_t *p = (const uint16_t *)row + k;
+        return left >= 32 ? v_load(p) : _mm512_maskz_loadu_epi16((__mmask32)((1u << left) - 1), p);
+    }
+    return pairs(f_fetch(row, t, k, left),
+                 left > VL ? f_fetch(row, t, k + VL, left - VL) : f_zero());
+}
+
+/* An odd K leaves half a unit at the end of a row, which only w_fetch() fills up. */
+static inline bool w_direct(const k_weight *w)
+{
+    return w->dtype == DT_BF16 && w->K % 2 == 0;
+}
+
+#include "kernels/x86/kx86_gemm.h"
+
+static kernel_table f32; // what this file overrides, for everything that is not bf16
+
+static bool takes(const k_weight *w, k_compute c)
+{
+    return c == K_COMPUTE_BF16 && (w->dtype == DT_BF16 || w->dtype == DT_F8_E4M3);
+}
+
+static size_t pack_bytes(const k_weight *w, k_compute c, size_t M)
+{
+    return takes(w, c) ? tmpl_pack_bytes(M, w->K) : f32.pack_bytes(w, c, M);
+}
+
+static void pack(void *panel, const float *x, size_t ldx, const k_weight *w, k_compute c, size_t M,
+                 size_t m0, size_t m1)
+{
+    if (takes(w, c))
+        tmpl_pack(panel, x, ldx, w->K, M, m0, m1);
+    else
+        f32.pack(panel, x, ldx, w, c, M, m0, m1);
+}
+
+static void gemm(float *y, size_t ldy, const void *panel, const k_weight *w, k_compute c,
+                 const float *bias, size_t M, size_t n0, size_t n1)
+{
+    if (takes(w, c))
+        tmpl_gemm(y, ldy, panel, w, bias, M, n0, n1);
+    else
+        f32.gemm(y, ldy, panel, w, c, bias, M, n0, n1);
+}
+
+void kavx512bf16_gemm_init(kernel_table *t)
+{
+    f32 = *t;
+    t->pack_bytes = pack_bytes;
+    t->pack = pack;
+    t->gemm = gemm;
+}

@@ -1,0 +1,394 @@
+/* y = x wT + bias: the matrix product as a template over vector width and arithmetic.
+ *
+ * A *unit* is 32 bits of a row along k: one f32, or two bf16. The file that includes this one provides
+ * the vectors (kavx512_vec.h, kavx2_vec.h) and
+ *
+ *     UNIT_K                        elements of k in a unit: 1 or 2
+ *     vecf v_mac(vecf a, vec x, vec w)   a + the products of each lane's unit
+ *     vec w_fetch(row, dtype, k, left)  VL units of a weight row from element k on, zero behind `left`
+ *     vec x_fetch(x, k, left)       the same for a row of f32 activations
+ *     bool w_direct(w)              rows of this matrix are units as they lie in memory
+ *     WIDE3, WIDE2, WIDE1           outputs a kernel computes at once for 3, 2 and 1 vectors of tokens
+ *     NARROW_MAX                    tails of up to so many tokens take the narrow way
+ *     NARROW_KERNELS(X)             X(R, T): R tokens, T vectors of outputs at once
+ *
+ * One order of summation. K is cut into equal chunks of at most K_CHUNK (a function of K alone). In a
+ * chunk each output has one accumulator, which takes its products one unit after the other; the sums of
+ * the chunks are added in order, then the bias. Whatever computes an output keeps to this, so its bits
+ * depend on x's row and w's row only. There are two ways, chosen by the number of tokens:
+ *
+ *   wide    lanes are tokens. x lies packed [block][unit][VL tokens]; weights are broadcast from where they
+ *           lie in the file, 8 rows at a time. Types that are not units are widened chunk by chunk into
+ *           a 16 KiB buffer first: 1/16 of an instruction a weight, against 1 to 3 for the products.
+ *   narrow  lanes are outputs, for few tokens (decode) and the tail of many. Weights are fetched and
+ *           transposed in registers, 1/4 shuffle a weight, faster than memory delivers them; tokens are
+ *           broadcast from [unit][R].
+ */
+#ifndef MLTF_KERNELS_KX86_GEMM_H
+#define MLTF_KERNELS_KX86_GEMM_H
+
+#include <string.h>
+
+#define K_CHUNK 512
+#define STRIP   64                 /* outputs of a strip: their sums stay in L1 */
+#define UNITS   (K_CHUNK / UNIT_K) /* units of the longest chunk */
+#define SUB     128                /* units a narrow pass transposes at once: 32 KiB a strip */
+#define ROW_GAP 16                 /* units between widened rows, against cache collisions */
+
+static inline size_t min_size(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Length of the chunks that K is cut into: equal, a multiple of 32, at most K_CHUNK. */
+static inline size_t chunk_of(size_t K)
+{
+    const size_t chunks = K ? (K - 1) / K_CHUNK + 1 : 1;
+    return ((K + chunks - 1) / chunks + 31) / 32 * 32;
+}
+
+/* How M tokens are divided: `blocks` of VL (the last perhaps filled up with zeros), then `tail` tokens
+ * in rows of `tail_width`. */
+typedef struct m_layout {
+    size_t units, blocks, tail, tail_width;
+} m_layout;
+
+#define NARROW_WIDTH(R, T)                                                                         \
+    if (l.tail <= (R)) {                                                                           \
+        l.tail_width = (R);                                                                        \
+        return l;                                                                                  \
+    }
+
+static inline m_layout layout_of(size_t M, size_t K)
+{
+    m_layout l = {.units = (K + UNIT_K - 1) / UNIT_K, .blocks = M / VL, .tail = M % VL};
+    if (l.tail == 0) return l;
+    if (l.tail > NARROW_MAX) {
+        l.blocks++;
+        l.tail = 0;
+        return l;
+    }
+    NARROW_KERNELS(NARROW_WIDTH)
+    return l;
+}
+
+static size_t tmpl_pack_bytes(size_t M, size_t K)
+{
+    const m_layout l = layout_of(M, K);
+    return (l.blocks * VL + l.tail_width) * l.units * 4 + 64;
+}
+
+/* Rows m of [m0, m1) into lanes of [unit][width], lane = m - first; lanes from M on become zero. */
+static void pack_lanes(uint32_t *p, size_t width, size_t first, const float *x, size_t ldx,
+                       size_t K, size_t M, size_t m0, size_t m1)
+{
+    const size_t units = (K + UNIT_K - 1) / UNIT_K;
+    for (size_t m = m0; m < m1; m++) {
+        uint32_t u16[VL];
+        for (size_t u = 0; u < units; u += VL) {
+            v_store(u16, x_fetch(x + m * ldx, u * UNIT_K, K - u * UNIT_K));
+            const size_t n = min_size(VL, units - u);
+            for (size_t i = 0; i < n; i++) p[(u + i) * width + m - first] = u16[i];
+        }
+    }
+    if (m1 < M) return; // the last row's packer also fills up
+    for (size_t lane = M - first; lane < width; lane++)
+        for (size_t u = 0; u < units; u++) p[u * width + lane] = 0;
+}
+
+static void tmpl_pack(void *panel, const float *x, size_t ldx, size_t K, size_t M, size_t m0,
+                      size_t m1)
+{
+    const m_layout l = layout_of(M, K);
+    uint32_t *p = panel;
+    for (size_t b = m0 / VL; b < l.blocks && b * VL < m1; b++) {
+        uint32_t *block = p + b * VL * l.units; // [units][VL]
+        const size_t first = b * VL, from = m0 > first ? m0 : first, to = min_size(m1, first + VL);
+        if (to - from < VL) {
+            pack_lanes(block, VL, first, x, ldx, K, min_size(M, first + VL), from, to);
+            continue;
+        }
+        for (size_t u = 0; u < l.units; u += VL) {
+            vec r[VL];
+#pragma GCC unroll 16
+            for (size_t i = 0; i < VL; i++)
+                r[i] = x_fetch(x + (first + i) * ldx, u * UNIT_K, K - u * UNIT_K);
+            v_transpose(r);
+            const size_t n = min_size(VL, l.units - u);
+            if (n == VL) {
+#pragma GCC unroll 16
+                for (size_t i = 0; i < VL; i++) v_store(block + (u + i) * VL, r[i]);
+            } else {
+                for (size_t i = 0; i < n; i++) v_store(block + (u + i) * VL, r[i]);
+            }
+        }
+    }
+    const size_t first = l.blocks * VL;
+    if (l.tail && m1 > first)
+        pack_lanes(p + first * l.units, l.tail_width, first, x, ldx, K, M, m0 > first ? m0 : first,
+                   m1);
+}
+
+/* ---- wide ------------------------------------------------------------------------------------- */
+
+/* sums[g][v] (+)= over `units` units of V vectors of tokens and G rows of weights, V and G constants.
+ *   x [V] blocks, x_step units apart; w [G] rows, w_step bytes apart; sums row stride 3 VL */
+VEC_INLINE void wide_kernel(const int V, const int G, float *sums, const uint32_t *x, size_t x_step,
+                            const char *w, size_t w_step, size_t units, bool add)
+{
+    vecf acc[WIDE1][3];
+#pragma GCC unroll 16
+    for (int g = 0; g < G; g++)
+#pragma GCC unroll 4
+        for (int v = 0; v < V; v++) acc[g][v] = f_zero();
+    for (size_t u = 0; u < units; u++) {
+        vec xv[3];
+#pragma GCC unroll 4
+        for (int v = 0; v < V; v++) xv[v] = v_load(x + (size_t)v * x_step + u * VL);
+#pragma GCC unroll 16
+        for (int g = 0; g < G; g++) {
+            const vec wg = v_bcast(w + (size_t)g * w_step + u * 4);
+#pragma GCC unroll 4
+            for (int v = 0; v < V; v++) acc[g][v] = v_mac(acc[g][v], xv[v], wg);
+        }
+    }
+#pragma GCC unroll 16
+    for (int g = 0; g < G; g++)
+#pragma GCC unroll 4
+        for (int v = 0; v < V; v++) {
+            float *s = sums + g * 3 * VL + v * VL;
+            f_store(s, add ? f_add(f_load(s), acc[g][v]) : acc[g][v]);
+        }
+}
+
+static __attribute__((noinline)) void wide3(float *sums, const uint32_t *x, size_t x_step,
+                                            const char *w, size_t w_step, size_t units, bool add)
+{
+    wide_kernel(3, WIDE3, sums, x, x_step, w, w_step, units, add);
+}
+static __attribute__((noinline)) void wide2(float *sums, const uint32_t *x, size_t x_step,
+                                            const char *w, size_t w_step, size_t units, bool add)
+{
+    wide_kernel(2, WIDE2, sums, x, x_step, w, w_step, units, add);
+}
+static __attribute__((noinline)) void wide1(float *sums, const uint32_t *x, size_t x_step,
+                                            const char *w, size_t w_step, size_t units, bool add)
+{
+    wide_kernel(1, WIDE1, sums, x, x_step, w, w_step, units, add);
+}
+
+/* Rows n .. n+rows-1 of w, `units` units from element k on, into to[row][UNITS + ROW_GAP]; rows behind are zeros. */
+static void widen_rows(uint32_t *to, int G, const k_weight *w, size_t n, size_t rows, size_t k,
+                       size_t units)
+{
+    for (size_t g = 0; g < (size_t)G; g++, to += UNITS + ROW_GAP) {
+        if (g >= rows) {
+            memset(to, 0, units * 4);
+            continue;
+        }
+        const char *row = (const char *)w->data + quant_bytes(w->dtype, (n + g) * w->stride);
+        for (size_t u = 0; u < units; u += VL)
+            v_store(to + u, w_fetch(row, w->dtype, k + u * UNIT_K, w->K - k - u * UNIT_K));
+    }
+}
+
+/* V blocks of tokens from m on against outputs [n, n + count), count <= STRIP. */
+static void wide_strip(int V, float *y, size_t ldy, const uint32_t *x, const k_weight *w,
+                       const float *bias, size_t M, size_t m, size_t n, size_t count)
+{
+    _Alignas(64) float sums[STRIP][3 * VL];
+    _Alignas(64) uint32_t wide_rows[WIDE1 * (UNITS + ROW_GAP)];
+    const size_t K = w->K, chunk = chunk_of(K), all_units = (K + UNIT_K - 1) / UNIT_K;
+    const int G = V == 3 ? WIDE3 : V == 2 ? WIDE2 : WIDE1;
+    const bool direct = w_direct(w);
+    const size_t row_bytes = quant_bytes(w->dtype, w->stride);
+    if (K == 0) memset(sums, 0, sizeof sums);
+    for (size_t k = 0; k < K; k += chunk) {
+        const size_t u0 = k / UNIT_K, units = min_size(chunk / UNIT_K, all_units - u0);
+        for (size_t g = 0; g < count; g += (size_t)G) {
+            const char *rows =
+                (const char *)w->data + (n + g) * row_bytes + k * dtype_size(w->dtype);
+            size_t step = row_bytes;
+            if (!direct || g + (size_t)G > count) {
+                widen_rows(wide_rows, G, w, n + g, min_size((size_t)G, count - g), k, units);
+                rows = (const char *)wide_rows;
+                step = (UNITS + ROW_GAP) * 4;
+            }
+            const uint32_t *xk = x + u0 * VL;
+            if (V == 3)
+                wide3(sums[g], xk, all_units * VL, rows, step, units, k > 0);
+            else if (V == 2)
+                wide2(sums[g], xk, all_units * VL, rows, step, units, k > 0);
+            else
+                wide1(sums[g], xk, all_units * VL, rows, step, units, k > 0);
+        }
+    }
+    for (size_t j = 0; j < count; j += VL) {
+        const size_t outs = min_size(VL, count - j);
+        const vecf b = bias ? f_load_first(bias + n + j, outs) : f_zero();
+        for (int v = 0; v < V; v++) {
+            vec r[VL];
+#pragma GCC unroll 16
+            for (int i = 0; i < VL; i++) r[i] = v_from_f(f_load(&sums[j + (size_t)i][v * VL]));
+            v_transpose(r);
+            float *out = y + (m + (size_t)v * VL) * ldy + n + j;
+            const size_t tokens = min_size(VL, M - m - (size_t)v * VL);
+#pragma GCC unroll 16
+            for (int i = 0; i < VL; i++) r[i] = v_from_f(f_add(f_from_v(r[i]), b));
+            if (tokens == VL && outs == VL) {
+#pragma GCC unroll 16
+                for (int i = 0; i < VL; i++) f_store(out + (size_t)i * ldy, f_from_v(r[i]));
+            } else {
+                for (size_t i = 0; i < tokens; i++)
+                    f_store_first(out + i * ldy, f_from_v(r[i]), outs);
+            }
+        }
+    }
+}
+
+/* ---- narrow ----------------------------------------------------------------------------------- */
+
+/* acc[r][t] += over `units` units; R tokens, T vectors of outputs, constants.
+ *   x [units][R]; w [T][SUB][VL]; acc [R][STRIP] */
+VEC_INLINE void narrow_kernel(const int R, const int T, float *sums, const uint32_t *x,
+                              const uint32_t *w, size_t units, bool fresh)
+{
+    vecf acc[12][4];
+#pragma GCC unroll 16
+    for (int r = 0; r < R; r++)
+#pragma GCC unroll 4
+        for (int t = 0; t < T; t++)
+            acc[r][t] = fresh ? f_zero() : f_load(sums + r * STRIP + t * VL);
+    for (size_t u = 0; u < units; u++) {
+        vec wv[4];
+#pragma GCC unroll 4
+        for (int t = 0; t < T; t++) wv[t] = v_load(w + ((size_t)t * SUB + u) * VL);
+#pragma GCC unroll 16
+        for (int r = 0; r < R; r++) {
+            const vec xr = v_bcast(x + u * (size_t)R + r);
+#pragma GCC unroll 4
+            for (int t = 0; t < T; t++) acc[r][t] = v_mac(acc[r][t], wv[t], xr);
+        }
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < R; r++)
+#pragma GCC unroll 4
+        for (int t = 0; t < T; t++) f_store(sums + r * STRIP + t * VL, acc[r][t]);
+}
+
+#define NARROW_FUNCTION(R, T)                                                                      \
+    static __attribute__((noinline)) void narrow_##R(float *sums, const uint32_t *x,               \
+                                                     const uint32_t *w, size_t units, bool fresh)  \
+    {                                                                                              \
+        narrow_kernel(R, T, sums, x, w, units, fresh);                                             \
+    }
+NARROW_KERNELS(NARROW_FUNCTION)
+
+/* VL outputs from n on, `units` units from element k on, into to[units][VL]; outputs at `end` and behind
+ * repeat the last one: their sums are thrown away. T is a constant, so that fetching is compiled for it. */
+VEC_INLINE void transpose_rows(uint32_t *to, const k_weight *w, const mltf_dtype T, size_t n,
+                               size_t end, size_t k, size_t units)
+{
+    const char *row[VL];
+    for (size_t i = 0; i < VL; i++)
+        row[i] = (const char *)w->data + quant_bytes(T, min_size(n + i, end - 1) * w->stride);
+    size_t u = 0;
+    for (; u + VL <= units && k + (u + VL) * UNIT_K <= w->K; u += VL) {
+        vec r[VL];
+#pragma GCC unroll 16
+        for (size_t i = 0; i < VL; i++) r[i] = w_fetch(row[i], T, k + u * UNIT_K, VL * UNIT_K);
+        v_transpose(r);
+#pragma GCC unroll 16
+        for (size_t i = 0; i < VL; i++) v_store(to + (u + i) * VL, r[i]);
+    }
+    for (; u < units; u += VL) {
+        vec r[VL];
+        for (size_t i = 0; i < VL; i++)
+            r[i] = w_fetch(row[i], T, k + u * UNIT_K, w->K - k - u * UNIT_K);
+        v_transpose(r);
+        for (size_t i = 0; i < VL; i++) v_store(to + (u + i) * VL, r[i]);
+    }
+}
+
+static void transpose_any(uint32_t *to, const k_weight *w, size_t n, size_t end, size_t k,
+                          size_t units)
+{
+    switch (w->dtype) {
+    case DT_F32:
+        transpose_rows(to, w, DT_F32, n, end, k, units);
+        return;
+    case DT_BF16:
+        transpose_rows(to, w, DT_BF16, n, end, k, units);
+        return;
+    case DT_F16:
+        transpose_rows(to, w, DT_F16, n, end, k, units);
+        return;
+    case DT_F8_E4M3:
+        transpose_rows(to, w, DT_F8_E4M3, n, end, k, units);
+        return;
+    case DT_Q8:
+        transpose_rows(to, w, DT_Q8, n, end, k, units);
+        return;
+    default:
+        transpose_rows(to, w, DT_Q4, n, end, k, units);
+        return;
+    }
+}
+
+/* The tail's tokens, `tail` of them from m on, against outputs [n, n + count). */
+static void narrow_strip(float *y, size_t ldy, const uint32_t *x, const k_weight *w,
+                         const float *bias, const m_layout *l, size_t m, size_t n, size_t count)
+{
+    _Alignas(64) float total[12][STRIP], sums[12][STRIP];
+    _Alignas(64) uint32_t panel[STRIP / VL][SUB][VL];
+    const size_t K = w->K, chunk = chunk_of(K), R = l->tail_width;
+    if (K == 0) memset(total, 0, sizeof total);
+    for (size_t k = 0; k < K; k += chunk) {
+        const size_t u0 = k / UNIT_K, units = min_size(chunk / UNIT_K, l->units - u0);
+        for (size_t u = 0; u < units; u += SUB) {
+            const size_t sub = min_size(SUB, units - u);
+            for (size_t j = 0; j < count; j += VL)
+                transpose_any(panel[j / VL][0], w, n + j, n + count, k + u * UNIT_K, sub);
+            const uint32_t *xu = x + (u0 + u) * R;
+#define NARROW_CALL(r, T)                                                                          \
+    case r:                                                                                        \
+        for (size_t j = 0; j < count; j += (T)*VL)                                                 \
+            narrow_##r(&sums[0][j], xu, panel[j / VL][0], sub, u == 0);                            \
+        break;
+            switch (R) {
+                NARROW_KERNELS(NARROW_CALL)
+            }
+        }
+        for (size_t r = 0; r < R; r++)
+            for (size_t j = 0; j < count; j += VL) {
+                const vecf s = f_load(&sums[r][j]);
+                f_store(&total[r][j], k ? f_add(f_load(&total[r][j]), s) : s);
+            }
+    }
+    for (size_t r = 0; r < l->tail; r++)
+        for (size_t j = 0; j < count; j += VL) {
+            const size_t outs = min_size(VL, count - j);
+            const vecf b = bias ? f_load_first(bias + n + j, outs) : f_zero();
+            f_store_first(y + (m + r) * ldy + n + j, f_add(f_load(&total[r][j]), b), outs);
+        }
+}
+
+static void tmpl_gemm(float *y, size_t ldy, const void *panel, const k_weight *w, const float *bias,
+                      size_t M, size_t n0, size_t n1)
+{
+    const m_layout l = layout_of(M, w->K);
+    const uint32_t *x = panel;
+    for (size_t n = n0; n < n1; n += STRIP) {
+        const size_t count = min_size(STRIP, n1 - n);
+        for (size_t b = 0; b < l.blocks;) {
+            const size_t left = l.blocks - b;
+            const int V = left >= 5 || left == 3 ? 3 : left >= 2 ? 2 : 1; // 4 blocks: 2 + 2
+            wide_strip(V, y, ldy, x + b * VL * l.units, w, bias, M, b * VL, n, count);
+            b += (size_t)V;
+        }
+        if (l.tail)
+            narrow_strip(y, ldy, x + l.blocks * VL * l.units, w, bias, &l, l.blocks * VL, n, count);
+    }
+}
+
+#endif
