@@ -137,10 +137,10 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/libmltf.a
 	@$(CC) $(LDFLAGS_ALL) $(EARLY) -o $@ $^ $(LIBS) -lcmocka
 $(BUILD)/examples/%: $(BUILD)/examples/%.o $(BUILD)/libmltf.a
 	@echo "ld $@"
-	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+	@$(CC) $(LDFLAGS_ALL) $(EARLY) -o $@ $^ $(LIBS)
 $(BUILD)/bench/%: $(BUILD)/bench/%.o $(BUILD)/libmltf.a
 	@echo "ld $@"
-	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+	@$(CC) $(LDFLAGS_ALL) $(EARLY) -o $@ $^ $(LIBS)
 $(BUILD)/fuzz/%: $(BUILD)/fuzz/%.o $(BUILD)/libmltf.a
 	@mkdir -p $(@D)
 	@echo "ld $@"
