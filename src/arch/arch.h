@@ -75,6 +75,7 @@ mltf_str arch_label(const arch_model *m, size_t label); /* id2label, or "LABEL_3
 
 mltf_status arch_session_new(arch_session **out, const arch_model *m, mltf_err *err);
 void arch_session_free(arch_session *s);
+const arch_model *arch_session_model(const arch_session *s);
 
 typedef struct arch_batch {
     size_t n_seqs;

@@ -27,35 +27,38 @@ typedef int (*gen_token_fn)(void *user, size_t request, const int32_t *ids, size
 
 /* Constrained decoding by a callback (prefix_allowed_tokens_fn): set allowed[id] to 1 for each token that may
  * follow ids[0..n), prompt included. allowed[vocab] comes cleared. None set: the request fails. */
-typedef mltf_status (*gen_prefix_fn)(void *user, const int32_t *ids, size_t n, uint8_t *allowed, size_t vocab,
-                                     mltf_err *err);
+typedef mltf_status (*gen_prefix_fn)(void *user, const int32_t *ids, size_t n, uint8_t *allowed,
+                                     size_t vocab, mltf_err *err);
 
 typedef struct gen_constraint gen_constraint; /* constraint.h: JSON schema, regex, grammar */
 
 typedef struct gen_request {
     const int32_t *ids; /* [n] prompt (decoder), or the encoder's input (encoder-decoder) */
     size_t n;
-    const int32_t *decoder_ids; /* encoder-decoder: decoder prompt, or NULL: decoder_start_token_id */
+    const int32_t
+        *decoder_ids; /* encoder-decoder: decoder prompt, or NULL: decoder_start_token_id */
     size_t n_decoder;
     const gen_config *cfg;
-    const tokenizer *tk;        /* for stop strings and constraints; may be NULL without them */
-    gen_token_fn on_token;      /* greedy, sampling and assisted only, one sequence; may be NULL */
+    const tokenizer *tk;   /* for stop strings and constraints; may be NULL without them */
+    gen_token_fn on_token; /* greedy, sampling and assisted only, one sequence; may be NULL */
     void *user;
-    volatile int *cancel;       /* looked at once a step; may be NULL */
-    double deadline;            /* CLOCK_MONOTONIC seconds; 0: none. Past it: GEN_FINISH_TIME */
+    volatile int *cancel; /* looked at once a step; may be NULL */
+    double deadline;      /* CLOCK_MONOTONIC seconds; 0: none. Past it: GEN_FINISH_TIME */
 
-    const int32_t *negative_ids; /* guidance_scale: [n_negative] the unconditional prompt; NULL: the last prompt token */
+    const int32_t *
+        negative_ids; /* guidance_scale: [n_negative] the unconditional prompt; NULL: the last prompt token */
     size_t n_negative;
     gen_prefix_fn prefix_allowed; /* may be NULL */
     void *prefix_user;
     const gen_constraint *constraint; /* may be NULL; shared by any number of requests */
-    arch_session *assistant; /* draft model with the same vocabulary, greedy and sampling only; may be NULL */
-    bool want_logprobs;      /* of the chosen tokens, from the model's own softmax before any filter */
-    size_t top_logprobs;     /* and of that many most probable ones */
+    arch_session *
+        assistant; /* draft model with the same vocabulary, greedy and sampling only; may be NULL */
+    bool want_logprobs;  /* of the chosen tokens, from the model's own softmax before any filter */
+    size_t top_logprobs; /* and of that many most probable ones */
 } gen_request;
 
 typedef enum {
-    GEN_FINISH_STOP,        /* an eos token, or a constraint that is complete */
+    GEN_FINISH_STOP, /* an eos token, or a constraint that is complete */
     GEN_FINISH_LENGTH,
     GEN_FINISH_STOP_STRING,
     GEN_FINISH_TIME,
@@ -68,7 +71,8 @@ typedef struct gen_logprob {
 } gen_logprob;
 
 typedef struct gen_sequence {
-    int32_t *ids; /* [n] prompt included for decoders, start token included for encoder-decoders; no padding */
+    int32_t *
+        ids; /* [n] prompt included for decoders, start token included for encoder-decoders; no padding */
     size_t n;
     size_t n_prompt;
     gen_finish finish;
@@ -81,13 +85,14 @@ typedef struct gen_sequence {
 typedef struct gen_result {
     gen_sequence *seqs; /* [n]: requests in order, num_return_sequences each */
     size_t n;
-    mltf_arena arena;   /* holds it all */
+    mltf_arena arena; /* holds it all */
 } gen_result;
 
 /* Run all requests, together in one ragged batch. A result is the same alone or in any batch.
  * INVALID_INPUT in transformers' words for a prompt that leaves no room (`max_length`), for values out of
  * range; NO_MEMORY. Nothing is kept on failure. */
-mltf_status gen_generate(arch_session *s, const gen_request *reqs, size_t n, gen_result *out, mltf_err *err);
+mltf_status gen_generate(arch_session *s, const gen_request *reqs, size_t n, gen_result *out,
+                         mltf_err *err);
 void gen_result_release(gen_result *r);
 
 /* The same, opened up: requests join and leave between steps. One thread at a time.
@@ -107,7 +112,9 @@ size_t gen_batch_active(const gen_batch *b); /* requests that are not done */
  * is done with that error, which take returns; the step fails only for what concerns all (NO_MEMORY). */
 mltf_status gen_batch_step(gen_batch *b, mltf_err *err);
 bool gen_batch_done(const gen_batch *b, size_t number);
-void gen_batch_drop(gen_batch *b, size_t number); /* give up on it, whatever its state; the number is then free */
-mltf_status gen_batch_take(gen_batch *b, size_t number, gen_result *out, mltf_err *err); /* and drop */
+void gen_batch_drop(gen_batch *b,
+                    size_t number); /* give up on it, whatever its state; the number is then free */
+mltf_status gen_batch_take(gen_batch *b, size_t number, gen_result *out,
+                           mltf_err *err); /* and drop */
 
 #endif

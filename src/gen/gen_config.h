@@ -167,20 +167,22 @@ typedef struct gen_config {
 } gen_config;
 
 typedef enum {
-    GEN_FROM_MODEL,    /* generation_config.json: keys that are not fields are somebody else's and left alone */
+    GEN_FROM_MODEL, /* generation_config.json: keys that are not fields are somebody else's and left alone */
     GEN_FROM_PIPELINE, /* a pipeline's own defaults, task_specific_params: the same, but for bookkeeping */
-    GEN_FROM_CALL,     /* arguments of generate(): an unknown key is an error in transformers' words */
+    GEN_FROM_CALL, /* arguments of generate(): an unknown key is an error in transformers' words */
 } gen_origin;
 
 void gen_config_init(gen_config *cfg);
 
 /* Set the fields that the object has; object NULL or null is nothing. INVALID_INPUT for a value of the wrong
  * type, and (GEN_FROM_CALL) for unknown keys: "The following `model_kwargs` are not used by the model: ['x'] …". */
-mltf_status gen_config_merge(gen_config *cfg, const json *object, gen_origin origin, mltf_arena *arena, mltf_err *err);
+mltf_status gen_config_merge(gen_config *cfg, const json *object, gen_origin origin,
+                             mltf_arena *arena, mltf_err *err);
 
 /* What GenerationConfig.from_model_config() makes of config.json: used where there is no generation_config.json.
  * Values that are null keep the default; so do keys that the class of the model type fills in by itself. */
-mltf_status gen_config_from_model_config(gen_config *cfg, const json *config, mltf_arena *arena, mltf_err *err);
+mltf_status gen_config_from_model_config(gen_config *cfg, const json *config, mltf_arena *arena,
+                                         mltf_err *err);
 
 /* generate(generation_config=cfg) on a model whose own config is `model`: every field of cfg that still has the
  * library's default takes the model's value. (So a pipeline's do_sample=True survives a model's do_sample=False.)
