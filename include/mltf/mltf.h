@@ -81,7 +81,7 @@ MLTF_API int mltf_status_exit_code(mltf_status st);
 /* Filled on failure, untouched on success. Lives on the caller's stack and owns nothing. */
 typedef struct mltf_err {
     mltf_status status;
-    char msg[1020]; /* "could not load model \"x\": ...", cut at a UTF-8 boundary if too long */
+    char msg[4092]; /* "could not load model \"x\": ...", cut at a UTF-8 boundary if too long */
 } mltf_err;
 
 /* ---- text in and out ----------------------------------------------------------------------- */

@@ -1,0 +1,16 @@
+/* Boolean environment variables of MLflow: true, 1 (any case); everything else is false. */
+#ifndef MLTF_MLFLOW_ENVIRONMENT_FLAGS_H
+#define MLTF_MLFLOW_ENVIRONMENT_FLAGS_H
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+static inline bool flag_is_true(const char *name)
+{
+    const char *v = getenv(name);
+    return v && (strcasecmp(v, "true") == 0 || strcmp(v, "1") == 0);
+}
+
+#endif
