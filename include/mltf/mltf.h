@@ -108,6 +108,9 @@ MLTF_API void mltf_buf_release(mltf_buf *b);
  * cancel: the call then fails with CANCELLED and leaves nothing behind. */
 typedef int (*mltf_progress_fn)(void *user, const char *what, const char *unit, uint64_t done, uint64_t total);
 
+/* Told what the library would print if it printed: warnings in MLflow's words. May come from any thread. */
+typedef void (*mltf_log_fn)(void *user, const char *message);
+
 /* ---- models -------------------------------------------------------------------------------- */
 
 typedef struct mltf_model mltf_model;
@@ -122,6 +125,8 @@ typedef struct mltf_open_options {
     int threads;                   /* compute threads; 0: MLTF_NUM_THREADS, else the CPUs this process may use */
     mltf_progress_fn progress;
     void *progress_user;
+    mltf_log_fn log;               /* NULL: warnings are dropped */
+    void *log_user;
 } mltf_open_options;
 
 /* Open an MLflow model that holds a `transformers` flavor, or a bare Hugging Face checkpoint.
@@ -209,12 +214,19 @@ typedef struct mltf_save_options {
     int example_no_conversion;
     mltf_progress_fn progress;
     void *progress_user;
+    mltf_log_fn log;                 /* NULL: warnings are dropped */
+    void *log_user;
 } mltf_save_options;
 
 /* Save a Hugging Face checkpoint (a directory, or a repo id in the local Hugging Face cache) as an
  * MLflow model directory. `dir` must be missing or empty; it appears whole or not at all. Weights are
  * copied by the kernel (reflink where the file system can) and do not pass through memory. */
 MLTF_API mltf_status mltf_save(const char *checkpoint, const char *dir, const mltf_save_options *opts, mltf_err *err);
+
+/* Give a model that was saved by reference (reference_only, or an adapter without its base) its own weights
+ * and components, from the Hugging Face cache: MLflow's persist_pretrained_model. A model that has them is
+ * left alone. uri: as in mltf_model_open(). */
+MLTF_API mltf_status mltf_persist_pretrained(const char *uri, const char *tracking_uri, mltf_err *err);
 
 typedef struct mltf_log_options {
     mltf_save_options save;

@@ -10,7 +10,8 @@ void base64_encode(mltf_buf *out, mltf_str bytes)
         const uint32_t v = (uint32_t)p[i] << 16 | (left > 1 ? (uint32_t)p[i + 1] << 8 : 0) |
                            (left > 2 ? (uint32_t)p[i + 2] : 0);
         const char four[4] = {alphabet[v >> 18], alphabet[v >> 12 & 63],
-                              left > 1 ? alphabet[v >> 6 & 63] : '=', left > 2 ? alphabet[v & 63] : '='};
+                              left > 1 ? alphabet[v >> 6 & 63] : '=',
+                              left > 2 ? alphabet[v & 63] : '='};
         buf_append(out, four, 4);
     }
 }

@@ -29,7 +29,8 @@ static bool looks_like_date(mltf_str s)
     return s.n < 5 || s.p[4] == '-';
 }
 
-static mltf_status enforce_scalar(mltf_arena *a, pv *out, const pv *v, schema_kind want, mltf_err *err)
+static mltf_status enforce_scalar(mltf_arena *a, pv *out, const pv *v, schema_kind want,
+                                  mltf_err *err)
 {
     *out = *v;
     if (v->kind == PV_NONE) return MLTF_OK;
@@ -37,32 +38,42 @@ static mltf_status enforce_scalar(mltf_arena *a, pv *out, const pv *v, schema_ki
     if (want == ST_DATETIME) {
         if (v->kind == PV_STR && looks_like_date(v->s)) return MLTF_OK;
         return mltf_fail(err, MLTF_INVALID_INPUT,
-                         "Failed to convert value `%s` from type `%s` to `DataType.%s`", printed(a, v),
-                         python_name(v, a), type);
+                         "Failed to convert value `%s` from type `%s` to `DataType.%s`",
+                         printed(a, v), python_name(v, a), type);
     }
     if (!pv_is_scalar(v))
         return mltf_fail(err, MLTF_INVALID_INPUT,
-                         "Value must be a scalar for type `DataType.%s`, got `%s`", type, printed(a, v));
+                         "Value must be a scalar for type `DataType.%s`, got `%s`", type,
+                         printed(a, v));
     bool ok = false;
     switch (want) {
-    case ST_BOOLEAN: ok = v->kind == PV_BOOL; break;
-    case ST_STRING: ok = v->kind == PV_STR; break;
-    case ST_BINARY: ok = v->kind == PV_BYTES; break;
+    case ST_BOOLEAN:
+        ok = v->kind == PV_BOOL;
+        break;
+    case ST_STRING:
+        ok = v->kind == PV_STR;
+        break;
+    case ST_BINARY:
+        ok = v->kind == PV_BYTES;
+        break;
     case ST_INTEGER: // Python's own int counts as 64 bit
         ok = v->kind == PV_INT && v->i >= INT32_MIN && v->i <= INT32_MAX;
         break;
-    case ST_LONG: ok = v->kind == PV_INT || v->kind == PV_BIGINT; break;
+    case ST_LONG:
+        ok = v->kind == PV_INT || v->kind == PV_BIGINT;
+        break;
     case ST_FLOAT:
     case ST_DOUBLE:
         ok = v->kind == PV_FLOAT || v->kind == PV_INT;
         if (v->kind == PV_INT) *out = pv_float((double)v->i);
         break;
-    default: break;
+    default:
+        break;
     }
     if (ok) return MLTF_OK;
     return mltf_fail(err, MLTF_INVALID_INPUT,
-                     "Can not safely convert `%s` to `DataType.%s` for value `%s`", python_name(v, a),
-                     type, printed(a, v));
+                     "Can not safely convert `%s` to `DataType.%s` for value `%s`",
+                     python_name(v, a), type, printed(a, v));
 }
 
 static const char *spec_repr(mltf_arena *a, const param_spec *s)
@@ -80,23 +91,25 @@ static const char *spec_repr(mltf_arena *a, const param_spec *s)
     return text ? text : "";
 }
 
-static mltf_status enforce_one(mltf_arena *a, pv *out, const pv *v, const param_spec *s, mltf_err *err)
+static mltf_status enforce_one(mltf_arena *a, pv *out, const pv *v, const param_spec *s,
+                               mltf_err *err)
 {
     if (s->is_list) {
         const pv array = v->kind == PV_LIST ? pv_array_from(a, v) : *v;
         if (array.kind != PV_ARRAY || array.array.ndim != 1)
-            return mltf_fail(err, MLTF_INVALID_INPUT,
-                             "Value must be a 1D array with shape (-1,) for param %s, received %s with "
-                             "ndim %zu",
-                             spec_repr(a, s), pv_class(v), array.kind == PV_ARRAY ? array.array.ndim : 0);
+            return mltf_fail(
+                err, MLTF_INVALID_INPUT,
+                "Value must be a 1D array with shape (-1,) for param %s, received %s with "
+                "ndim %zu",
+                spec_repr(a, s), pv_class(v), array.kind == PV_ARRAY ? array.array.ndim : 0);
         const pv list = v->kind == PV_LIST ? *v : pv_array_tolist(a, v);
         *out = pv_list(a, list.list.n);
         for (size_t i = 0; i < out->list.n; i++) {
             mltf_err inner = {0};
             if (enforce_scalar(a, &out->list.items[i], &list.list.items[i], s->type.kind, &inner))
                 return mltf_fail(err, MLTF_INVALID_INPUT,
-                                 "Failed to validate type and shape for %s, error: %s", spec_repr(a, s),
-                                 inner.msg);
+                                 "Failed to validate type and shape for %s, error: %s",
+                                 spec_repr(a, s), inner.msg);
         }
         return MLTF_OK;
     }
@@ -106,10 +119,12 @@ static mltf_status enforce_one(mltf_arena *a, pv *out, const pv *v, const param_
         pv ignored;
         st = schema_enforce_type(a, &ignored, v, &s->type, true, &inner);
         *out = *v;
-    } else st = enforce_scalar(a, out, v, s->type.kind, &inner);
+    } else
+        st = enforce_scalar(a, out, v, s->type.kind, &inner);
     if (st)
-        return mltf_fail(err, MLTF_INVALID_INPUT, "Failed to validate type and shape for %s, error: %s",
-                         spec_repr(a, s), inner.msg);
+        return mltf_fail(err, MLTF_INVALID_INPUT,
+                         "Failed to validate type and shape for %s, error: %s", spec_repr(a, s),
+                         inner.msg);
     return MLTF_OK;
 }
 
@@ -130,9 +145,12 @@ static mltf_status without_schema(mltf_arena *a, pv *out, const pv *params, cons
     if (params->kind == PV_NONE || (params->kind == PV_DICT && params->dict.n == 0) || !warning)
         return MLTF_OK;
     mltf_buf b = MLTF_BUF_INIT;
-    buf_puts(&b, "`params` can only be specified at inference time if the model signature defines a params "
-                 "schema. This model does not define a params schema. ");
-    if (params->kind != PV_DICT) buf_puts(&b, "Ignoring invalid params (not a dictionary).");
+    buf_puts(
+        &b,
+        "`params` can only be specified at inference time if the model signature defines a params "
+        "schema. This model does not define a params schema. ");
+    if (params->kind != PV_DICT)
+        buf_puts(&b, "Ignoring invalid params (not a dictionary).");
     else {
         buf_puts(&b, "Ignoring provided params: [");
         for (size_t i = 0; i < params->dict.n; i++) {

@@ -73,16 +73,23 @@ pv pv_from_json(mltf_arena *a, const json *v)
 {
     if (!v) return pv_none();
     switch (v->type) {
-    case JSON_NULL: return pv_none();
-    case JSON_BOOL: return pv_bool(v->b);
-    case JSON_INT: return pv_int(v->i);
-    case JSON_BIGINT: return (pv){.kind = PV_BIGINT, .s = v->s};
+    case JSON_NULL:
+        return pv_none();
+    case JSON_BOOL:
+        return pv_bool(v->b);
+    case JSON_INT:
+        return pv_int(v->i);
+    case JSON_BIGINT:
+        return (pv){.kind = PV_BIGINT, .s = v->s};
     case JSON_DOUBLE:
-    case JSON_FLOAT: return pv_float(json_double(v, 0));
-    case JSON_STRING: return pv_str(v->s);
+    case JSON_FLOAT:
+        return pv_float(json_double(v, 0));
+    case JSON_STRING:
+        return pv_str(v->s);
     case JSON_ARRAY: {
         pv list = pv_list(a, v->a.n);
-        for (size_t i = 0; i < list.list.n; i++) list.list.items[i] = pv_from_json(a, &v->a.items[i]);
+        for (size_t i = 0; i < list.list.n; i++)
+            list.list.items[i] = pv_from_json(a, &v->a.items[i]);
         return list;
     }
     case JSON_OBJECT: {
@@ -91,9 +98,12 @@ pv pv_from_json(mltf_arena *a, const json *v)
         for (size_t i = 0; i < v->o.n; i++) {
             const pv key = pv_str(v->o.members[i].key);
             const pv value = pv_from_json(a, &v->o.members[i].value);
-            pv *old = (pv *)pv_get_key(&dict, &key); // a repeated key keeps its place and takes the last value
-            if (old) *old = value;
-            else pv_dict_add(&dict, key, value);
+            pv *old = (pv *)pv_get_key(
+                &dict, &key); // a repeated key keeps its place and takes the last value
+            if (old)
+                *old = value;
+            else
+                pv_dict_add(&dict, key, value);
         }
         return dict;
     }
@@ -122,9 +132,12 @@ static mltf_str key_text(mltf_arena *a, const pv *key)
 json *pv_to_json(mltf_arena *a, const pv *v)
 {
     switch (v->kind) {
-    case PV_NONE: return json_new_null(a);
-    case PV_BOOL: return json_new_bool(a, v->b);
-    case PV_INT: return json_new_int(a, v->i);
+    case PV_NONE:
+        return json_new_null(a);
+    case PV_BOOL:
+        return json_new_bool(a, v->b);
+    case PV_INT:
+        return json_new_int(a, v->i);
     case PV_BIGINT: {
         json *n = json_new_null(a);
         if (n) *n = (json){.type = JSON_BIGINT, .s = v->s};
@@ -133,7 +146,8 @@ json *pv_to_json(mltf_arena *a, const pv *v)
     case PV_FLOAT:
         return v->np == NP_FLOAT32 ? json_new_float(a, (float)v->f) : json_new_double(a, v->f);
     case PV_STR:
-    case PV_OTHER: return json_new_string(a, v->s);
+    case PV_OTHER:
+        return json_new_string(a, v->s);
     case PV_BYTES: {
         mltf_buf b = MLTF_BUF_INIT;
         base64_encode_lines(&b, v->s);
@@ -202,11 +216,13 @@ bool pv_equal(const pv *a, const pv *b)
     }
     if (a->kind != b->kind) return false;
     switch (a->kind) {
-    case PV_NONE: return true;
+    case PV_NONE:
+        return true;
     case PV_STR:
     case PV_BYTES:
     case PV_BIGINT:
-    case PV_OTHER: return str_eq(a->s, b->s);
+    case PV_OTHER:
+        return str_eq(a->s, b->s);
     case PV_LIST:
     case PV_TUPLE:
         if (a->list.n != b->list.n) return false;
@@ -225,7 +241,8 @@ bool pv_equal(const pv *a, const pv *b)
         for (size_t i = 0; i < a->array.n; i++)
             if (!pv_equal(&a->array.items[i], &b->array.items[i])) return false;
         return true;
-    default: return false;
+    default:
+        return false;
     }
 }
 
@@ -314,7 +331,8 @@ static size_t common_shape(const pv *v, size_t *shape, size_t max)
 
 static void flatten(pv *out, size_t *n, const pv *v, size_t depth)
 {
-    if (depth == 0) out[(*n)++] = *v;
+    if (depth == 0)
+        out[(*n)++] = *v;
     else
         for (size_t i = 0; i < v->list.n; i++) flatten(out, n, &v->list.items[i], depth - 1);
 }
@@ -326,19 +344,33 @@ static np_type common_type(const pv *items, size_t n)
     for (size_t i = 0; i < n; i++) {
         np_type u = NP_OBJECT;
         switch (items[i].kind) {
-        case PV_BOOL: u = NP_BOOL; break;
-        case PV_INT: u = NP_INT64; break;
-        case PV_FLOAT: u = NP_FLOAT64; break;
-        case PV_STR: u = NP_STR; break;
-        case PV_BYTES: u = NP_BYTES; break;
-        default: break;
+        case PV_BOOL:
+            u = NP_BOOL;
+            break;
+        case PV_INT:
+            u = NP_INT64;
+            break;
+        case PV_FLOAT:
+            u = NP_FLOAT64;
+            break;
+        case PV_STR:
+            u = NP_STR;
+            break;
+        case PV_BYTES:
+            u = NP_BYTES;
+            break;
+        default:
+            break;
         }
-        if (t == NP_PYTHON) t = u;
+        if (t == NP_PYTHON)
+            t = u;
         else if (t != u) {
             const bool num_t = t == NP_BOOL || t == NP_INT64 || t == NP_FLOAT64;
             const bool num_u = u == NP_BOOL || u == NP_INT64 || u == NP_FLOAT64;
-            if (num_t && num_u) t = t == NP_FLOAT64 || u == NP_FLOAT64 ? NP_FLOAT64 : NP_INT64;
-            else return t == NP_OBJECT || u == NP_OBJECT ? NP_OBJECT : NP_STR;
+            if (num_t && num_u)
+                t = t == NP_FLOAT64 || u == NP_FLOAT64 ? NP_FLOAT64 : NP_INT64;
+            else
+                return t == NP_OBJECT || u == NP_OBJECT ? NP_OBJECT : NP_STR;
         }
     }
     return t;
@@ -356,8 +388,10 @@ pv pv_array_from(mltf_arena *a, const pv *v)
     out.np = common_type(out.array.items, n);
     for (size_t i = 0; i < n && out.np != NP_OBJECT; i++) {
         pv *x = &out.array.items[i];
-        if (out.np == NP_FLOAT64) *x = pv_float(number_of(x));
-        else if (out.np == NP_INT64 && x->kind == PV_BOOL) *x = pv_int(x->b);
+        if (out.np == NP_FLOAT64)
+            *x = pv_float(number_of(x));
+        else if (out.np == NP_INT64 && x->kind == PV_BOOL)
+            *x = pv_int(x->b);
         else if (out.np == NP_STR && x->kind != PV_STR) {
             mltf_buf b = MLTF_BUF_INIT;
             pv_print(&b, x);
@@ -372,12 +406,23 @@ pv pv_array_from(mltf_arena *a, const pv *v)
 /* ---- names --------------------------------------------------------------------------------- */
 
 static const char *const np_names[NP_COUNT] = {
-    [NP_PYTHON] = "",         [NP_OBJECT] = "object",   [NP_BOOL] = "bool",
-    [NP_INT8] = "int8",       [NP_INT16] = "int16",     [NP_INT32] = "int32",
-    [NP_INT64] = "int64",     [NP_UINT8] = "uint8",     [NP_UINT16] = "uint16",
-    [NP_UINT32] = "uint32",   [NP_UINT64] = "uint64",   [NP_FLOAT16] = "float16",
-    [NP_FLOAT32] = "float32", [NP_FLOAT64] = "float64", [NP_STR] = "str",
-    [NP_BYTES] = "bytes",     [NP_DATETIME] = "datetime64[ns]",
+    [NP_PYTHON] = "",
+    [NP_OBJECT] = "object",
+    [NP_BOOL] = "bool",
+    [NP_INT8] = "int8",
+    [NP_INT16] = "int16",
+    [NP_INT32] = "int32",
+    [NP_INT64] = "int64",
+    [NP_UINT8] = "uint8",
+    [NP_UINT16] = "uint16",
+    [NP_UINT32] = "uint32",
+    [NP_UINT64] = "uint64",
+    [NP_FLOAT16] = "float16",
+    [NP_FLOAT32] = "float32",
+    [NP_FLOAT64] = "float64",
+    [NP_STR] = "str",
+    [NP_BYTES] = "bytes",
+    [NP_DATETIME] = "datetime64[ns]",
 };
 
 const char *np_name(np_type t)
@@ -409,19 +454,31 @@ const char *pv_class(const pv *v)
     };
     if (v->kind != PV_ARRAY && v->np < NP_COUNT && numpy[v->np]) return numpy[v->np];
     switch (v->kind) {
-    case PV_NONE: return "NoneType";
-    case PV_BOOL: return "bool";
+    case PV_NONE:
+        return "NoneType";
+    case PV_BOOL:
+        return "bool";
     case PV_INT:
-    case PV_BIGINT: return "int";
-    case PV_FLOAT: return "float";
-    case PV_STR: return "str";
-    case PV_BYTES: return "bytes";
-    case PV_LIST: return "list";
-    case PV_TUPLE: return "tuple";
-    case PV_DICT: return "dict";
-    case PV_ARRAY: return "ndarray";
-    case PV_FRAME: return "DataFrame";
-    case PV_OTHER: return v->s.n ? v->s.p : "object";
+    case PV_BIGINT:
+        return "int";
+    case PV_FLOAT:
+        return "float";
+    case PV_STR:
+        return "str";
+    case PV_BYTES:
+        return "bytes";
+    case PV_LIST:
+        return "list";
+    case PV_TUPLE:
+        return "tuple";
+    case PV_DICT:
+        return "dict";
+    case PV_ARRAY:
+        return "ndarray";
+    case PV_FRAME:
+        return "DataFrame";
+    case PV_OTHER:
+        return v->s.n ? v->s.p : "object";
     }
     return "object";
 }
@@ -429,8 +486,10 @@ const char *pv_class(const pv *v)
 const char *pv_type_repr(mltf_arena *a, const pv *v)
 {
     const char *module = "";
-    if (v->kind == PV_ARRAY || (v->np != NP_PYTHON && v->kind != PV_FRAME)) module = "numpy.";
-    else if (v->kind == PV_FRAME) module = "pandas.";
+    if (v->kind == PV_ARRAY || (v->np != NP_PYTHON && v->kind != PV_FRAME))
+        module = "numpy.";
+    else if (v->kind == PV_FRAME)
+        module = "pandas.";
     const char *s = arena_printf(a, "<class '%s%s'>", module, pv_class(v));
     return s ? s : "";
 }
@@ -453,14 +512,20 @@ static void repr_str(mltf_buf *out, mltf_str s)
         if (c == (uint32_t)quote || c == '\\') {
             buf_putc(out, '\\');
             buf_putc(out, (char)c);
-        } else if (c == '\n') buf_puts(out, "\\n");
-        else if (c == '\r') buf_puts(out, "\\r");
-        else if (c == '\t') buf_puts(out, "\\t");
-        else if (c < 0x20 || c == 0x7F || (c >= 0x80 && c < 0xA0) || c == 0xAD) put_hex(out, 'x', c, 2);
-        else if (c == 0xA0) buf_puts(out, "\\xa0");
+        } else if (c == '\n')
+            buf_puts(out, "\\n");
+        else if (c == '\r')
+            buf_puts(out, "\\r");
+        else if (c == '\t')
+            buf_puts(out, "\\t");
+        else if (c < 0x20 || c == 0x7F || (c >= 0x80 && c < 0xA0) || c == 0xAD)
+            put_hex(out, 'x', c, 2);
+        else if (c == 0xA0)
+            buf_puts(out, "\\xa0");
         else if (c == 0x2028 || c == 0x2029 || c == 0xFEFF || (c >= 0x200B && c <= 0x200F))
             put_hex(out, 'u', c, 4);
-        else buf_append(out, s.p + i, len);
+        else
+            buf_append(out, s.p + i, len);
         i += len;
     }
     buf_putc(out, quote);
@@ -477,24 +542,32 @@ static void repr_bytes(mltf_buf *out, mltf_str s)
         if (c == (unsigned char)quote || c == '\\') {
             buf_putc(out, '\\');
             buf_putc(out, (char)c);
-        } else if (c == '\n') buf_puts(out, "\\n");
-        else if (c == '\r') buf_puts(out, "\\r");
-        else if (c == '\t') buf_puts(out, "\\t");
-        else if (c < 0x20 || c >= 0x7F) put_hex(out, 'x', c, 2);
-        else buf_putc(out, (char)c);
+        } else if (c == '\n')
+            buf_puts(out, "\\n");
+        else if (c == '\r')
+            buf_puts(out, "\\r");
+        else if (c == '\t')
+            buf_puts(out, "\\t");
+        else if (c < 0x20 || c >= 0x7F)
+            put_hex(out, 'x', c, 2);
+        else
+            buf_putc(out, (char)c);
     }
     buf_putc(out, quote);
 }
 
 static void repr_float(mltf_buf *out, double f)
 {
-    if (isnan(f)) buf_puts(out, "nan");
-    else if (isinf(f)) buf_puts(out, f < 0 ? "-inf" : "inf");
-    else json_write_double(out, f);
+    if (isnan(f))
+        buf_puts(out, "nan");
+    else if (isinf(f))
+        buf_puts(out, f < 0 ? "-inf" : "inf");
+    else
+        json_write_double(out, f);
 }
 
-static void array_body(mltf_buf *out, const pv *items, const size_t *shape, size_t ndim, bool commas,
-                       size_t indent)
+static void array_body(mltf_buf *out, const pv *items, const size_t *shape, size_t ndim,
+                       bool commas, size_t indent)
 {
     if (ndim == 0) {
         pv_repr(out, items);
@@ -509,17 +582,20 @@ static void array_body(mltf_buf *out, const pv *items, const size_t *shape, size
             if (ndim > 1) {
                 buf_putc(out, '\n');
                 for (size_t k = 0; k < indent + 1; k++) buf_putc(out, ' ');
-            } else buf_putc(out, ' ');
+            } else
+                buf_putc(out, ' ');
         }
         pv one = items[i * step];
         if (ndim == 1) {
             one.np = NP_PYTHON;
             mltf_buf b = MLTF_BUF_INIT;
             pv_repr(&b, &one);
-            if (one.kind == PV_FLOAT && b.n > 2 && b.p[b.n - 1] == '0' && b.p[b.n - 2] == '.') b.n--;
+            if (one.kind == PV_FLOAT && b.n > 2 && b.p[b.n - 1] == '0' && b.p[b.n - 2] == '.')
+                b.n--;
             buf_put_str(out, buf_str(&b));
             mltf_buf_release(&b);
-        } else array_body(out, items + i * step, shape + 1, ndim - 1, commas, indent + 1);
+        } else
+            array_body(out, items + i * step, shape + 1, ndim - 1, commas, indent + 1);
     }
     buf_putc(out, ']');
 }
@@ -543,8 +619,10 @@ static void repr_array(mltf_buf *out, const pv *v)
 
 static void frame_cell(mltf_buf *out, const pv *v)
 {
-    if (v->kind == PV_FLOAT && isnan(v->f)) buf_puts(out, "NaN");
-    else pv_print(out, v);
+    if (v->kind == PV_FLOAT && isnan(v->f))
+        buf_puts(out, "NaN");
+    else
+        pv_print(out, v);
     if (utf8_count(out->p ? out->p : "", out->n) > 50) { // pandas' display.max_colwidth
         size_t keep = 0;
         for (size_t chars = 0; keep < out->n; keep++)
@@ -574,15 +652,19 @@ static void print_frame(mltf_buf *out, const pv_frame *f)
             size_t width = 0;
             for (size_t k = 0; k <= rows; k++) {
                 buf_clear(&cell);
-                if (k == 0) pv_print(&cell, &f->names[c]);
-                else frame_cell(&cell, pv_cell(f, c, k - 1));
+                if (k == 0)
+                    pv_print(&cell, &f->names[c]);
+                else
+                    frame_cell(&cell, pv_cell(f, c, k - 1));
                 // pandas puts a blank before each cell, but not before the name
                 const size_t n = utf8_count(cell.p ? cell.p : "", cell.n) + (k > 0);
                 if (n > width) width = n;
             }
             buf_clear(&cell);
-            if (r == 0) pv_print(&cell, &f->names[c]);
-            else frame_cell(&cell, pv_cell(f, c, r - 1));
+            if (r == 0)
+                pv_print(&cell, &f->names[c]);
+            else
+                frame_cell(&cell, pv_cell(f, c, r - 1));
             buf_putc(out, ' ');
             pad(out, utf8_count(cell.p ? cell.p : "", cell.n), width);
             buf_put_str(out, buf_str(&cell));
@@ -597,16 +679,30 @@ void pv_repr(mltf_buf *out, const pv *v)
     const bool boxed = v->np != NP_PYTHON && v->kind >= PV_BOOL && v->kind <= PV_BYTES;
     if (boxed) buf_printf(out, "np.%s(", v->kind == PV_BOOL ? "bool" : pv_class(v));
     switch (v->kind) {
-    case PV_NONE: buf_puts(out, "None"); break;
-    case PV_BOOL: buf_puts(out, v->b ? "True" : "False"); break;
-    case PV_INT: buf_printf(out, "%lld", (long long)v->i); break;
-    case PV_BIGINT: buf_put_str(out, v->s); break;
-    case PV_FLOAT:
-        if (v->np == NP_FLOAT32) json_write_float(out, (float)v->f);
-        else repr_float(out, v->f);
+    case PV_NONE:
+        buf_puts(out, "None");
         break;
-    case PV_STR: repr_str(out, v->s); break;
-    case PV_BYTES: repr_bytes(out, v->s); break;
+    case PV_BOOL:
+        buf_puts(out, v->b ? "True" : "False");
+        break;
+    case PV_INT:
+        buf_printf(out, "%lld", (long long)v->i);
+        break;
+    case PV_BIGINT:
+        buf_put_str(out, v->s);
+        break;
+    case PV_FLOAT:
+        if (v->np == NP_FLOAT32)
+            json_write_float(out, (float)v->f);
+        else
+            repr_float(out, v->f);
+        break;
+    case PV_STR:
+        repr_str(out, v->s);
+        break;
+    case PV_BYTES:
+        repr_bytes(out, v->s);
+        break;
     case PV_LIST:
     case PV_TUPLE:
         buf_putc(out, v->kind == PV_LIST ? '[' : '(');
@@ -627,16 +723,23 @@ void pv_repr(mltf_buf *out, const pv *v)
         }
         buf_putc(out, '}');
         break;
-    case PV_ARRAY: repr_array(out, v); break;
-    case PV_FRAME: print_frame(out, v->frame); break;
-    case PV_OTHER: buf_printf(out, "<%.*s object>", STR_ARG(v->s)); break;
+    case PV_ARRAY:
+        repr_array(out, v);
+        break;
+    case PV_FRAME:
+        print_frame(out, v->frame);
+        break;
+    case PV_OTHER:
+        buf_printf(out, "<%.*s object>", STR_ARG(v->s));
+        break;
     }
     if (boxed) buf_putc(out, ')');
 }
 
 void pv_print(mltf_buf *out, const pv *v)
 {
-    if (v->kind == PV_STR) buf_put_str(out, v->s);
+    if (v->kind == PV_STR)
+        buf_put_str(out, v->s);
     else if (v->kind == PV_ARRAY)
         array_body(out, v->array.items, v->array.shape, v->array.ndim, false, 0);
     else {
@@ -704,7 +807,8 @@ pv_frame *pv_frame_from_rows(mltf_arena *a, const pv *rows, mltf_err *err)
     bool dicts = n > 0, lists = n > 0;
     for (size_t i = 0; i < n; i++) {
         if (list.list.items[i].kind != PV_DICT) dicts = false;
-        if (list.list.items[i].kind != PV_LIST && list.list.items[i].kind != PV_TUPLE) lists = false;
+        if (list.list.items[i].kind != PV_LIST && list.list.items[i].kind != PV_TUPLE)
+            lists = false;
     }
     pv_frame *f = NULL;
     if (dicts) {
@@ -735,7 +839,8 @@ pv_frame *pv_frame_from_rows(mltf_arena *a, const pv *rows, mltf_err *err)
         for (size_t c = 0; f && c < cols; c++) {
             f->names[c] = pv_int((int64_t)c);
             for (size_t i = 0; i < n; i++)
-                *pv_cell(f, c, i) = c < list.list.items[i].list.n ? list.list.items[i].list.items[c] : pv_none();
+                *pv_cell(f, c, i) =
+                    c < list.list.items[i].list.n ? list.list.items[i].list.items[c] : pv_none();
         }
     } else {
         f = pv_frame_new(a, n > 0 ? 1 : 0, n);
@@ -748,7 +853,8 @@ pv_frame *pv_frame_from_rows(mltf_arena *a, const pv *rows, mltf_err *err)
         mltf_fail_memory(err);
         return NULL;
     }
-    if (given == NP_PYTHON || given == NP_OBJECT) infer_columns(f);
+    if (given == NP_PYTHON || given == NP_OBJECT)
+        infer_columns(f);
     else
         for (size_t c = 0; c < f->n_cols; c++) f->types[c] = given == NP_BYTES ? NP_OBJECT : given;
     return f;
@@ -764,16 +870,19 @@ pv_frame *pv_frame_from_columns(mltf_arena *a, const pv *dict, mltf_err *err)
         if (v->kind == PV_ARRAY) {
             if (v->array.ndim == 0) continue; // a scalar: repeated
             if (v->array.ndim > 1) {
-                mltf_fail(err, MLTF_SCHEMA_MISMATCH, "Per-column arrays must each be 1-dimensional");
+                mltf_fail(err, MLTF_SCHEMA_MISMATCH,
+                          "Per-column arrays must each be 1-dimensional");
                 return NULL;
             }
             n = v->array.n;
-        } else if (v->kind == PV_LIST || v->kind == PV_TUPLE) n = v->list.n;
+        } else if (v->kind == PV_LIST || v->kind == PV_TUPLE)
+            n = v->list.n;
         else if (v->kind == PV_DICT) {
             mltf_fail(err, MLTF_SCHEMA_MISMATCH,
                       "Mixing dicts with non-Series may lead to ambiguous ordering.");
             return NULL;
-        } else continue;
+        } else
+            continue;
         if (known && n != rows) {
             mltf_fail(err, MLTF_SCHEMA_MISMATCH, "All arrays must be of the same length");
             return NULL;
@@ -795,8 +904,10 @@ pv_frame *pv_frame_from_columns(mltf_arena *a, const pv *dict, mltf_err *err)
         f->names[c] = dict->dict.pairs[c].key;
         for (size_t i = 0; i < rows; i++) {
             pv x = *v;
-            if (v->kind == PV_ARRAY) x = v->array.items[v->array.ndim == 0 ? 0 : i];
-            else if (v->kind == PV_LIST || v->kind == PV_TUPLE) x = v->list.items[i];
+            if (v->kind == PV_ARRAY)
+                x = v->array.items[v->array.ndim == 0 ? 0 : i];
+            else if (v->kind == PV_LIST || v->kind == PV_TUPLE)
+                x = v->list.items[i];
             *pv_cell(f, c, i) = pv_unbox(x);
         }
         f->types[c] = pv_infer_column(f->cells + c * rows, rows);

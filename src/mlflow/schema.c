@@ -55,7 +55,8 @@ static void *take(mltf_arena *a, size_t n, size_t size)
     return p;
 }
 
-static mltf_status parse_type(mltf_arena *a, schema_type *out, const json *v, int depth, mltf_err *err);
+static mltf_status parse_type(mltf_arena *a, schema_type *out, const json *v, int depth,
+                              mltf_err *err);
 
 static mltf_status parse_props(mltf_arena *a, schema_type *out, const json *map, int depth,
                                mltf_err *err)
@@ -66,7 +67,8 @@ static mltf_status parse_props(mltf_arena *a, schema_type *out, const json *map,
     if (!out->props) return mltf_fail_memory(err);
     for (size_t i = 0; i < map->o.n; i++) {
         schema_prop p = {.name = map->o.members[i].key,
-                         .required = json_bool(json_get(&map->o.members[i].value, "required"), true)};
+                         .required =
+                             json_bool(json_get(&map->o.members[i].value, "required"), true)};
         TRY(parse_type(a, &p.type, &map->o.members[i].value, depth + 1, err));
         size_t at = out->n_props++;
         for (; at > 0; at--) { // sorted by name, as MLflow keeps them
@@ -81,9 +83,11 @@ static mltf_status parse_props(mltf_arena *a, schema_type *out, const json *map,
     return MLTF_OK;
 }
 
-static mltf_status parse_type(mltf_arena *a, schema_type *out, const json *v, int depth, mltf_err *err)
+static mltf_status parse_type(mltf_arena *a, schema_type *out, const json *v, int depth,
+                              mltf_err *err)
 {
-    if (depth > 64) return mltf_fail(err, MLTF_INVALID_INPUT, "signature: types are nested too deeply");
+    if (depth > 64)
+        return mltf_fail(err, MLTF_INVALID_INPUT, "signature: types are nested too deeply");
     const json *name = json_get(v, "type");
     if (!name) name = json_get(v, "dtype"); // the spelling of old releases
     if (!json_is(name, JSON_STRING))
@@ -92,7 +96,8 @@ static mltf_status parse_type(mltf_arena *a, schema_type *out, const json *v, in
     switch (out->kind) {
     case ST_KIND_COUNT:
         return mltf_fail(err, MLTF_INVALID_INPUT,
-                         "Unsupported type '" STR_FMT "', expected instance of DataType, Array, Object, "
+                         "Unsupported type '" STR_FMT
+                         "', expected instance of DataType, Array, Object, "
                          "Map, AnyType or one of ['boolean', 'integer', 'long', 'float', 'double', "
                          "'string', 'binary', 'datetime']",
                          STR_ARG(name->s));
@@ -106,8 +111,10 @@ static mltf_status parse_type(mltf_arena *a, schema_type *out, const json *v, in
         if (!out->item) return mltf_fail_memory(err);
         return parse_type(a, out->item, item, depth + 1, err);
     }
-    case ST_OBJECT: return parse_props(a, out, json_get(v, "properties"), depth, err);
-    default: return MLTF_OK;
+    case ST_OBJECT:
+        return parse_props(a, out, json_get(v, "properties"), depth, err);
+    default:
+        return MLTF_OK;
     }
 }
 
@@ -157,15 +164,17 @@ mltf_status schema_parse(mltf_arena *a, schema **out, mltf_str text, mltf_err *e
         const bool tensor = str_is(json_string(json_get(v, "type"), STR("")), "tensor");
         if (i == 0) s->tensors = tensor;
         if (tensor != s->tensors)
-            return mltf_fail(err, MLTF_INVALID_INPUT,
-                             "Schema.__init__ only accepts List[ColSpec] or List[TensorSpec], got a mix");
+            return mltf_fail(
+                err, MLTF_INVALID_INPUT,
+                "Schema.__init__ only accepts List[ColSpec] or List[TensorSpec], got a mix");
         c->name = name ? pv_from_json(a, name) : pv_none();
         if (c->name.kind != PV_NONE && c->name.kind != PV_STR && c->name.kind != PV_INT)
             return mltf_fail(err, MLTF_INVALID_INPUT, "signature: a column's name is a %s",
                              pv_class(&c->name));
         if ((c->name.kind != PV_NONE) != (s->columns[0].name.kind != PV_NONE))
-            return mltf_fail(err, MLTF_INVALID_INPUT,
-                             "Creating Schema with a combination of named and unnamed inputs is not allowed");
+            return mltf_fail(
+                err, MLTF_INVALID_INPUT,
+                "Creating Schema with a combination of named and unnamed inputs is not allowed");
         c->required = json_bool(json_get(v, "required"), true);
         TRY(tensor ? parse_tensor(a, c, v, err) : parse_type(a, &c->type, v, 0, err));
     }
@@ -186,7 +195,8 @@ mltf_status param_schema_parse(mltf_arena *a, param_schema **out, mltf_str text,
         const json *v = &list->a.items[i];
         param_spec *s = &p->params[i];
         s->name = json_string(json_get(v, "name"), STR(""));
-        if (s->name.n == 0) return mltf_fail(err, MLTF_INVALID_INPUT, "signature: a param has no name");
+        if (s->name.n == 0)
+            return mltf_fail(err, MLTF_INVALID_INPUT, "signature: a param has no name");
         TRY(parse_type(a, &s->type, v, 0, err));
         s->is_list = json_is(json_get(v, "shape"), JSON_ARRAY);
         s->default_value = pv_from_json(a, json_get(v, "default"));
@@ -231,8 +241,10 @@ static void write_type(mltf_buf *out, const schema_type *t) // without braces
 static void write_name(mltf_buf *out, const pv *name)
 {
     buf_puts(out, "\"name\": ");
-    if (name->kind == PV_INT) buf_printf(out, "%lld", (long long)name->i);
-    else json_write_string(out, name->s, true);
+    if (name->kind == PV_INT)
+        buf_printf(out, "%lld", (long long)name->i);
+    else
+        json_write_string(out, name->s, true);
 }
 
 void schema_write(mltf_buf *out, const schema *s)
@@ -244,7 +256,8 @@ void schema_write(mltf_buf *out, const schema *s)
         buf_puts(out, i ? ", {" : "{");
         if (s->tensors) {
             if (named) write_name(out, &c->name);
-            buf_printf(out, "%s\"type\": \"tensor\", \"tensor-spec\": {\"dtype\": \"%s\", \"shape\": [",
+            buf_printf(out,
+                       "%s\"type\": \"tensor\", \"tensor-spec\": {\"dtype\": \"%s\", \"shape\": [",
                        named ? ", " : "", np_name(c->dtype));
             for (size_t d = 0; d < c->ndim; d++)
                 buf_printf(out, "%s%lld", d ? ", " : "", (long long)c->shape[d]);
@@ -322,9 +335,14 @@ void schema_type_print(mltf_buf *out, const schema_type *t)
         }
         buf_putc(out, '}');
         break;
-    case ST_ANY: buf_puts(out, "Any"); break;
-    case ST_SPARKML_VECTOR: buf_puts(out, "SparkML vector"); break;
-    default: buf_puts(out, kinds[t->kind].name);
+    case ST_ANY:
+        buf_puts(out, "Any");
+        break;
+    case ST_SPARKML_VECTOR:
+        buf_puts(out, "SparkML vector");
+        break;
+    default:
+        buf_puts(out, kinds[t->kind].name);
     }
 }
 

@@ -42,21 +42,26 @@ static int np_size(np_type t)
     switch (t) {
     case NP_BOOL:
     case NP_INT8:
-    case NP_UINT8: return 1;
+    case NP_UINT8:
+        return 1;
     case NP_INT16:
     case NP_UINT16:
-    case NP_FLOAT16: return 2;
+    case NP_FLOAT16:
+        return 2;
     case NP_INT32:
     case NP_UINT32:
-    case NP_FLOAT32: return 4;
-    default: return 8;
+    case NP_FLOAT32:
+        return 4;
+    default:
+        return 8;
     }
 }
 
 static bool only_bits(const pv *cells, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        if (!pv_is_nan(&cells[i]) && !(cells[i].kind == PV_INT && (cells[i].i == 0 || cells[i].i == 1)))
+        if (!pv_is_nan(&cells[i]) &&
+            !(cells[i].kind == PV_INT && (cells[i].i == 0 || cells[i].i == 1)))
             return false;
     return true;
 }
@@ -65,8 +70,10 @@ static bool whole_with_gaps(const pv *cells, size_t n)
 {
     bool gap = false;
     for (size_t i = 0; i < n; i++) {
-        if (pv_is_nan(&cells[i])) gap = true;
-        else if (cells[i].kind == PV_FLOAT && cells[i].f != floor(cells[i].f)) return false;
+        if (pv_is_nan(&cells[i]))
+            gap = true;
+        else if (cells[i].kind == PV_FLOAT && cells[i].f != floor(cells[i].f))
+            return false;
     }
     return gap;
 }
@@ -76,9 +83,11 @@ static mltf_status enforce_column(mltf_arena *a, const pv *name, pv *cells, size
                                   schema_kind want, mltf_err *err)
 {
     const char *label = name ? printed(a, name) : "";
-    if (*type == NP_OBJECT && want != ST_BINARY && want != ST_STRING) *type = pv_infer_column(cells, n);
+    if (*type == NP_OBJECT && want != ST_BINARY && want != ST_STRING)
+        *type = pv_infer_column(cells, n);
     if (want == ST_STRING && (*type == NP_OBJECT || *type == NP_STR)) return MLTF_OK;
-    if (want == ST_BINARY && (*type == NP_OBJECT || *type == NP_STR || *type == NP_BYTES)) return MLTF_OK;
+    if (want == ST_BINARY && (*type == NP_OBJECT || *type == NP_STR || *type == NP_BYTES))
+        return MLTF_OK;
     if (want == ST_BOOLEAN && *type == NP_OBJECT) return MLTF_OK;
     if (want == ST_DATETIME && (*type == NP_DATETIME || *type == NP_OBJECT)) return MLTF_OK;
     const np_type to = schema_kind_numpy(want);
@@ -86,34 +95,43 @@ static mltf_status enforce_column(mltf_arena *a, const pv *name, pv *cells, size
 
     const char have_kind = np_kind(*type), want_kind = np_kind(to);
     bool safe = false;
-    if (have_kind == want_kind) safe = np_size(*type) <= np_size(to);
-    else if (have_kind == 'u' && want_kind == 'i') safe = np_size(*type) < np_size(to);
-    else if ((have_kind == 'i' || have_kind == 'u') && to == NP_FLOAT64) safe = np_size(*type) <= 6;
+    if (have_kind == want_kind)
+        safe = np_size(*type) <= np_size(to);
+    else if (have_kind == 'u' && want_kind == 'i')
+        safe = np_size(*type) < np_size(to);
+    else if ((have_kind == 'i' || have_kind == 'u') && to == NP_FLOAT64)
+        safe = np_size(*type) <= 6;
     if (!safe && *type == NP_INT64 && want_kind == 'f') safe = only_bits(cells, n);
     if (safe) {
         for (size_t i = 0; i < n; i++)
-            if (want_kind == 'f' && cells[i].kind == PV_INT) cells[i] = pv_float((double)cells[i].i);
+            if (want_kind == 'f' && cells[i].kind == PV_INT)
+                cells[i] = pv_float((double)cells[i].i);
         *type = to;
         return MLTF_OK;
     }
     const char *hint = "";
     if (*type == NP_FLOAT64 && (want_kind == 'i' || want_kind == 'u') && whole_with_gaps(cells, n))
-        hint = " Hint: the type mismatch is likely caused by missing values. Integer columns in python can "
-               "not represent missing values and are therefore encoded as floats. The best way to avoid "
-               "this problem is to infer the model schema based on a realistic data sample (training "
-               "dataset) that includes missing values. Alternatively, you can declare integer columns as "
-               "doubles (float64) whenever these columns may have missing values. See `Handling Integers "
-               "With Missing Values <https://www.mlflow.org/docs/latest/models.html#"
-               "handling-integers-with-missing-values>`_ for more details.";
+        hint =
+            " Hint: the type mismatch is likely caused by missing values. Integer columns in "
+            "python can "
+            "not represent missing values and are therefore encoded as floats. The best way to "
+            "avoid "
+            "this problem is to infer the model schema based on a realistic data sample (training "
+            "dataset) that includes missing values. Alternatively, you can declare integer columns "
+            "as "
+            "doubles (float64) whenever these columns may have missing values. See `Handling "
+            "Integers "
+            "With Missing Values <https://www.mlflow.org/docs/latest/models.html#"
+            "handling-integers-with-missing-values>`_ for more details.";
     return mltf_fail(err, MLTF_SCHEMA_MISMATCH,
-                     "Incompatible input types for column %s. Can not safely convert %s to %s.%s", label,
-                     np_name(*type), schema_numpy_print(to), hint);
+                     "Incompatible input types for column %s. Can not safely convert %s to %s.%s",
+                     label, np_name(*type), schema_numpy_print(to), hint);
 }
 
 /* ---- one value ----------------------------------------------------------------------------- */
 
-static mltf_status enforce_scalar(mltf_arena *a, pv *out, const pv *v, schema_kind want, bool required,
-                                  mltf_err *err)
+static mltf_status enforce_scalar(mltf_arena *a, pv *out, const pv *v, schema_kind want,
+                                  bool required, mltf_err *err)
 {
     *out = *v;
     if (!required && pv_is_nan(v)) {
@@ -121,7 +139,8 @@ static mltf_status enforce_scalar(mltf_arena *a, pv *out, const pv *v, schema_ki
         return MLTF_OK;
     }
     if (!pv_is_scalar(v))
-        return mltf_fail(err, MLTF_SCHEMA_MISMATCH, "Expected data to be scalar, got %s", pv_class(v));
+        return mltf_fail(err, MLTF_SCHEMA_MISMATCH, "Expected data to be scalar, got %s",
+                         pv_class(v));
     np_type type = pv_infer_column(out, 1);
     if (v->np != NP_PYTHON) type = v->np;
     mltf_err inner = {0};
@@ -132,19 +151,19 @@ static mltf_status enforce_scalar(mltf_arena *a, pv *out, const pv *v, schema_ki
     return MLTF_OK;
 }
 
-static mltf_status enforce_array(mltf_arena *a, pv *out, const pv *v, const schema_type *t, bool required,
-                                 mltf_err *err)
+static mltf_status enforce_array(mltf_arena *a, pv *out, const pv *v, const schema_type *t,
+                                 bool required, mltf_err *err)
 {
     *out = *v;
-    const size_t n = v->kind == PV_LIST                               ? v->list.n
+    const size_t n = v->kind == PV_LIST                         ? v->list.n
                      : v->kind == PV_ARRAY && v->array.ndim > 0 ? v->array.shape[0]
-                                                                      : 0;
+                                                                : 0;
     const bool sequence = v->kind == PV_LIST || v->kind == PV_ARRAY;
     if ((!required || t->item->kind == ST_ANY) && (v->kind == PV_NONE || (sequence && n == 0)))
         return MLTF_OK;
     if (!sequence)
-        return mltf_fail(err, MLTF_SCHEMA_MISMATCH, "Expected data to be list or numpy array, got %s",
-                         pv_class(v));
+        return mltf_fail(err, MLTF_SCHEMA_MISMATCH,
+                         "Expected data to be list or numpy array, got %s", pv_class(v));
     pv items = v->kind == PV_LIST ? pv_list(a, n) : pv_array_tolist(a, v);
     if (items.kind != PV_LIST || items.list.n != n) return mltf_fail_memory(err);
     for (size_t i = 0; v->kind == PV_LIST && i < n; i++) items.list.items[i] = v->list.items[i];
@@ -174,8 +193,8 @@ static const schema_prop *prop_of(const schema_type *t, const pv *key)
     return NULL;
 }
 
-static mltf_status enforce_object(mltf_arena *a, pv *out, const pv *v, const schema_type *t, bool required,
-                                  mltf_err *err)
+static mltf_status enforce_object(mltf_arena *a, pv *out, const pv *v, const schema_type *t,
+                                  bool required, mltf_err *err)
 {
     *out = *v;
     if (!required && (v->kind == PV_NONE || (v->kind == PV_DICT && v->dict.n == 0))) return MLTF_OK;
@@ -183,7 +202,8 @@ static mltf_status enforce_object(mltf_arena *a, pv *out, const pv *v, const sch
         mltf_buf b = MLTF_BUF_INIT;
         schema_type_print(&b, t);
         mltf_fail(err, MLTF_SCHEMA_MISMATCH,
-                  "Failed to enforce schema of '%s' with type '%s'. Expected data to be dictionary, got %s",
+                  "Failed to enforce schema of '%s' with type '%s'. Expected data to be "
+                  "dictionary, got %s",
                   printed(a, v), b.p ? b.p : "", pv_class(v));
         mltf_buf_release(&b);
         return MLTF_SCHEMA_MISMATCH;
@@ -213,21 +233,23 @@ static mltf_status enforce_object(mltf_arena *a, pv *out, const pv *v, const sch
             return mltf_fail(err, MLTF_SCHEMA_MISMATCH,
                              "Failed to enforce schema for key `" STR_FMT
                              "`. Expected type %s, received type %s",
-                             STR_ARG(pair->key.s), schema_kind_name(p->type.kind), pv_class(&pair->value));
+                             STR_ARG(pair->key.s), schema_kind_name(p->type.kind),
+                             pv_class(&pair->value));
         pv_dict_add(out, pair->key, value);
     }
     return MLTF_OK;
 }
 
-static mltf_status enforce_map(mltf_arena *a, pv *out, const pv *v, const schema_type *t, bool required,
-                               mltf_err *err)
+static mltf_status enforce_map(mltf_arena *a, pv *out, const pv *v, const schema_type *t,
+                               bool required, mltf_err *err)
 {
     *out = *v;
     if ((!required || t->item->kind == ST_ANY) &&
         (v->kind == PV_NONE || (v->kind == PV_DICT && v->dict.n == 0)))
         return MLTF_OK;
     if (v->kind != PV_DICT)
-        return mltf_fail(err, MLTF_SCHEMA_MISMATCH, "Expected data to be a dict, got %s", pv_class(v));
+        return mltf_fail(err, MLTF_SCHEMA_MISMATCH, "Expected data to be a dict, got %s",
+                         pv_class(v));
     *out = pv_dict(a, v->dict.n);
     for (size_t i = 0; i < v->dict.n; i++) {
         if (v->dict.pairs[i].key.kind != PV_STR)
@@ -244,12 +266,18 @@ mltf_status schema_enforce_type(mltf_arena *a, pv *out, const pv *data, const sc
                                 bool required, mltf_err *err)
 {
     switch (t->kind) {
-    case ST_ARRAY: return enforce_array(a, out, data, t, required, err);
-    case ST_OBJECT: return enforce_object(a, out, data, t, required, err);
-    case ST_MAP: return enforce_map(a, out, data, t, required, err);
+    case ST_ARRAY:
+        return enforce_array(a, out, data, t, required, err);
+    case ST_OBJECT:
+        return enforce_object(a, out, data, t, required, err);
+    case ST_MAP:
+        return enforce_map(a, out, data, t, required, err);
     case ST_ANY:
-    case ST_SPARKML_VECTOR: *out = *data; return MLTF_OK;
-    default: return enforce_scalar(a, out, data, t->kind, required, err);
+    case ST_SPARKML_VECTOR:
+        *out = *data;
+        return MLTF_OK;
+    default:
+        return enforce_scalar(a, out, data, t->kind, required, err);
     }
 }
 
@@ -258,7 +286,8 @@ mltf_status schema_enforce_type(mltf_arena *a, pv *out, const pv *data, const sc
 static bool has_complex_column(const schema *s)
 {
     for (size_t i = 0; i < s->n; i++)
-        if (s->columns[i].type.kind == ST_ARRAY || s->columns[i].type.kind == ST_OBJECT) return true;
+        if (s->columns[i].type.kind == ST_ARRAY || s->columns[i].type.kind == ST_OBJECT)
+            return true;
     return false;
 }
 
@@ -287,7 +316,8 @@ static pv_frame *frame_of_dict(mltf_arena *a, const pv *v, const schema *s, mltf
         if (x->kind == PV_ARRAY && x->array.ndim > 1) deep = true;
     }
     pv_frame *f;
-    if (has_complex_column(s) || simple || zero_d) f = one_row(a, v);
+    if (has_complex_column(s) || simple || zero_d)
+        f = one_row(a, v);
     else {
         pv flat = *v;
         if (deep) {
@@ -301,10 +331,11 @@ static pv_frame *frame_of_dict(mltf_arena *a, const pv *v, const schema *s, mltf
         mltf_err inner = {0};
         f = pv_frame_from_columns(a, &flat, &inner);
         if (!f)
-            mltf_fail(err, MLTF_SCHEMA_MISMATCH,
-                      "This model contains a column-based signature, which suggests a DataFrame input. "
-                      "There was an error casting the input data to a DataFrame: %s",
-                      inner.msg);
+            mltf_fail(
+                err, MLTF_SCHEMA_MISMATCH,
+                "This model contains a column-based signature, which suggests a DataFrame input. "
+                "There was an error casting the input data to a DataFrame: %s",
+                inner.msg);
         return f;
     }
     if (!f) mltf_fail_memory(err);
@@ -342,8 +373,8 @@ static void name_list(mltf_buf *b, const pv *name)
     pv_repr(b, name);
 }
 
-static mltf_status check_names(mltf_arena *a, const pv *names, size_t n, size_t step, const schema *s,
-                               const char **extra, mltf_err *err)
+static mltf_status check_names(mltf_arena *a, const pv *names, size_t n, size_t step,
+                               const schema *s, const char **extra, mltf_err *err)
 {
     mltf_buf missing = MLTF_BUF_INIT, surplus = MLTF_BUF_INIT;
     for (size_t i = 0; i < s->n; i++) {
@@ -363,10 +394,12 @@ static mltf_status check_names(mltf_arena *a, const pv *names, size_t n, size_t 
                        surplus.n ? " Note that there were extra inputs provided." : "");
     else if (missing.n && surplus.n)
         st = mltf_fail(err, MLTF_SCHEMA_MISMATCH,
-                       "Model is missing inputs [%s]. Note that there were extra inputs: [%s].", missing.p,
-                       surplus.p);
-    else if (missing.n) st = mltf_fail(err, MLTF_SCHEMA_MISMATCH, "Model is missing inputs [%s].", missing.p);
-    else if (surplus.n && extra) *extra = arena_printf(a, "[%s]", surplus.p);
+                       "Model is missing inputs [%s]. Note that there were extra inputs: [%s].",
+                       missing.p, surplus.p);
+    else if (missing.n)
+        st = mltf_fail(err, MLTF_SCHEMA_MISMATCH, "Model is missing inputs [%s].", missing.p);
+    else if (surplus.n && extra)
+        *extra = arena_printf(a, "[%s]", surplus.p);
     mltf_buf_release(&missing);
     mltf_buf_release(&surplus);
     return st;
@@ -379,7 +412,8 @@ static mltf_status enforce_cells(mltf_arena *a, pv_frame *to, size_t c, const sc
 {
     pv *cells = to->cells + c * to->n_rows;
     if (col->type.kind <= ST_DATETIME)
-        return enforce_column(a, &to->names[c], cells, to->n_rows, &to->types[c], col->type.kind, err);
+        return enforce_column(a, &to->names[c], cells, to->n_rows, &to->types[c], col->type.kind,
+                              err);
     for (size_t r = 0; r < to->n_rows; r++) {
         const pv given = cells[r];
         TRY(schema_enforce_type(a, &cells[r], &given, &col->type, col->required, err));
@@ -401,13 +435,15 @@ static mltf_status enforce_columns(mltf_arena *a, pv *out, const pv_frame *f, co
                                    const char **extra, mltf_err *err)
 {
     const bool named = schema_is_named(s);
-    if (named) TRY(check_names(a, f->names, f->n_cols, sizeof *f->names, s, extra, err));
+    if (named)
+        TRY(check_names(a, f->names, f->n_cols, sizeof *f->names, s, extra, err));
     else if (f->n_cols < s->n)
-        return mltf_fail(err, MLTF_SCHEMA_MISMATCH,
-                         "Model inference is missing inputs. The model signature declares %zu inputs  but "
-                         "the provided value only has %zu inputs. Note: the inputs were not named in the "
-                         "signature so we can only verify their count.",
-                         s->n, f->n_cols);
+        return mltf_fail(
+            err, MLTF_SCHEMA_MISMATCH,
+            "Model inference is missing inputs. The model signature declares %zu inputs  but "
+            "the provided value only has %zu inputs. Note: the inputs were not named in the "
+            "signature so we can only verify their count.",
+            s->n, f->n_cols);
     const bool pair = !named && is_text_pair(f, s);
     const size_t n = pair ? 2 : s->n;
     pv_frame *to = pv_frame_new(a, n, f->n_rows);
@@ -484,16 +520,19 @@ static mltf_status enforce_named_tensors(mltf_arena *a, pv *out, const pv *v, co
                                          const char **extra, mltf_err *err)
 {
     if (v->kind == PV_DICT && v->dict.n > 0)
-        TRY(check_names(a, &v->dict.pairs[0].key, v->dict.n, sizeof v->dict.pairs[0], s, extra, err));
+        TRY(check_names(a, &v->dict.pairs[0].key, v->dict.n, sizeof v->dict.pairs[0], s, extra,
+                        err));
     else if (v->kind == PV_FRAME)
-        TRY(check_names(a, v->frame->names, v->frame->n_cols, sizeof *v->frame->names, s, extra, err));
+        TRY(check_names(a, v->frame->names, v->frame->n_cols, sizeof *v->frame->names, s, extra,
+                        err));
     else if (!(v->kind == PV_ARRAY && s->n == 1))
-        return mltf_fail(err, MLTF_SCHEMA_MISMATCH,
-                         "This model contains a tensor-based model signature with input names, which "
-                         "suggests a dictionary input mapping input name to tensor, or a pandas DataFrame "
-                         "input containing columns mapping input name to flattened list value from tensor, "
-                         "but an input of type %s was found.",
-                         pv_type_repr(a, v));
+        return mltf_fail(
+            err, MLTF_SCHEMA_MISMATCH,
+            "This model contains a tensor-based model signature with input names, which "
+            "suggests a dictionary input mapping input name to tensor, or a pandas DataFrame "
+            "input containing columns mapping input name to flattened list value from tensor, "
+            "but an input of type %s was found.",
+            pv_type_repr(a, v));
     *out = pv_dict(a, s->n);
     for (size_t i = 0; i < s->n; i++) {
         const schema_column *c = &s->columns[i];
@@ -506,11 +545,12 @@ static mltf_status enforce_named_tensors(mltf_arena *a, pv *out, const pv *v, co
             const pv *given = v->kind == PV_ARRAY ? v : pv_get_key(v, &c->name);
             if (!given) continue;
             if (given->kind != PV_ARRAY)
-                return mltf_fail(err, MLTF_SCHEMA_MISMATCH,
-                                 "This model contains a tensor-based model signature with input names, "
-                                 "which suggests a dictionary input mapping input name to a numpy array, "
-                                 "but a dict with value type %s was found.",
-                                 pv_type_repr(a, given));
+                return mltf_fail(
+                    err, MLTF_SCHEMA_MISMATCH,
+                    "This model contains a tensor-based model signature with input names, "
+                    "which suggests a dictionary input mapping input name to a numpy array, "
+                    "but a dict with value type %s was found.",
+                    pv_type_repr(a, given));
             TRY(enforce_tensor(a, given, c, err));
             tensor = *given;
         }
@@ -530,24 +570,26 @@ static mltf_status enforce_tensors(mltf_arena *a, pv *out, const pv *v, const sc
         if (v->frame->n_cols == 1) return tensor_of_column(a, out, v->frame, 0, c, err);
     }
     if (v->kind != PV_ARRAY)
-        return mltf_fail(err, MLTF_SCHEMA_MISMATCH,
-                         "This model contains a tensor-based model signature with no input names, which "
-                         "suggests a numpy array input or a pandas dataframe input with proper column "
-                         "values, but an input of type %s was found.",
-                         pv_type_repr(a, v));
+        return mltf_fail(
+            err, MLTF_SCHEMA_MISMATCH,
+            "This model contains a tensor-based model signature with no input names, which "
+            "suggests a numpy array input or a pandas dataframe input with proper column "
+            "values, but an input of type %s was found.",
+            pv_type_repr(a, v));
     *out = *v;
     return enforce_tensor(a, v, c, err);
 }
 
 /* ---- the whole ----------------------------------------------------------------------------- */
 
-mltf_status schema_enforce(mltf_arena *a, pv *out, const pv *data, const schema *s, const char **extra,
-                           mltf_err *err)
+mltf_status schema_enforce(mltf_arena *a, pv *out, const pv *data, const schema *s,
+                           const char **extra, mltf_err *err)
 {
     mltf_err why = {0};
     if (extra) *extra = NULL;
     mltf_status st;
-    if (s->tensors) st = enforce_tensors(a, out, data, s, extra, &why);
+    if (s->tensors)
+        st = enforce_tensors(a, out, data, s, extra, &why);
     else {
         const pv_frame *f = to_frame(a, data, s, &why);
         st = f ? enforce_columns(a, out, f, s, extra, &why) : why.status;

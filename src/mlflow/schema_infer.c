@@ -31,7 +31,8 @@ static bool merge_prop(mltf_arena *a, schema_prop *out, const schema_prop *x, co
     return merge(a, &out->type, &x->type, &y->type);
 }
 
-static bool merge_objects(mltf_arena *a, schema_type *out, const schema_type *x, const schema_type *y)
+static bool merge_objects(mltf_arena *a, schema_type *out, const schema_type *x,
+                          const schema_type *y)
 {
     *out = (schema_type){.kind = ST_OBJECT};
     out->props = take(a, x->n_props + y->n_props, sizeof *out->props);
@@ -39,8 +40,10 @@ static bool merge_objects(mltf_arena *a, schema_type *out, const schema_type *x,
     size_t i = 0, k = 0;
     while (i < x->n_props || k < y->n_props) { // both sorted by name
         int c = 0;
-        if (i == x->n_props) c = 1;
-        else if (k == y->n_props) c = -1;
+        if (i == x->n_props)
+            c = 1;
+        else if (k == y->n_props)
+            c = -1;
         else {
             const mltf_str p = x->props[i].name, q = y->props[k].name;
             c = memcmp(p.p, q.p, p.n < q.n ? p.n : q.n);
@@ -95,21 +98,30 @@ static int infer(mltf_arena *a, schema_type *out, const pv *v, int depth);
 static schema_kind kind_of_numpy(np_type t)
 {
     switch (t) {
-    case NP_BOOL: return ST_BOOLEAN;
+    case NP_BOOL:
+        return ST_BOOLEAN;
     case NP_INT8:
     case NP_INT16:
     case NP_INT32:
     case NP_UINT8:
-    case NP_UINT16: return ST_INTEGER;
+    case NP_UINT16:
+        return ST_INTEGER;
     case NP_INT64:
-    case NP_UINT32: return ST_LONG;
+    case NP_UINT32:
+        return ST_LONG;
     case NP_FLOAT16:
-    case NP_FLOAT32: return ST_FLOAT;
-    case NP_FLOAT64: return ST_DOUBLE;
-    case NP_STR: return ST_STRING;
-    case NP_BYTES: return ST_BINARY;
-    case NP_DATETIME: return ST_DATETIME;
-    default: return ST_KIND_COUNT;
+    case NP_FLOAT32:
+        return ST_FLOAT;
+    case NP_FLOAT64:
+        return ST_DOUBLE;
+    case NP_STR:
+        return ST_STRING;
+    case NP_BYTES:
+        return ST_BINARY;
+    case NP_DATETIME:
+        return ST_DATETIME;
+    default:
+        return ST_KIND_COUNT;
     }
 }
 
@@ -117,12 +129,18 @@ static schema_kind kind_of_scalar(const pv *v)
 {
     if (v->np != NP_PYTHON) return kind_of_numpy(v->np);
     switch (v->kind) {
-    case PV_BOOL: return ST_BOOLEAN;
-    case PV_INT: return ST_LONG;
-    case PV_FLOAT: return ST_DOUBLE;
-    case PV_STR: return ST_STRING;
-    case PV_BYTES: return ST_BINARY;
-    default: return ST_KIND_COUNT;
+    case PV_BOOL:
+        return ST_BOOLEAN;
+    case PV_INT:
+        return ST_LONG;
+    case PV_FLOAT:
+        return ST_DOUBLE;
+    case PV_STR:
+        return ST_STRING;
+    case PV_BYTES:
+        return ST_BINARY;
+    default:
+        return ST_KIND_COUNT;
     }
 }
 
@@ -159,7 +177,8 @@ static int infer(mltf_arena *a, schema_type *out, const pv *v, int depth)
 {
     *out = (schema_type){.kind = ST_ANY};
     if (depth > 64) return -1;
-    if (pv_is_nan(v) || (v->kind == PV_LIST && v->list.n == 0) || (v->kind == PV_DICT && v->dict.n == 0))
+    if (pv_is_nan(v) || (v->kind == PV_LIST && v->list.n == 0) ||
+        (v->kind == PV_DICT && v->dict.n == 0))
         return 1;
     if (v->kind == PV_DICT) {
         *out = (schema_type){.kind = ST_OBJECT};
@@ -282,8 +301,10 @@ static schema *from_frame(mltf_arena *a, const pv_frame *f)
         list.list.items = f->cells + c * f->n_rows;
         list.list.n = f->n_rows;
         schema_type t = {0};
-        if (infer(a, &t, &list, 0) == 1 && t.kind == ST_ARRAY) col->type = *t.item;
-        else return NULL;
+        if (infer(a, &t, &list, 0) == 1 && t.kind == ST_ARRAY)
+            col->type = *t.item;
+        else
+            return NULL;
     }
     return s;
 }
@@ -292,8 +313,10 @@ static schema *from_data(mltf_arena *a, const pv *v)
 {
     schema *s = NULL;
     switch (v->kind) {
-    case PV_DICT: return from_dict(a, v);
-    case PV_FRAME: return from_frame(a, v->frame);
+    case PV_DICT:
+        return from_dict(a, v);
+    case PV_FRAME:
+        return from_frame(a, v->frame);
     case PV_ARRAY:
         s = schema_new(a, 1);
         if (!s || !tensor_spec(a, &s->columns[0], v)) return NULL;
@@ -318,7 +341,8 @@ static schema *from_data(mltf_arena *a, const pv *v)
     }
 }
 
-mltf_status schema_infer(mltf_arena *a, schema **out, const pv *data, bool *fell_back, mltf_err *err)
+mltf_status schema_infer(mltf_arena *a, schema **out, const pv *data, bool *fell_back,
+                         mltf_err *err)
 {
     schema *s = from_data(a, data);
     if (fell_back) *fell_back = !s;
@@ -378,8 +402,10 @@ mltf_status param_schema_infer(mltf_arena *a, param_schema **out, const pv *para
     }
     mltf_status st = MLTF_OK;
     if (bad.n)
-        st = mltf_fail(err, MLTF_INVALID_INPUT, "Failed to infer schema for parameters: [%s]", bad.p);
-    else *out = p;
+        st = mltf_fail(err, MLTF_INVALID_INPUT, "Failed to infer schema for parameters: [%s]",
+                       bad.p);
+    else
+        *out = p;
     mltf_buf_release(&bad);
     return st;
 }

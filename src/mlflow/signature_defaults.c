@@ -29,7 +29,8 @@ static const struct {
     {"table-question-answering", "[" COL("string", "query") ", " COL("string", "table") "]", TEXT},
     {"question-answering", "[" COL("string", "question") ", " COL("string", "context") "]", TEXT},
     {"feature-extraction", TEXT,
-     "[{\"name\": \"double\", \"type\": \"tensor\", \"tensor-spec\": {\"dtype\": \"float64\", \"shape\": "
+     "[{\"name\": \"double\", \"type\": \"tensor\", \"tensor-spec\": {\"dtype\": \"float64\", "
+     "\"shape\": "
      "[-1]}}]"},
 };
 
@@ -44,7 +45,8 @@ bool signature_default(mltf_arena *a, signature *out, const char *task)
 {
     if (strncmp(task, "translation_", 12) == 0) task = "translation";
     for (size_t i = 0; i < sizeof defaults / sizeof *defaults; i++)
-        if (strcmp(task, defaults[i].task) == 0) return build(a, out, defaults[i].inputs, defaults[i].outputs);
+        if (strcmp(task, defaults[i].task) == 0)
+            return build(a, out, defaults[i].inputs, defaults[i].outputs);
     return false;
 }
 
@@ -113,6 +115,7 @@ static const struct {
 bool signature_llm(mltf_arena *a, signature *out, const char *inference_task)
 {
     for (size_t i = 0; i < sizeof llm / sizeof *llm; i++)
-        if (strcmp(inference_task, llm[i].task) == 0) return build(a, out, llm[i].inputs, llm[i].outputs);
+        if (strcmp(inference_task, llm[i].task) == 0)
+            return build(a, out, llm[i].inputs, llm[i].outputs);
     return false;
 }

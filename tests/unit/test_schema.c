@@ -30,7 +30,8 @@ static pv data(const char *text)
 {
     json *v = NULL;
     mltf_err err = {0};
-    if (json_parse_in(&arena, &v, text, strlen(text), NULL, &err)) fail_msg("%s: %s", text, err.msg);
+    if (json_parse_in(&arena, &v, text, strlen(text), NULL, &err))
+        fail_msg("%s: %s", text, err.msg);
     return pv_from_json(&arena, v);
 }
 
@@ -56,7 +57,8 @@ static void test_recorded_signatures_are_written_back_byte_for_byte(void **state
     (void)state;
     json_doc doc = JSON_DOC_INIT;
     mltf_err err = {0};
-    if (json_parse_file(&doc, "tests/fixtures/flavor/signatures.json", NULL, &err)) fail_msg("%s", err.msg);
+    if (json_parse_file(&doc, "tests/fixtures/flavor/signatures.json", NULL, &err))
+        fail_msg("%s", err.msg);
     assert_true(json_len(doc.root) > 10);
     for (size_t i = 0; i < json_len(doc.root); i++) {
         const json *map = json_at(doc.root, i);
@@ -69,7 +71,8 @@ static void test_recorded_signatures_are_written_back_byte_for_byte(void **state
             if (json_is(want, JSON_STRING))
                 assert_string_equal(arena_strdup(&arena, have->s.p, have->s.n),
                                     arena_strdup(&arena, want->s.p, want->s.n));
-            else assert_true(json_is(have, JSON_NULL));
+            else
+                assert_true(json_is(have, JSON_NULL));
         }
         const mltf_str task = json_string(json_get(map, "task"), STR(""));
         if (str_starts(task, "llm/v1/")) {
@@ -86,9 +89,11 @@ static void test_properties_are_sorted_and_old_spellings_read(void **state)
 {
     (void)state;
     assert_string_equal(
-        rewrite("[{\"dtype\":\"object\",\"properties\":{\"b\":{\"type\":\"long\"},\"a\":{\"type\":\"string\","
+        rewrite("[{\"dtype\":\"object\",\"properties\":{\"b\":{\"type\":\"long\"},\"a\":{\"type\":"
+                "\"string\","
                 "\"required\":false}},\"name\":\"x\"}]"),
-        "[{\"type\": \"object\", \"properties\": {\"a\": {\"type\": \"string\", \"required\": false}, \"b\": "
+        "[{\"type\": \"object\", \"properties\": {\"a\": {\"type\": \"string\", \"required\": "
+        "false}, \"b\": "
         "{\"type\": \"long\", \"required\": true}}, \"name\": \"x\", \"required\": true}]");
     assert_string_equal(rewrite("[{\"type\": \"long\", \"name\": 0}]"),
                         "[{\"type\": \"long\", \"name\": 0, \"required\": true}]");
@@ -104,7 +109,8 @@ static void test_malformed_schemas_are_refused(void **state)
         "[{\"type\": \"array\"}]",
         "[{\"type\": \"object\", \"properties\": {}}]",
         "[{\"type\": \"string\", \"name\": \"a\"}, {\"type\": \"string\"}]",
-        "[{\"type\": \"string\"}, {\"type\": \"tensor\", \"tensor-spec\": {\"dtype\": \"float32\", \"shape\": [-1]}}]",
+        "[{\"type\": \"string\"}, {\"type\": \"tensor\", \"tensor-spec\": {\"dtype\": \"float32\", "
+        "\"shape\": [-1]}}]",
         "[{\"type\": \"tensor\", \"tensor-spec\": {\"dtype\": \"floaty\", \"shape\": [-1]}}]",
         "[{\"type\": \"string\", \"name\": [1]}]",
         "[",
@@ -112,7 +118,8 @@ static void test_malformed_schemas_are_refused(void **state)
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         schema *s = NULL;
         mltf_err err = {0};
-        if (schema_parse(&arena, &s, str_from(bad[i]), &err) == MLTF_OK) fail_msg("accepted %s", bad[i]);
+        if (schema_parse(&arena, &s, str_from(bad[i]), &err) == MLTF_OK)
+            fail_msg("accepted %s", bad[i]);
         assert_true(err.msg[0] != '\0');
     }
 }
@@ -141,10 +148,12 @@ static void test_inference_follows_the_table(void **state)
     check_inferred("[1, \"a\"]", "[Any (required)]");
     check_inferred("{\"q\": \"x\", \"l\": [\"a\"], \"n\": null}",
                    "['q': string (required), 'l': Array(string) (required), 'n': Any (optional)]");
-    check_inferred("[{\"a\": 1}, {\"a\": 2, \"b\": \"x\"}]", "['a': long (required), 'b': string (optional)]");
+    check_inferred("[{\"a\": 1}, {\"a\": 2, \"b\": \"x\"}]",
+                   "['a': long (required), 'b': string (optional)]");
     check_inferred("{\"m\": [{\"r\": \"u\", \"c\": \"x\"}, {\"r\": \"a\"}]}",
                    "['m': Array({c: string (optional), r: string (required)}) (required)]");
-    check_inferred("{\"m\": [{\"r\": null}, {\"r\": \"a\"}]}", "['m': Array({r: string (optional)}) (required)]");
+    check_inferred("{\"m\": [{\"r\": null}, {\"r\": \"a\"}]}",
+                   "['m': Array({r: string (optional)}) (required)]");
 }
 
 static const char *enforce(const char *schema_text, const pv *v)
@@ -171,7 +180,7 @@ static void check(const char *schema_text, const char *input, const char *want)
     if (strcmp(have, want) != 0) fail_msg("%s: got %s, expected %s", input, have, want);
 }
 
-#define TEXT "[{\"type\": \"string\", \"required\": true}]"
+#define TEXT     "[{\"type\": \"string\", \"required\": true}]"
 #define NAMED(t) "[{\"type\": \"" t "\", \"name\": \"x\", \"required\": true}]"
 
 static void test_unnamed_text_takes_what_mlflow_takes(void **state)
@@ -182,15 +191,22 @@ static void test_unnamed_text_takes_what_mlflow_takes(void **state)
     check(TEXT, "[\"a\", 3]", "[{\"0\": \"a\"}, {\"0\": 3}]"); // fails later, in the wrapper
     check(TEXT, "{\"k\": \"a\"}", "[{\"k\": \"a\"}]");
     check(TEXT, "{\"k\": \"a\", \"l\": \"b\"}", "[{\"k\": \"a\"}]");
-    check(TEXT, "{\"text\": \"a\", \"text_pair\": \"b\"}", "[{\"text\": \"a\", \"text_pair\": \"b\"}]");
-    check(TEXT, "12", "Incompatible input types for column 0. Can not safely convert int64 to <U0.");
-    check(TEXT, "3.5", "Incompatible input types for column 0. Can not safely convert float64 to <U0.");
-    check(TEXT, "true", "Incompatible input types for column 0. Can not safely convert bool to <U0.");
+    check(TEXT, "{\"text\": \"a\", \"text_pair\": \"b\"}",
+          "[{\"text\": \"a\", \"text_pair\": \"b\"}]");
+    check(TEXT, "12",
+          "Incompatible input types for column 0. Can not safely convert int64 to <U0.");
+    check(TEXT, "3.5",
+          "Incompatible input types for column 0. Can not safely convert float64 to <U0.");
+    check(TEXT, "true",
+          "Incompatible input types for column 0. Can not safely convert bool to <U0.");
     check(TEXT, "null", "Expected input to be DataFrame. Found: NoneType");
-    check(TEXT, "{\"a\": 1}", "Incompatible input types for column a. Can not safely convert int64 to <U0.");
+    check(TEXT, "{\"a\": 1}",
+          "Incompatible input types for column a. Can not safely convert int64 to <U0.");
     check(TEXT, "[]",
-          "Model inference is missing inputs. The model signature declares 1 inputs  but the provided value "
-          "only has 0 inputs. Note: the inputs were not named in the signature so we can only verify their "
+          "Model inference is missing inputs. The model signature declares 1 inputs  but the "
+          "provided value "
+          "only has 0 inputs. Note: the inputs were not named in the signature so we can only "
+          "verify their "
           "count.");
 }
 
@@ -198,8 +214,10 @@ static void test_named_columns_are_checked_by_name(void **state)
 {
     (void)state;
     check(NAMED("string"), "{\"x\": \"a\", \"y\": \"b\"}", "[{\"x\": \"a\"}]");
-    check(NAMED("string"), "{\"y\": \"b\"}", "Model is missing inputs ['x']. Note that there were extra inputs: ['y'].");
-    check(NAMED("string"), "\"a\"", "Model is missing inputs ['x']. Note that there were extra inputs: [0].");
+    check(NAMED("string"), "{\"y\": \"b\"}",
+          "Model is missing inputs ['x']. Note that there were extra inputs: ['y'].");
+    check(NAMED("string"), "\"a\"",
+          "Model is missing inputs ['x']. Note that there were extra inputs: [0].");
     check(NAMED("string"), "{}", "Model is missing inputs ['x'].");
 }
 
@@ -207,23 +225,29 @@ static void test_numbers_widen_but_never_lose(void **state)
 {
     (void)state;
     check(NAMED("long"), "{\"x\": 3}", "[{\"x\": 3}]");
-    check(NAMED("double"), "{\"x\": 3}", "Incompatible input types for column x. Can not safely convert int64 to float64.");
+    check(NAMED("double"), "{\"x\": 3}",
+          "Incompatible input types for column x. Can not safely convert int64 to float64.");
     check(NAMED("double"), "{\"x\": 1}", "[{\"x\": 1.0}]"); // all values 0 or 1
-    check(NAMED("long"), "{\"x\": 2.0}", "Incompatible input types for column x. Can not safely convert float64 to int64.");
-    check(NAMED("long"), "{\"x\": \"2\"}", "Incompatible input types for column x. Can not safely convert str to int64.");
+    check(NAMED("long"), "{\"x\": 2.0}",
+          "Incompatible input types for column x. Can not safely convert float64 to int64.");
+    check(NAMED("long"), "{\"x\": \"2\"}",
+          "Incompatible input types for column x. Can not safely convert str to int64.");
     check(NAMED("boolean"), "{\"x\": true}", "[{\"x\": true}]");
 }
 
 #define MESSAGES                                                                                   \
-    "[{\"type\": \"array\", \"items\": {\"type\": \"object\", \"properties\": {\"role\": {\"type\": \"string\"}, " \
+    "[{\"type\": \"array\", \"items\": {\"type\": \"object\", \"properties\": {\"role\": "         \
+    "{\"type\": \"string\"}, "                                                                     \
     "\"content\": {\"type\": \"string\", \"required\": false}}}, \"name\": \"m\"}]"
 
 static void test_objects_and_arrays_are_enforced_inside(void **state)
 {
     (void)state;
-    check(MESSAGES, "{\"m\": [{\"role\": \"u\", \"content\": null}]}", "[{\"m\": [{\"role\": \"u\", \"content\": null}]}]");
+    check(MESSAGES, "{\"m\": [{\"role\": \"u\", \"content\": null}]}",
+          "[{\"m\": [{\"role\": \"u\", \"content\": null}]}]");
     check(MESSAGES, "{\"m\": [{\"content\": \"x\"}]}", "Missing required properties: {'role'}");
-    check(MESSAGES, "{\"m\": [{\"role\": \"u\", \"odd\": 1}]}", "Invalid properties not defined in the schema found: {'odd'}");
+    check(MESSAGES, "{\"m\": [{\"role\": \"u\", \"odd\": 1}]}",
+          "Invalid properties not defined in the schema found: {'odd'}");
     check(MESSAGES, "{\"m\": [{\"role\": \"u\", \"content\": 5}]}",
           "Failed to enforce schema for key `content`. Expected type string, received type int");
     check(MESSAGES, "{\"m\": \"hello\"}", "Expected data to be list or numpy array, got str");
@@ -233,15 +257,18 @@ static void test_objects_and_arrays_are_enforced_inside(void **state)
 static void test_tensors_must_match_exactly(void **state)
 {
     (void)state;
-    const char *spec = "[{\"type\": \"tensor\", \"tensor-spec\": {\"dtype\": \"float32\", \"shape\": [-1, 2]}}]";
+    const char *spec =
+        "[{\"type\": \"tensor\", \"tensor-spec\": {\"dtype\": \"float32\", \"shape\": [-1, 2]}}]";
     pv list = data("[[1.0, 2.0], [3.0, 4.0]]");
     pv v = pv_array_from(&arena, &list);
-    assert_string_equal(enforce(spec, &v), "dtype of input float64 does not match expected dtype float32");
+    assert_string_equal(enforce(spec, &v),
+                        "dtype of input float64 does not match expected dtype float32");
     v.np = NP_FLOAT32;
     assert_string_equal(enforce(spec, &v), "[[1.0, 2.0], [3.0, 4.0]]");
     list = data("[1.0, 2.0]");
     v = pv_array_from(&arena, &list);
-    assert_string_equal(enforce(spec, &v), "Shape of input (2,) does not match expected shape (-1, 2).");
+    assert_string_equal(enforce(spec, &v),
+                        "Shape of input (2,) does not match expected shape (-1, 2).");
     v = data("\"x\"");
     assert_non_null(strstr(enforce(spec, &v), "but an input of type <class 'str'> was found."));
 }
@@ -251,25 +278,31 @@ static void test_params_take_defaults_and_refuse_wrong_types(void **state)
     (void)state;
     param_schema *s = NULL;
     mltf_err err = {0};
-    assert_int_equal(param_schema_parse(&arena, &s,
-                                        STR("[{\"name\": \"k\", \"default\": 6, \"shape\": null, \"type\": \"long\"}, "
-                                            "{\"name\": \"t\", \"default\": 1.0, \"shape\": null, \"type\": \"double\"}, "
-                                            "{\"name\": \"l\", \"default\": [\"a\"], \"shape\": [-1], \"type\": \"string\"}]"),
-                                        &err),
-                     MLTF_OK);
+    assert_int_equal(
+        param_schema_parse(
+            &arena, &s,
+            STR("[{\"name\": \"k\", \"default\": 6, \"shape\": null, \"type\": \"long\"}, "
+                "{\"name\": \"t\", \"default\": 1.0, \"shape\": null, \"type\": \"double\"}, "
+                "{\"name\": \"l\", \"default\": [\"a\"], \"shape\": [-1], \"type\": \"string\"}]"),
+            &err),
+        MLTF_OK);
     pv given = data("{\"t\": 2, \"bogus\": 1}"), out = pv_none();
     const char *warning = NULL;
     assert_int_equal(params_enforce(&arena, &out, &given, s, &warning, &err), MLTF_OK);
     mltf_buf b = MLTF_BUF_INIT;
     pv_repr(&b, &out);
     assert_string_equal(text_of(&b), "{'t': 2.0, 'k': 6, 'l': ['a']}");
-    assert_string_equal(warning, "Unrecognized params ['bogus'] are ignored for inference. Supported params are: "
-                                 "{'k', 't', 'l'}. To enable them, please add corresponding schema in ModelSignature.");
+    assert_string_equal(
+        warning,
+        "Unrecognized params ['bogus'] are ignored for inference. Supported params are: "
+        "{'k', 't', 'l'}. To enable them, please add corresponding schema in ModelSignature.");
     given = data("{\"k\": \"7\"}");
     assert_int_equal(params_enforce(&arena, &out, &given, s, NULL, &err), MLTF_INVALID_INPUT);
-    assert_string_equal(err.msg, "Invalid parameters found: {('k', \"Failed to validate type and shape for 'k': long "
-                                 "(default: 6), error: Can not safely convert `<class 'str'>` to `DataType.long` for "
-                                 "value `7`\")}");
+    assert_string_equal(
+        err.msg,
+        "Invalid parameters found: {('k', \"Failed to validate type and shape for 'k': long "
+        "(default: 6), error: Can not safely convert `<class 'str'>` to `DataType.long` for "
+        "value `7`\")}");
     given = data("[1]");
     assert_int_equal(params_enforce(&arena, &out, &given, s, NULL, &err), MLTF_INVALID_INPUT);
     assert_string_equal(err.msg, "Parameters must be a dictionary. Got type 'list'.");
@@ -288,25 +321,32 @@ static void test_params_are_typed_from_an_example(void **state)
     assert_int_equal(param_schema_infer(&arena, &s, &given, &err), MLTF_OK);
     mltf_buf b = MLTF_BUF_INIT;
     param_schema_write(&b, s);
-    assert_string_equal(text_of(&b),
-                        "[{\"name\": \"n\", \"default\": 4, \"shape\": null, \"type\": \"long\"}, {\"name\": \"w\", "
-                        "\"default\": [\"a\", \"b\"], \"shape\": [-1], \"type\": \"string\"}, {\"name\": \"m\", "
-                        "\"default\": [1, 2.5], \"shape\": [-1], \"type\": \"double\"}, {\"name\": \"e\", \"default\": "
-                        "{\"k\": 1}, \"shape\": null, \"type\": \"object\", \"properties\": {\"k\": {\"type\": \"long\", "
-                        "\"required\": true}}}]");
+    assert_string_equal(
+        text_of(&b),
+        "[{\"name\": \"n\", \"default\": 4, \"shape\": null, \"type\": \"long\"}, {\"name\": "
+        "\"w\", "
+        "\"default\": [\"a\", \"b\"], \"shape\": [-1], \"type\": \"string\"}, {\"name\": \"m\", "
+        "\"default\": [1, 2.5], \"shape\": [-1], \"type\": \"double\"}, {\"name\": \"e\", "
+        "\"default\": "
+        "{\"k\": 1}, \"shape\": null, \"type\": \"object\", \"properties\": {\"k\": {\"type\": "
+        "\"long\", "
+        "\"required\": true}}}]");
     given = data("{\"max_new_tokens\": null}");
     assert_int_equal(param_schema_infer(&arena, &s, &given, &err), MLTF_INVALID_INPUT);
-    assert_string_equal(err.msg, "Failed to infer schema for parameters: [('max_new_tokens', None, "
-                                 "MlflowException('Expected parameters to be 1D array or scalar, got NoneType'))]");
+    assert_string_equal(
+        err.msg, "Failed to infer schema for parameters: [('max_new_tokens', None, "
+                 "MlflowException('Expected parameters to be 1D array or scalar, got NoneType'))]");
 }
 
 static void test_values_print_as_python_prints_them(void **state)
 {
     (void)state;
-    const pv v = data("{\"a\": [1, 2.0, null, true, \"it's\", \"q\\\"\", \"\\n\\u00e9\"], \"b\": {}}");
+    const pv v =
+        data("{\"a\": [1, 2.0, null, true, \"it's\", \"q\\\"\", \"\\n\\u00e9\"], \"b\": {}}");
     mltf_buf b = MLTF_BUF_INIT;
     pv_repr(&b, &v);
-    assert_string_equal(text_of(&b), "{'a': [1, 2.0, None, True, \"it's\", 'q\"', '\\n\xc3\xa9'], 'b': {}}");
+    assert_string_equal(text_of(&b),
+                        "{'a': [1, 2.0, None, True, \"it's\", 'q\"', '\\n\xc3\xa9'], 'b': {}}");
     pv list = data("[1.0, 2.0]");
     const pv array = pv_array_from(&arena, &list);
     pv_print(&b, &array);
