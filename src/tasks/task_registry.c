@@ -10,10 +10,21 @@ extern const task_def task_text_classification;
 extern const task_def task_token_classification;
 extern const task_def task_fill_mask;
 extern const task_def task_text_generation;
+extern const task_def task_zero_shot_classification;
+extern const task_def task_text2text_generation;
+extern const task_def task_summarization;
+extern const task_def task_translation;
 
 static const task_def *const served[] = {
-    &task_feature_extraction, &task_text_classification, &task_token_classification,
-    &task_fill_mask,          &task_text_generation,
+    &task_feature_extraction,
+    &task_text_classification,
+    &task_token_classification,
+    &task_fill_mask,
+    &task_text_generation,
+    &task_zero_shot_classification,
+    &task_text2text_generation,
+    &task_summarization,
+    &task_translation,
 };
 
 #define KNOWN(task, cls, autos, gen)                                                               \
@@ -23,13 +34,7 @@ static const task_def *const served[] = {
 static const char *const vqa_aliases[] = {"vqa", NULL};
 static const char *const tts_aliases[] = {"text-to-speech", NULL};
 static const task_def known[] = {
-    KNOWN("question-answering", "QuestionAnsweringPipeline", "AutoModelForQuestionAnswering",
-          false),
-    KNOWN("summarization", "SummarizationPipeline", "AutoModelForSeq2SeqLM", true),
-    KNOWN("translation", "TranslationPipeline", "AutoModelForSeq2SeqLM", true),
-    KNOWN("text2text-generation", "Text2TextGenerationPipeline", "AutoModelForSeq2SeqLM", true),
-    KNOWN("zero-shot-classification", "ZeroShotClassificationPipeline",
-          "AutoModelForSequenceClassification", false),
+    KNOWN("question-answering", "QuestionAnsweringPipeline", "AutoModelForQuestionAnswering", false),
     KNOWN("table-question-answering", "TableQuestionAnsweringPipeline",
           "AutoModelForTableQuestionAnswering", true),
     KNOWN("audio-classification", "AudioClassificationPipeline", "AutoModelForAudioClassification",
