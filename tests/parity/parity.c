@@ -47,6 +47,8 @@ static const struct {
 } modes[] = {
     {"", "DIR                  a checkpoint with expected.json: tensors, generation, pipelines",
      parity_model},
+    {"--pipelines", "DIR                  the pipelines of a checkpoint with expected.json alone",
+     parity_pipeline},
     {"--tokenizer", "DIR                  tokenizer files with cases.jsonl", parity_tokenizer},
     {"--chat-template", "DIR                  templates with cases.jsonl", parity_chat_template},
     {"--checkpoint", "DIR                  broken and hostile files with manifest.json",

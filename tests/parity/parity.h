@@ -7,6 +7,8 @@
 
 #include <stddef.h>
 
+#include "formats/json.h"
+
 typedef struct parity_count {
     size_t passed, failed, skipped;
     double max_diff; /* the largest absolute difference that was within its tolerance, or not */
@@ -22,11 +24,16 @@ void parity_skip(parity_count *c, const char *fmt, ...) __attribute__((format(pr
 int parity_report(const char *dir, const parity_count *c);
 
 int parity_model(const char *dir, int argc, char **argv);
+int parity_pipeline(const char *dir, int argc, char **argv);
 int parity_tokenizer(const char *dir, int argc, char **argv);
 int parity_chat_template(const char *dir, int argc, char **argv);
 int parity_checkpoint(const char *dir, int argc, char **argv);
 int parity_golden(const char *dir, int argc, char **argv);
 int parity_logits(const char *dir, int argc, char **argv);
 int parity_greedy(const char *dir, int argc, char **argv);
+
+/* The rows of `pipelines` in an expected.json (object `expected`), run on the checkpoint in dir; compares outputs,
+ * or the words of errors. For parity_model, which reads that file. */
+void parity_pipelines(const char *dir, const json *expected, parity_count *c);
 
 #endif
