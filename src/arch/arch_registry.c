@@ -18,12 +18,12 @@
 
 extern const arch_family arch_bert;
 extern const arch_family arch_electra;
+extern const arch_family arch_gpt2;
+extern const arch_family arch_llama;
 extern const arch_family arch_roberta;
 
 static const arch_family *const families[] = {
-    &arch_bert,
-    &arch_electra,
-    &arch_roberta,
+    &arch_bert, &arch_electra, &arch_gpt2, &arch_llama, &arch_roberta,
 };
 
 enum { N_FAMILIES = sizeof families / sizeof *families };
