@@ -57,9 +57,9 @@ static void *must(void *p)
 static const ck_tensor *find(const parity *p, const char *name_case, const char *io,
                              const char *name)
 {
-    char full[NAME_BYTES];
-    snprintf(full, sizeof full, "%s/%s/%s", name_case, io, name);
-    return checkpoint_find(p->want, full);
+    char full[2 * NAME_BYTES];
+    const int n = snprintf(full, sizeof full, "%s/%s/%s", name_case, io, name);
+    return n > 0 && (size_t)n < sizeof full ? checkpoint_find(p->want, full) : NULL;
 }
 
 static int32_t int_at(const ck_tensor *t, size_t i)
@@ -170,8 +170,8 @@ static void passed(parity *p, double diff)
 
 static void failed(parity *p, const char *name_case, const char *name, const char *why)
 {
-    parity_fail(&p->count, "%s%s %s%s%s", p->first_wrong_said ? "" : "(first wrong tap) ", name_case, name,
-                *name ? ": " : "", why);
+    parity_fail(&p->count, "%s%s %s%s%s", p->first_wrong_said ? "" : "(first wrong tap) ",
+                name_case, name, *name ? ": " : "", why);
     p->first_wrong_said = true;
 }
 
