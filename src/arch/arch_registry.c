@@ -17,10 +17,12 @@
 #include "base/buf.h"
 
 extern const arch_family arch_bert;
+extern const arch_family arch_distilbert;
 extern const arch_family arch_electra;
 extern const arch_family arch_gpt2;
 extern const arch_family arch_llama;
 extern const arch_family arch_roberta;
+extern const arch_family arch_t5;
 
 static const arch_family *const families[] = {
     &arch_bert, &arch_electra, &arch_gpt2, &arch_llama, &arch_roberta,

@@ -1,0 +1,285 @@
+/* T5 and its descendants: t5 (1.0, 1.1, flan), mt5, umt5. Raffel et al. 2019, arXiv:1910.10683;
+ * transformers 4.57 models/{t5,mt5,umt5}/modeling_*.py.
+ *
+ *   encoder: ids ─ embedding ─ n x [ rms ─ attention + relative bias ─ (+x) ─ rms ─ mlp ─ (+x) ] ─ rms
+ *   decoder: ids ─ embedding ─ n x [ rms ─ causal attention + bias ─ (+x) ─ rms ─ cross attention ─ (+x)
+ *                                    ─ rms ─ mlp ─ (+x) ] ─ rms ─ (tied: / sqrt(H)) ─ head
+ *
+ * Easy to get wrong: scores are NOT divided by sqrt(D); only the first layer of each side has the bias
+ * table, which all layers share (umt5: each layer its own); cross attention has no bias; "gated-gelu"
+ * means gelu_new; a tied head scales its input by 1/sqrt(H). Checked on: fixtures t5-*, mt5-base, umt5-base. */
+#include <math.h>
+#include <stdio.h>
+
+#include "arch/arch_internal.h"
+
+typedef struct {
+    size_t hidden, ffn, heads, head_dim, vocab; // d_model, d_ff, num_heads, d_kv, vocab_size
+    size_t encoder_layers, decoder_layers;      // num_layers, num_decoder_layers
+    size_t buckets, max_distance; // relative_attention_num_buckets, relative_attention_max_distance
+    float eps;                    // layer_norm_epsilon
+    bool gated;                   // feed_forward_proj: "relu", "gated-gelu", …
+    k_act act;
+    bool tied;
+    bool bias_each_layer; // umt5
+    bool decoder;         // false: T5EncoderModel
+} t5_config;
+
+typedef struct {
+    nn_norm_w norm1, norm2, norm3; // self, cross (decoder), mlp
+    nn_attn_w attn, cross;         // q k v [heads D, H], o [H, heads D]
+    nn_mlp_w mlp;
+    const float *bias; // [buckets, heads]; NULL: the first layer's
+} t5_layer;
+
+typedef struct {
+    t5_layer *layers;
+    size_t n;
+    nn_norm_w norm;
+    bool causal;
+} t5_stack;
+
+typedef struct {
+    t5_config cfg;
+    nn_embed_w words; // [V, H]
+    t5_stack encoder, decoder;
+    arch_heads heads;
+} t5_model;
+
+/* ------------------------------------------------------------------ config */
+
+static void read_config(arch_config *c, t5_config *o, mltf_str type)
+{
+    const bool t5 = str_is(type, "t5");
+    o->hidden = cfg_dim(c, "d_model|hidden_size", 512);
+    o->ffn = cfg_dim(c, "d_ff", t5 ? 2048 : 1024);
+    o->heads = cfg_dim(c, "num_heads|num_attention_heads", t5 ? 8 : 6);
+    o->head_dim = cfg_dim(c, "d_kv", 64);
+    o->vocab = cfg_dim(c, "vocab_size", t5 ? 32128 : 250112);
+    o->encoder_layers = cfg_layers(c, "num_layers|num_hidden_layers", t5 ? 6 : 8);
+    o->decoder_layers = cfg_layers(c, "num_decoder_layers", o->encoder_layers);
+    o->buckets = cfg_size(c, "relative_attention_num_buckets", 32, 4, 1 << 20);
+    o->max_distance = cfg_size(c, "relative_attention_max_distance", 128, 2, 1 << 30);
+    o->eps = cfg_float(c, "layer_norm_epsilon", 1e-6f);
+    o->tied = cfg_bool(c, "tie_word_embeddings", !str_is(type, "mt5"));
+    o->bias_each_layer = str_is(type, "umt5");
+    mltf_str act = cfg_str(c, "feed_forward_proj", t5 ? "relu" : "gated-gelu");
+    o->gated = str_starts(act, "gated-");
+    if (o->gated) act = str_slice(act, 6, act.n);
+    if (o->gated && str_is(act, "gelu")) act = STR("gelu_new");
+    if (!nn_act_find(&o->act, act))
+        cfg_fail(c,
+                 "\"feed_forward_proj\" names an activation that is not supported: \"" STR_FMT "\"",
+                 STR_ARG(act));
+    if (o->max_distance <= o->buckets / 2)
+        cfg_fail(c, "\"relative_attention_max_distance\" must be above half of the buckets");
+}
+
+/* ------------------------------------------------------------------ load */
+
+static void load_attn(nn_loader *ld, nn_attn_w *a, const char *name, const t5_config *c)
+{
+    const size_t H = c->hidden, N = c->heads * c->head_dim;
+    char p[64];
+    const struct {
+        nn_linear_w *w;
+        const char *end;
+        size_t n, k;
+    } part[] = {{&a->q, "q", N, H}, {&a->k, "k", N, H}, {&a->v, "v", N, H}, {&a->o, "o", H, N}};
+    for (size_t i = 0; i < 4; i++) {
+        snprintf(p, sizeof p, "%s.%s", name, part[i].end);
+        nn_load_linear(ld, part[i].w, p, part[i].n, part[i].k, NN_NO_BIAS);
+    }
+}
+
+static void load_stack(arch_build *b, t5_stack *s, const char *side, size_t n, const t5_config *c,
+                       bool decoder)
+{
+    nn_loader *ld = &b->ld;
+    const size_t H = c->hidden, F = c->ffn;
+    const char *mlp = decoder ? "layer.2.DenseReluDense" : "layer.1.DenseReluDense";
+    char p[96];
+    *s = (t5_stack){.n = n, .causal = decoder, .layers = arch_new(b, n, sizeof *s->layers)};
+    for (size_t il = 0; s->layers && il < n; il++) {
+        t5_layer *l = &s->layers[il];
+        nn_scope(ld, "%s%s.block.%zu.", ld->base, side, il);
+        load_attn(ld, &l->attn, "layer.0.SelfAttention", c);
+        nn_load_norm(ld, &l->norm1, "layer.0.layer_norm", NN_NORM_RMS, H, c->eps, 0);
+        if (il == 0 || c->bias_each_layer)
+            l->bias = nn_load_vector(ld, "layer.0.SelfAttention.relative_attention_bias.weight",
+                                     c->buckets * c->heads, 0);
+        if (decoder) {
+            load_attn(ld, &l->cross, "layer.1.EncDecAttention", c);
+            nn_load_norm(ld, &l->norm2, "layer.1.layer_norm", NN_NORM_RMS, H, c->eps, 0);
+        }
+        nn_load_norm(ld, &l->norm3, decoder ? "layer.2.layer_norm" : "layer.1.layer_norm",
+                     NN_NORM_RMS, H, c->eps, 0);
+        if (c->gated) {
+            snprintf(p, sizeof p, "%s.wi_0", mlp);
+            nn_load_linear(ld, &l->mlp.gate, p, F, H, NN_NO_BIAS);
+        }
+        snprintf(p, sizeof p, c->gated ? "%s.wi_1" : "%s.wi", mlp);
+        nn_load_linear(ld, &l->mlp.up, p, F, H, NN_NO_BIAS);
+        snprintf(p, sizeof p, "%s.wo", mlp);
+        nn_load_linear(ld, &l->mlp.down, p, H, F, NN_NO_BIAS);
+        l->mlp.act = c->act;
+    }
+    nn_scope(ld, "%s%s.", ld->base, side);
+    nn_load_norm(ld, &s->norm, "final_layer_norm", NN_NORM_RMS, H, c->eps, 0);
+}
+
+static mltf_status load(arch_build *b, mltf_err *err)
+{
+    nn_loader *ld = &b->ld;
+    t5_model *m = arch_new(b, 1, sizeof *m);
+    TRY(arch_build_ok(b, err));
+    t5_config *c = &m->cfg;
+    read_config(&b->cfg, c, str_from(b->m->info.model_type));
+    c->decoder = !str_ends(str_from(b->m->info.architecture), "EncoderModel");
+    TRY(arch_build_ok(b, err));
+
+    nn_scope(ld, "%s", ld->base);
+    nn_load_embed(ld, &m->words, "shared|encoder.embed_tokens|decoder.embed_tokens", "input id",
+                  c->vocab, c->hidden, 0);
+    load_stack(b, &m->encoder, "encoder", c->encoder_layers, c, false);
+    if (c->decoder) load_stack(b, &m->decoder, "decoder", c->decoder_layers, c, true);
+    if (b->m->info.head == ARCH_HEAD_LM) {
+        arch_decoder_heads_load(b, &m->heads, c->hidden, &m->words, "lm_head", NN_NO_BIAS, c->tied);
+        if (c->tied) m->heads.head.scale = 1.0f / sqrtf((float)c->hidden);
+    }
+    TRY(arch_build_ok(b, err));
+
+    b->m->info.hidden = c->hidden;
+    b->m->info.vocab = c->vocab;
+    b->m->info.n_layers = c->encoder_layers;
+    b->m->info.max_positions = SIZE_MAX;
+    if (c->decoder) {
+        const nn_cache_shape shape = {.layers = c->decoder_layers,
+                                      .kv_heads = c->heads,
+                                      .k_dim = c->head_dim,
+                                      .v_dim = c->head_dim};
+        b->m->cache_shape = b->m->cross_shape = shape;
+    } else {
+        b->m->info.kind = ARCH_ENCODER;
+    }
+    b->m->impl = m;
+    return MLTF_OK;
+}
+
+/* ------------------------------------------------------------------ forward */
+
+/* Which row of the bias table belongs to a key `distance` = j - i away; in f32, as Python computes it. */
+static size_t bucket_of(const t5_config *c, ptrdiff_t distance, bool causal)
+{
+    size_t n = c->buckets, first = 0, d;
+    if (causal) {
+        d = distance < 0 ? (size_t)-distance : 0;
+    } else {
+        n /= 2;
+        if (distance > 0) first = n;
+        d = (size_t)(distance < 0 ? -distance : distance);
+    }
+    const size_t exact = n / 2;
+    if (d < exact) return first + d;
+    const float x = logf((float)d / (float)exact) /
+                    (float)log((double)c->max_distance / (double)exact) * (float)(n - exact);
+    const size_t far = exact + (size_t)x;
+    return first + (far < n - 1 ? far : n - 1);
+}
+
+/* The bias by distance for one layer: [heads, 2 longest - 1] in scratch, into a. */
+static void prepare_bias(arch_run *r, nn_attn *a, const float *table, bool causal)
+{
+    const t5_model *m = r->impl;
+    size_t longest = 1;
+    for (size_t s = 0; s < r->seqs.n; s++) {
+        const size_t n = nn_past(&r->seqs, s) + r->seqs.start[s + 1] - r->seqs.start[s];
+        if (n > longest) longest = n;
+    }
+    a->rel_zero = longest - 1;
+    a->rel_n = 2 * longest - 1;
+    float *rel = nn_f32(r->cx, a->heads, a->rel_n);
+    for (size_t i = 0; nn_ok(r->cx) && i < a->rel_n; i++) {
+        const size_t b = bucket_of(&m->cfg, (ptrdiff_t)i - (ptrdiff_t)a->rel_zero, causal);
+        for (size_t h = 0; h < a->heads; h++) rel[h * a->rel_n + i] = table[b * a->heads + h];
+    }
+    a->rel = rel;
+}
+
+static void layer_forward(arch_run *r, float *x, const t5_layer *w, const nn_attn *attn, size_t H,
+                          size_t il)
+{
+    nn_ctx *cx = r->cx;
+    const size_t T = r->seqs.rows;
+    const nn_mark mark = nn_save(cx);
+    float *h = nn_f32(cx, T, H); // [T, H]
+    nn_norm(cx, h, x, &w->norm1, T);
+    nn_self_attention(cx, h, h, &w->attn, attn, &r->seqs, NULL, il);
+    nn_add(cx, x, h, T * H);
+    nn_tap(cx, "attn", (int)il, x, T, H);
+    if (nn_has(&w->cross.q)) {
+        const nn_attn cross = {.heads = attn->heads, .dim = attn->dim, .scale = 1};
+        nn_norm(cx, h, x, &w->norm2, T);
+        nn_cross_attention(cx, h, h, &w->cross, &cross, &r->seqs, il);
+        nn_add(cx, x, h, T * H);
+        nn_tap(cx, "cross", (int)il, x, T, H);
+    }
+    nn_norm(cx, h, x, &w->norm3, T);
+    nn_mlp(cx, h, h, &w->mlp, T);
+    nn_add(cx, x, h, T * H);
+    nn_tap(cx, "out", (int)il, x, T, H);
+    if (nn_ok(cx)) nn_restore(cx, mark);
+}
+
+static float *stack_forward(arch_run *r, const t5_stack *s)
+{
+    nn_ctx *cx = r->cx;
+    const t5_model *m = r->impl;
+    const t5_config *c = &m->cfg;
+    nn_attn attn = {.heads = c->heads, .dim = c->head_dim, .scale = 1, .causal = s->causal};
+    float *x = arch_embed_tokens(r, &m->words); // [T, H]
+    for (size_t il = 0; il < s->n; il++) {
+        arch_keep_hidden(r, x, c->hidden);
+        if (s->layers[il].bias) prepare_bias(r, &attn, s->layers[il].bias, s->causal);
+        layer_forward(r, x, &s->layers[il], &attn, c->hidden, il);
+    }
+    nn_norm(cx, x, x, &s->norm, r->seqs.rows);
+    arch_keep_hidden(r, x, c->hidden);
+    return x;
+}
+
+static void encode(arch_run *r)
+{
+    const t5_model *m = r->impl;
+    const t5_config *c = &m->cfg;
+    const nn_attn cross = {.heads = c->heads, .dim = c->head_dim};
+    const float *x = stack_forward(r, &m->encoder);
+    for (size_t il = 0; il < m->decoder.n; il++)
+        nn_memory_fill(r->cx, x, &m->decoder.layers[il].cross, &cross, &r->seqs, il);
+    arch_heads_forward(r, &(arch_heads){.has_head = false}, x, c->hidden);
+}
+
+static void forward(arch_run *r)
+{
+    const t5_model *m = r->impl;
+    if (m->cfg.decoder && !r->seqs.memory) {
+        nn_fail(r->cx, MLTF_INVALID_INPUT, "the encoder has to run before the decoder");
+        return;
+    }
+    const float *x = stack_forward(r, m->cfg.decoder ? &m->decoder : &m->encoder);
+    arch_heads_forward(r, &m->heads, x, m->cfg.hidden);
+}
+
+const arch_family arch_t5 = {
+    .model_types = (const char *const[]){"t5", "mt5", "umt5", NULL},
+    .classes = (const char *const[]){"T5Model", "T5ForConditionalGeneration", "T5EncoderModel",
+                                     "MT5Model", "MT5ForConditionalGeneration", "MT5EncoderModel",
+                                     "UMT5Model", "UMT5ForConditionalGeneration",
+                                     "UMT5EncoderModel", "T5WithLMHeadModel", NULL},
+    .kind = ARCH_ENCODER_DECODER,
+    .ignorable = (const char *const[]){"embed_tokens.weight",
+                                       "EncDecAttention.relative_attention_bias.weight", NULL},
+    .load = load,
+    .forward = forward,
+    .encode = encode,
+};
