@@ -9,24 +9,31 @@
  *  3. List every class it can load in `classes`: what follows the prefix decides the head.
  *  4. Set info.hidden, vocab, n_layers and max_positions (SIZE_MAX without a bound), and for decoders
  *     cache_shape.
- *  5. Add its line below, and run build/parity on its folders with MLTF_CPU=ref and without. */
+ *  5. Add its line to FAMILIES below, and run build/parity on its folders with MLTF_CPU=ref and without. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "arch/arch_internal.h"
 #include "base/buf.h"
 
-extern const arch_family arch_bert;
-extern const arch_family arch_distilbert;
-extern const arch_family arch_electra;
-extern const arch_family arch_gpt2;
-extern const arch_family arch_llama;
-extern const arch_family arch_roberta;
-extern const arch_family arch_t5;
+// clang-format off
+#define FAMILIES(X) /* one line each, sorted */ \
+    X(bert) \
+    X(distilbert) \
+    X(electra) \
+    X(gpt2) \
+    X(llama) \
+    X(roberta) \
+    X(t5) \
+/* end */
+// clang-format on
 
-static const arch_family *const families[] = {
-    &arch_bert, &arch_electra, &arch_gpt2, &arch_llama, &arch_roberta,
-};
+#define X(name) extern const arch_family arch_##name;
+FAMILIES(X)
+#undef X
+#define X(name) &arch_##name,
+static const arch_family *const families[] = {FAMILIES(X)};
+#undef X
 
 enum { N_FAMILIES = sizeof families / sizeof *families };
 
