@@ -166,6 +166,7 @@ void pipeline_free(pipeline *p)
 {
     if (!p) return;
     if (p->def && p->def->release) p->def->release(p);
+    task_schedule_free(p->schedule);
     for (size_t i = 0; i < p->n_idle; i++) arch_session_free(p->idle[i]);
     free(p->idle);
     tokenizer_free(p->tk);

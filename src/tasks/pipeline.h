@@ -58,6 +58,35 @@ const gen_config *pipeline_gen(const pipeline *p);
 mltf_status pipeline_session_take(const pipeline *p, arch_session **out, mltf_err *err);
 void pipeline_session_give(const pipeline *p, arch_session *s);
 
+/* ---- generation for callers above: llm/v1, OpenAI's API ---- */
+
+/* One prompt for pipeline_generate(). Token ids as they go into the model. */
+typedef struct pipeline_prompt {
+    const int32_t *ids; /* [n], n > 0 */
+    size_t n;
+    const gen_config *cfg;
+    const gen_constraint *constraint; /* or NULL */
+    bool want_logprobs;
+    size_t top_logprobs;
+} pipeline_prompt;
+
+/* New tokens of prompt `which`, on the thread of the call. Nonzero: that prompt is given up, the call goes on
+ * and its result has GEN_FINISH_CANCELLED. */
+typedef int (*pipeline_token_fn)(void *user, size_t which, const int32_t *ids, size_t n);
+
+/* Settings for a call: those of the pipeline with `kwargs` (arguments of generate(), object or NULL) on top,
+ * checked. Statuses as pipeline_call() has them. */
+mltf_status pipeline_gen_config(const pipeline *p, const json *kwargs, gen_config *cfg,
+                                mltf_arena *arena, mltf_err *err);
+
+/* Generate for all prompts. Calls that run at the same time share one batch: requests join and leave it between
+ * steps, and each result is the same as alone. results [n], one gen_result a prompt (num_return_sequences each),
+ * to be released by the caller; on failure there are none. on_token: sampling and greedy only, may be NULL.
+ * CANCELLED, TIMEOUT as ctl says; PREDICT_FAILED with transformers' words for a prompt that does not fit. */
+mltf_status pipeline_generate(const pipeline *p, const pipeline_prompt *prompts, size_t n,
+                              const call_control *ctl, pipeline_token_fn on_token, void *user,
+                              gen_result *results, mltf_err *err);
+
 /* The registry: facts about a task without loading anything; NULL for an unknown one. */
 typedef struct task_info {
     const char *name;           /* "text-classification" */

@@ -47,6 +47,7 @@ struct pipeline {
     gen_config gen;       /* what a call starts from, merged as Pipeline.__init__ does */
     mltf_str prefix;      /* of config.json or task_specific_params; p NULL: none */
     void *state;          /* a task's own */
+    struct task_schedule *schedule; /* the batch that all generating calls share */
     pthread_mutex_t lock;
     arch_session **idle; /* [n_idle] sessions waiting for the next call */
     size_t n_idle, cap_idle;
@@ -120,6 +121,10 @@ void task_top_k(size_t *out, size_t k, const float *x, size_t n);
 
 /* Code points before a byte offset, for one text: cp[byte], [n + 1], in the arena. */
 const uint32_t *task_code_points(mltf_arena *a, mltf_str text);
+
+/* ---- task_schedule.c ---- */
+mltf_status task_schedule_new(struct task_schedule **out, pipeline *p, mltf_err *err);
+void task_schedule_free(struct task_schedule *s);
 
 /* ---- task_generation.c ---- */
 mltf_status task_generation_init(pipeline *p,

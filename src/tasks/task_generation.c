@@ -38,6 +38,7 @@ static mltf_status model_settings(pipeline *p, gen_config *cfg, mltf_err *err)
 
 mltf_status task_generation_init(pipeline *p, mltf_err *err)
 {
+    TRY(task_schedule_new(&p->schedule, p, err));
     TRY(model_settings(p, &p->model_gen, err));
     gen_config *g = &p->gen;
     gen_config_init(g);
@@ -68,15 +69,21 @@ mltf_status task_generation_init(pipeline *p, mltf_err *err)
     return MLTF_OK;
 }
 
-mltf_status task_gen_config(const task_call *c, const json *generate_kwargs, gen_config *cfg,
-                            mltf_err *err)
+mltf_status pipeline_gen_config(const pipeline *p, const json *kwargs, gen_config *cfg,
+                                mltf_arena *arena, mltf_err *err)
 {
-    *cfg = c->p->gen;
-    TRY(gen_config_merge(cfg, generate_kwargs, GEN_FROM_CALL, c->arena, err));
+    *cfg = p->gen;
+    TRY(gen_config_merge(cfg, kwargs, GEN_FROM_CALL, arena, err));
     const mltf_status st = gen_config_validate(cfg, err);
     if (st != MLTF_INVALID_INPUT) return st;
     if (err) err->status = MLTF_PREDICT_FAILED; // a ValueError of transformers, not one of MLflow's
     return MLTF_PREDICT_FAILED;
+}
+
+mltf_status task_gen_config(const task_call *c, const json *generate_kwargs, gen_config *cfg,
+                            mltf_err *err)
+{
+    return pipeline_gen_config(c->p, generate_kwargs, cfg, c->arena, err);
 }
 
 /* ---- running ---- */
@@ -85,87 +92,60 @@ mltf_status task_gen_config(const task_call *c, const json *generate_kwargs, gen
  * weights, little enough for their KV caches. */
 #define GEN_BATCH 16
 
-typedef struct token_hook {
-    const task_call *c;
-    gen_token_fn fn;
-    void *user;
-    size_t first; /* prompt number of request 0 */
-    bool timed_out;
-} token_hook;
-
-static int on_token_hook(void *user, size_t request, const int32_t *ids, size_t n)
+static mltf_status give_results(const gen_config *cfg, const gen_result *results, size_t first,
+                                size_t n, task_generated_fn fn, void *user, mltf_err *err)
 {
-    token_hook *h = user;
-    if (task_check(h->c, NULL)) {
-        h->timed_out = h->c->ctl->deadline > 0 && !(h->c->ctl->cancel && *h->c->ctl->cancel);
-        return 1;
-    }
-    return h->fn ? h->fn(h->user, h->first + request, ids, n) : 0;
-}
-
-static mltf_status give_results(const task_call *c, const gen_config *cfg, const gen_result *res,
-                                size_t first, size_t n, task_generated_fn fn, void *user,
-                                mltf_err *err)
-{
-    const size_t each = n ? res->n / n : 0;
     int64_t fill = cfg->pad_token_id;
     if (fill == GEN_NONE) fill = cfg->eos_token_id.n ? cfg->eos_token_id.p[0] : 0;
     for (size_t i = 0; i < n; i++) {
         task_generated g = {
-            .prompt = first + i, .seqs = res->seqs + i * each, .n = each, .fill = (int32_t)fill};
-        for (size_t k = 0; k < each; k++) {
+            .prompt = first + i, .seqs = results[i].seqs, .n = results[i].n, .fill = (int32_t)fill};
+        for (size_t k = 0; k < g.n; k++) {
             if (g.seqs[k].finish == GEN_FINISH_CANCELLED)
                 return mltf_fail(err, MLTF_CANCELLED, "the call was cancelled");
             if (g.seqs[k].n > g.width) g.width = g.seqs[k].n;
         }
         TRY(fn(user, &g, err));
     }
-    (void)c;
     return MLTF_OK;
+}
+
+typedef struct token_offset {
+    gen_token_fn fn;
+    void *user;
+    size_t first;
+} token_offset;
+
+static int on_batch_token(void *user, size_t which, const int32_t *ids, size_t n)
+{
+    const token_offset *o = user;
+    return o->fn(o->user, o->first + which, ids, n);
 }
 
 mltf_status task_generate(const task_call *c, const gen_config *cfg, const task_seqs *prompts,
                           gen_token_fn on_token, void *token_user, task_generated_fn fn, void *user,
                           mltf_err *err)
 {
-    if (prompts->n == 0) return MLTF_OK;
     const int64_t beams =
         cfg->num_beams > cfg->num_return_sequences ? cfg->num_beams : cfg->num_return_sequences;
     size_t batch = beams > 0 && beams < GEN_BATCH ? GEN_BATCH / (size_t)beams : 1;
     if (c->batch_size) batch = c->batch_size;
     if (batch > prompts->n) batch = prompts->n;
-
-    arch_session *session = NULL;
-    gen_request *reqs = arena_calloc(c->arena, batch, sizeof *reqs);
-    if (!reqs) return mltf_fail_memory(err);
-    TRY(pipeline_session_take(c->p, &session, err));
+    pipeline_prompt *list = arena_calloc(c->arena, batch ? batch : 1, sizeof *list);
+    gen_result *results = arena_calloc(c->arena, batch ? batch : 1, sizeof *results);
+    if (!list || !results) return mltf_fail_memory(err);
     mltf_status st = MLTF_OK;
-    token_hook hook = {.c = c, .fn = on_token, .user = token_user};
-    const bool hooked = on_token || c->ctl->deadline > 0;
     for (size_t first = 0; first < prompts->n && !st; first += batch) {
         const size_t n = prompts->n - first < batch ? prompts->n - first : batch;
-        for (size_t i = 0; i < n; i++) {
-            const tok_encoding *e = &prompts->encs[first + i];
-            reqs[i] = (gen_request){.ids = e->ids,
-                                    .n = e->n,
-                                    .cfg = cfg,
-                                    .tk = c->p->tk,
-                                    .on_token = hooked ? on_token_hook : NULL,
-                                    .user = &hook,
-                                    .cancel = c->ctl->cancel};
-        }
-        hook.first = first;
-        gen_result res = {0};
-        st = task_check(c, err);
-        if (!st) st = gen_generate(session, reqs, n, &res, err);
-        if (!st) st = give_results(c, cfg, &res, first, n, fn, user, err);
-        gen_result_release(&res);
-        if (st == MLTF_CANCELLED && hook.timed_out) st = task_check(c, err);
-        if (st == MLTF_INVALID_INPUT) { // an error of generate() itself
-            st = MLTF_PREDICT_FAILED;
-            if (err) err->status = st;
-        }
+        token_offset offset = {on_token, token_user, first};
+        for (size_t i = 0; i < n; i++)
+            list[i] = (pipeline_prompt){
+                .ids = prompts->encs[first + i].ids, .n = prompts->encs[first + i].n, .cfg = cfg};
+        TRY(task_check(c, err));
+        TRY(pipeline_generate(c->p, list, n, c->ctl, on_token ? on_batch_token : NULL, &offset,
+                              results, err));
+        st = give_results(cfg, results, first, n, fn, user, err);
+        for (size_t i = 0; i < n; i++) gen_result_release(&results[i]);
     }
-    pipeline_session_give(c->p, session);
     return st;
 }

@@ -16,14 +16,10 @@ extern const task_def task_summarization;
 extern const task_def task_translation;
 
 static const task_def *const served[] = {
-    &task_feature_extraction,
-    &task_text_classification,
-    &task_token_classification,
-    &task_fill_mask,
-    &task_text_generation,
-    &task_zero_shot_classification,
-    &task_text2text_generation,
-    &task_summarization,
+    &task_feature_extraction,   &task_text_classification,
+    &task_token_classification, &task_fill_mask,
+    &task_text_generation,      &task_zero_shot_classification,
+    &task_text2text_generation, &task_summarization,
     &task_translation,
 };
 
@@ -34,7 +30,8 @@ static const task_def *const served[] = {
 static const char *const vqa_aliases[] = {"vqa", NULL};
 static const char *const tts_aliases[] = {"text-to-speech", NULL};
 static const task_def known[] = {
-    KNOWN("question-answering", "QuestionAnsweringPipeline", "AutoModelForQuestionAnswering", false),
+    KNOWN("question-answering", "QuestionAnsweringPipeline", "AutoModelForQuestionAnswering",
+          false),
     KNOWN("table-question-answering", "TableQuestionAnsweringPipeline",
           "AutoModelForTableQuestionAnswering", true),
     KNOWN("audio-classification", "AudioClassificationPipeline", "AutoModelForAudioClassification",
