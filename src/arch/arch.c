@@ -602,6 +602,24 @@ void arch_keep_hidden(arch_run *r, const float *x, size_t cols)
     s->all_hidden[s->n_hidden++] = copy;
 }
 
+void arch_keep_encoder(arch_run *r, const float *x, size_t cols)
+{
+    nn_ctx *cx = r->cx;
+    arch_session *s = r->s;
+    r->out->encoder_hidden = nn_keep(cx, r->seqs.rows, cols);
+    nn_copy(cx, r->out->encoder_hidden, x, r->seqs.rows * cols);
+    float **list = arena_alloc(&cx->keep, s->n_hidden * sizeof *list);
+    if (!nn_ok(cx)) return;
+    if (!list) {
+        nn_fail(cx, MLTF_NO_MEMORY, "no memory for the list of hidden states");
+        return;
+    }
+    if (s->n_hidden) memcpy(list, s->all_hidden, s->n_hidden * sizeof *list);
+    r->out->encoder_all_hidden = list;
+    r->out->n_encoder_all = s->n_hidden;
+    s->n_hidden = 0;
+}
+
 /* ------------------------------------------------------------------ caches */
 
 mltf_status arch_cache_new(arch_cache **out, const arch_model *m, size_t max_tokens, mltf_err *err)

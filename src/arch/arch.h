@@ -118,7 +118,8 @@ typedef struct arch_output {
     size_t n_all;
     float *extra; /* aggregation logits of TAPAS and the like, or NULL */
     size_t n_extra;
-    float *encoder_hidden;      /* classes that run encoder and decoder in one forward: the encoder's states */
+    float *
+        encoder_hidden; /* classes that run encoder and decoder in one forward: the encoder's states */
     float **encoder_all_hidden; /* [n_encoder_all] or NULL */
     size_t n_encoder_all;
     const arch_attention *attentions; /* layer by layer, sequence by sequence, or NULL */

@@ -154,6 +154,9 @@ void arch_add_types(arch_run *r, float *x, const nn_embed_w *w);
 /* New memories for the rows of this run, as r->seqs.memory (for classes that run encoder and decoder in one
  * forward). They live until the next call. */
 mltf_status arch_run_memory(arch_run *r, mltf_err *err);
+/* x [T, cols] are an encoder's last states and the hidden states kept so far are its own: into the encoder_*
+ * fields of the output; hidden states that follow are the decoder's. */
+void arch_keep_encoder(arch_run *r, const float *x, size_t cols);
 /* Append a copy of x [T, cols] to out->all_hidden if the caller wants them. */
 void arch_keep_hidden(arch_run *r, const float *x, size_t cols);
 

@@ -18,6 +18,7 @@
 
 // clang-format off
 #define FAMILIES(X) /* one line each, sorted */ \
+    X(bart) \
     X(bert) \
     X(distilbert) \
     X(electra) \

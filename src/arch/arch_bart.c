@@ -1,0 +1,379 @@
+/* BART and the encoder-decoders of its block: bart, mbart, marian, pegasus, blenderbot, m2m_100 (nllb).
+ * Lewis et al. 2019, arXiv:1910.13461; transformers 4.57 models/{bart,mbart,marian,pegasus,blenderbot,m2m_100}.
+ *
+ *   ids ─ scaled embedding + position ─ (bart, mbart: norm) ─┐
+ *   ┌────────────────────────────────────────────────────────┘
+ *   ├─ encoder: n x [ attention ─ (+x) ─ fc1 ─ act ─ fc2 ─ (+x) ] ─ (pre-norm: norm)
+ *   └─ decoder: n x [ causal attention ─ (+x) ─ cross attention ─ (+x) ─ fc1 ─ act ─ fc2 ─ (+x) ] ─ (norm) ─ head
+ *
+ *             norm      positions                             norm of the embedding
+ *   bart      after     learned, rows begin at 2              yes
+ *   mbart     before    learned, rows begin at 2              yes
+ *   marian    after     sine | cosine halves                  no
+ *   pegasus   before    sine | cosine halves                  no
+ *   blenderbot before   learned                               no
+ *   m2m_100   before    sine | cosine, from padding_idx + 1   no
+ *
+ * Easy to get wrong: bart's table has two rows more than positions; final_logits_bias is a stored buffer;
+ * the classifier reads the last eos of the *input*, from a decoder that was fed the input shifted right
+ * (mbart: its last token moved to the front). Checked on: fixtures bart-*, mbart-, marian-, pegasus-,
+ * blenderbot-, m2m_100-base. */
+#include <math.h>
+#include <string.h>
+
+#include "arch/arch_internal.h"
+
+typedef struct {
+    size_t hidden, vocab, decoder_vocab,
+        positions; // d_model, vocab_size, decoder_vocab_size, max_position_embeddings
+    struct {
+        size_t layers, heads, ffn; // encoder_layers, encoder_attention_heads, encoder_ffn_dim …
+    } enc, dec;
+    k_act act;   // activation_function
+    float scale; // sqrt(d_model) with scale_embedding
+    int64_t pad, start, eos;
+    bool pre_norm, embed_norm, sines, sines_exp, shared;
+    size_t offset;   // rows before position 0
+    bool shift_last; // mbart: the last token starts the decoder
+    bool shifts;     // may make the decoder's input from the encoder's
+} bart_config;
+
+typedef struct {
+    nn_attn_w attn, cross;         // q k v o [H, H]
+    nn_norm_w norm1, norm2, norm3; // self, cross, mlp
+    nn_mlp_w mlp;
+} bart_layer;
+
+typedef struct {
+    nn_embed_w words, positions; // [V, H], [P + offset, H]
+    nn_norm_w embed_norm, norm;  // kind NONE where there is none
+    bart_layer *layers;
+    size_t n, heads;
+    bool decoder;
+} bart_stack;
+
+typedef struct {
+    bart_config cfg;
+    bart_stack enc, dec;
+    arch_heads heads;
+} bart_model;
+
+/* ------------------------------------------------------------------ config */
+
+static void read_config(arch_config *c, bart_config *o, mltf_str type)
+{
+    const bool bart = str_is(type, "bart"), mbart = str_is(type, "mbart"),
+               marian = str_is(type, "marian");
+    const bool m2m = str_is(type, "m2m_100"), blender = str_is(type, "blenderbot");
+    o->hidden = cfg_dim(c, "d_model|hidden_size", blender ? 2560 : 1024);
+    o->vocab = cfg_dim(c, "vocab_size", m2m ? 128112 : blender ? 8008 : marian ? 58101 : 50265);
+    o->positions = cfg_dim(c, "max_position_embeddings", blender ? 128 : 1024);
+    o->enc.layers = cfg_layers(c, "encoder_layers", blender ? 2 : 12);
+    o->dec.layers = cfg_layers(c, "decoder_layers", blender ? 24 : 12);
+    o->enc.heads = cfg_dim(c, "encoder_attention_heads", blender ? 32 : 16);
+    o->dec.heads = cfg_dim(c, "decoder_attention_heads", blender ? 32 : 16);
+    o->enc.ffn = cfg_dim(c, "encoder_ffn_dim", blender ? 10240 : 4096);
+    o->dec.ffn = cfg_dim(c, "decoder_ffn_dim", blender ? 10240 : 4096);
+    o->act = cfg_act(c, "activation_function", m2m ? "relu" : "gelu");
+    o->scale = cfg_bool(c, "scale_embedding", m2m) ? sqrtf((float)o->hidden) : 1.0f;
+    o->pad = cfg_token(c, "pad_token_id", marian ? 58100 : bart || mbart || m2m ? 1 : 0);
+    o->eos = cfg_token(c, "eos_token_id", marian ? 0 : str_is(type, "pegasus") ? 1 : 2);
+    o->start = cfg_token(c, "decoder_start_token_id", 2);
+    o->shared = !marian || cfg_bool(c, "share_encoder_decoder_embeddings", true);
+    o->decoder_vocab = o->shared ? o->vocab : cfg_dim(c, "decoder_vocab_size", o->vocab);
+    o->pre_norm = !bart && !marian;
+    o->embed_norm = bart || mbart;
+    o->sines = marian || str_is(type, "pegasus") || m2m;
+    o->sines_exp = m2m;
+    o->offset = bart || mbart ? 2 : 0;
+    o->shifts = bart || mbart;
+    o->shift_last = mbart;
+    if (o->hidden % o->enc.heads || o->hidden % o->dec.heads)
+        cfg_fail(c, "\"d_model\" %zu is not a multiple of the number of attention heads",
+                 o->hidden);
+    if (m2m && (o->pad < 0 || o->hidden < 4))
+        cfg_fail(c, "\"pad_token_id\" is needed to count positions");
+}
+
+/* ------------------------------------------------------------------ load */
+
+static void load_attn(nn_loader *ld, nn_attn_w *a, const char *const names[4], size_t H)
+{
+    nn_load_linear(ld, &a->q, names[0], H, H, NN_BIAS);
+    nn_load_linear(ld, &a->k, names[1], H, H, NN_BIAS);
+    nn_load_linear(ld, &a->v, names[2], H, H, NN_BIAS);
+    nn_load_linear(ld, &a->o, names[3], H, H, NN_BIAS);
+}
+
+static void load_layer(nn_loader *ld, bart_layer *l, const bart_config *c, size_t F, bool decoder)
+{
+    static const char *const self[] = {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj",
+                                       "self_attn.out_proj"};
+    static const char *const cross[] = {"encoder_attn.q_proj", "encoder_attn.k_proj",
+                                        "encoder_attn.v_proj", "encoder_attn.out_proj"};
+    const size_t H = c->hidden;
+    load_attn(ld, &l->attn, self, H);
+    nn_load_norm(ld, &l->norm1, "self_attn_layer_norm", NN_NORM_LAYER, H, 1e-5f, NN_BIAS);
+    if (decoder) {
+        load_attn(ld, &l->cross, cross, H);
+        nn_load_norm(ld, &l->norm2, "encoder_attn_layer_norm", NN_NORM_LAYER, H, 1e-5f, NN_BIAS);
+    }
+    nn_load_linear(ld, &l->mlp.up, "fc1", F, H, NN_BIAS);
+    nn_load_linear(ld, &l->mlp.down, "fc2", H, F, NN_BIAS);
+    nn_load_norm(ld, &l->norm3, "final_layer_norm", NN_NORM_LAYER, H, 1e-5f, NN_BIAS);
+    l->mlp.act = c->act;
+}
+
+static void load_stack(arch_build *b, bart_stack *s, const bart_config *c, bool decoder)
+{
+    nn_loader *ld = &b->ld;
+    const char *side = decoder ? "decoder" : "encoder";
+    s->decoder = decoder;
+    s->n = decoder ? c->dec.layers : c->enc.layers;
+    s->heads = decoder ? c->dec.heads : c->enc.heads;
+    s->layers = arch_new(b, s->n, sizeof *s->layers);
+    nn_scope(ld, "%s", ld->base);
+    if (c->shared)
+        nn_load_embed(ld, &s->words, "shared|encoder.embed_tokens|decoder.embed_tokens", "input id",
+                      c->vocab, c->hidden, 0);
+    else
+        nn_load_embed(ld, &s->words, decoder ? "decoder.embed_tokens" : "encoder.embed_tokens",
+                      "input id", decoder ? c->decoder_vocab : c->vocab, c->hidden, 0);
+    nn_scope(ld, "%s%s.", ld->base, side);
+    if (!c->sines_exp) // tables of sines may be left out of a file
+        nn_load_embed(ld, &s->positions, "embed_positions", "position", c->positions + c->offset,
+                      c->hidden, c->sines ? NN_OPTIONAL : 0);
+    if (c->embed_norm)
+        nn_load_norm(ld, &s->embed_norm, "layernorm_embedding", NN_NORM_LAYER, c->hidden, 1e-5f,
+                     NN_BIAS);
+    if (c->pre_norm)
+        nn_load_norm(ld, &s->norm, "layer_norm", NN_NORM_LAYER, c->hidden, 1e-5f, NN_BIAS);
+    for (size_t il = 0; s->layers && il < s->n; il++) {
+        nn_scope(ld, "%s%s.layers.%zu.", ld->base, side, il);
+        load_layer(ld, &s->layers[il], c, decoder ? c->dec.ffn : c->enc.ffn, decoder);
+    }
+}
+
+static void load_heads(arch_build *b, bart_model *m)
+{
+    nn_loader *ld = &b->ld;
+    const size_t H = m->cfg.hidden, L = b->m->info.n_labels;
+    arch_head_w *h = &m->heads.head;
+    if (b->m->info.head == ARCH_HEAD_SEQ_CLS) {
+        nn_scope(ld, "%s", "");
+        nn_load_linear(ld, &h->dense, "classification_head.dense", H, H, NN_BIAS);
+        nn_load_linear(ld, &h->out, "classification_head.out_proj", L, H, NN_BIAS);
+        h->act = K_ACT_TANH;
+        h->pool = POOL_LAST_EOS;
+        h->pad = m->cfg.eos;
+        m->heads.has_head = true;
+        return;
+    }
+    arch_decoder_heads_load(b, &m->heads, H, &m->dec.words, "lm_head", NN_NO_BIAS, true);
+    if (b->m->info.head == ARCH_HEAD_LM)
+        h->out.bias = nn_load_vector(ld, "final_logits_bias", m->dec.words.w.N, NN_OPTIONAL);
+}
+
+static mltf_status load(arch_build *b, mltf_err *err)
+{
+    bart_model *m = arch_new(b, 1, sizeof *m);
+    TRY(arch_build_ok(b, err));
+    bart_config *c = &m->cfg;
+    read_config(&b->cfg, c, str_from(b->m->info.model_type));
+    TRY(arch_build_ok(b, err));
+    load_stack(b, &m->enc, c, false);
+    load_stack(b, &m->dec, c, true);
+    load_heads(b, m);
+    TRY(arch_build_ok(b, err));
+
+    const size_t D = c->hidden / c->dec.heads;
+    b->m->info.hidden = c->hidden;
+    b->m->info.vocab = c->decoder_vocab;
+    b->m->info.n_layers = c->enc.layers;
+    b->m->info.max_positions = c->sines_exp ? SIZE_MAX : c->positions;
+    b->m->cache_shape = b->m->cross_shape =
+        (nn_cache_shape){.layers = c->dec.layers, .kv_heads = c->dec.heads, .k_dim = D, .v_dim = D};
+    b->m->impl = m;
+    return MLTF_OK;
+}
+
+/* ------------------------------------------------------------------ forward */
+
+/* One row of the table of sines that transformers makes for marian and pegasus (in f64, through numpy), or
+ * for m2m_100 (in f32, with other frequencies and a row of zeros for padding). */
+static void add_sines(float *x, size_t pos, const bart_config *c)
+{
+    const size_t H = c->hidden, half = H / 2, sines = H % 2 && !c->sines_exp ? half + 1 : half;
+    if (c->sines_exp) {
+        if ((int64_t)pos == c->pad) return;
+        const float step = (float)(log(10000.0) / (double)(half - 1));
+        for (size_t i = 0; i < half; i++) {
+            const float angle = (float)pos * expf((float)i * -step);
+            x[i] += sinf(angle);
+            x[half + i] += cosf(angle);
+        }
+        return;
+    }
+    for (size_t i = 0; i < sines; i++)
+        x[i] += (float)sin((double)pos / pow(10000, (double)(2 * i) / (double)H));
+    for (size_t i = 0; i < half; i++)
+        x[sines + i] += (float)cos((double)pos / pow(10000, (double)(2 * i) / (double)H));
+}
+
+static void add_positions(arch_run *r, float *x, const bart_stack *s, const bart_config *c)
+{
+    if (c->sines_exp) {
+        arch_positions_after_padding(r, c->pad);
+    } else if (c->offset) {
+        for (size_t t = 0; t < r->seqs.rows; t++) r->s->pos[t] += (int32_t)c->offset;
+    }
+    if (s->positions.w.data) {
+        nn_embed_add(r->cx, x, r->seqs.pos, &s->positions, r->seqs.rows);
+        return;
+    }
+    for (size_t t = 0; nn_ok(r->cx) && t < r->seqs.rows; t++) {
+        const size_t pos = (size_t)r->seqs.pos[t];
+        if (!c->sines_exp && pos >= c->positions)
+            nn_fail(r->cx, MLTF_INVALID_INPUT,
+                    "position %zu is outside of the model's table of %zu", pos, c->positions);
+        else
+            add_sines(x + t * c->hidden, pos, c);
+    }
+}
+
+/* x + part(x), with the norm before or behind. The parts: */
+typedef enum { SELF, CROSS, MLP } part;
+
+static void residual(arch_run *r, float *x, const bart_layer *w, part which, const nn_attn *attn,
+                     bool pre_norm, size_t il)
+{
+    nn_ctx *cx = r->cx;
+    const size_t T = r->seqs.rows, H = attn->heads * attn->dim;
+    const nn_norm_w *norm = which == SELF ? &w->norm1 : which == CROSS ? &w->norm2 : &w->norm3;
+    const nn_mark mark = nn_save(cx);
+    float *y = nn_f32(cx, T, H); // [T, H]
+    if (pre_norm) nn_norm(cx, y, x, norm, T);
+    const float *in = pre_norm ? y : x;
+    if (which == SELF) nn_self_attention(cx, y, in, &w->attn, attn, &r->seqs, NULL, il);
+    if (which == CROSS) nn_cross_attention(cx, y, in, &w->cross, attn, &r->seqs, il);
+    if (which == MLP) nn_mlp(cx, y, in, &w->mlp, T);
+    nn_add(cx, x, y, T * H);
+    if (!pre_norm) nn_norm(cx, x, x, norm, T);
+    nn_tap(cx, which == SELF ? "attn" : which == CROSS ? "cross" : "out", (int)il, x, T, H);
+    if (nn_ok(cx)) nn_restore(cx, mark);
+}
+
+static float *stack_forward(arch_run *r, const bart_stack *s)
+{
+    nn_ctx *cx = r->cx;
+    const bart_model *m = r->impl;
+    const bart_config *c = &m->cfg;
+    const size_t T = r->seqs.rows, H = c->hidden, D = H / s->heads;
+    const nn_attn attn = {
+        .heads = s->heads, .dim = D, .scale = 1.0f / sqrtf((float)D), .causal = s->decoder};
+
+    float *x = arch_embed_tokens(r, &s->words); // [T, H]
+    if (!r->batch->input_embeds) nn_scale(cx, x, c->scale, T * H);
+    add_positions(r, x, s, c);
+    if (c->embed_norm) nn_norm(cx, x, x, &s->embed_norm, T);
+    for (size_t il = 0; il < s->n; il++) {
+        arch_keep_hidden(r, x, H);
+        residual(r, x, &s->layers[il], SELF, &attn, c->pre_norm, il);
+        if (s->decoder) residual(r, x, &s->layers[il], CROSS, &attn, c->pre_norm, il);
+        residual(r, x, &s->layers[il], MLP, &attn, c->pre_norm, il);
+    }
+    if (c->pre_norm) nn_norm(cx, x, x, &s->norm, T);
+    arch_keep_hidden(r, x, H);
+    return x;
+}
+
+static void fill_memory(arch_run *r, const bart_model *m, const float *x)
+{
+    const size_t D = m->cfg.hidden / m->dec.heads;
+    const nn_attn cross = {.heads = m->dec.heads, .dim = D};
+    for (size_t il = 0; il < m->dec.n; il++)
+        nn_memory_fill(r->cx, x, &m->dec.layers[il].cross, &cross, &r->seqs, il);
+}
+
+static void encode(arch_run *r)
+{
+    const bart_model *m = r->impl;
+    const float *x = stack_forward(r, &m->enc);
+    fill_memory(r, m, x);
+    arch_heads_forward(r, &(arch_heads){.has_head = false}, x, m->cfg.hidden);
+}
+
+/* The decoder's input where the caller gave none: the encoder's, shifted right. */
+static int32_t *shift_right(arch_run *r, const bart_config *c)
+{
+    int32_t *ids = nn_bytes(r->cx, r->seqs.rows * sizeof *ids);
+    for (size_t s = 0; nn_ok(r->cx) && s < r->seqs.n; s++) {
+        const size_t a = r->seqs.start[s], b = r->seqs.start[s + 1];
+        if (a == b) continue;
+        memcpy(ids + a + 1, r->batch->ids + a, (b - a - 1) * sizeof *ids);
+        ids[a] = (int32_t)c->start;
+        for (size_t t = b; c->shift_last && t-- > a;)
+            if (r->batch->ids[t] != c->pad) {
+                ids[a] = r->batch->ids[t];
+                break;
+            }
+    }
+    return ids;
+}
+
+static void forward_both(arch_run *r)
+{
+    const bart_model *m = r->impl;
+    if (!m->cfg.shifts || !r->batch->ids) {
+        nn_fail(r->cx, MLTF_INVALID_INPUT, "the encoder has to run before the decoder");
+        return;
+    }
+    mltf_err err = {0};
+    const float *x = stack_forward(r, &m->enc);
+    arch_keep_encoder(r, x, m->cfg.hidden);
+    if (arch_run_memory(r, &err)) {
+        nn_fail(r->cx, err.status, "%s", err.msg);
+        return;
+    }
+    fill_memory(r, m, x);
+    arch_batch batch = *r->batch;
+    arch_run dec = *r;
+    batch.ids = shift_right(r, &m->cfg);
+    batch.position_ids = NULL;
+    dec.batch = &batch;
+    dec.seqs.key_mask = NULL; // Python gives the decoder no mask
+    arch_positions(&dec, 0);
+    x = stack_forward(&dec, &m->dec);
+    arch_heads_forward(r, &m->heads, x, m->cfg.hidden); // with the encoder's ids: they hold the eos
+}
+
+static void forward(arch_run *r)
+{
+    const bart_model *m = r->impl;
+    if (!r->seqs.memory) {
+        forward_both(r);
+        return;
+    }
+    const float *x = stack_forward(r, &m->dec);
+    arch_heads_forward(r, &m->heads, x, m->cfg.hidden);
+}
+
+const arch_family arch_bart = {
+    .model_types =
+        (const char *const[]){"bart", "mbart", "marian", "pegasus", "blenderbot", "m2m_100", NULL},
+    .classes = (const char *const[]){"BartModel", "BartForConditionalGeneration",
+                                     "BartForSequenceClassification", "BartForQuestionAnswering",
+                                     "MBartModel", "MBartForConditionalGeneration",
+                                     "MBartForSequenceClassification", "MBartForQuestionAnswering",
+                                     "MarianModel", "MarianMTModel", "PegasusModel",
+                                     "PegasusForConditionalGeneration", "BlenderbotModel",
+                                     "BlenderbotForConditionalGeneration", "M2M100Model",
+                                     "M2M100ForConditionalGeneration", NULL},
+    .kind = ARCH_ENCODER_DECODER,
+    .base_prefix = "model.",
+    .ignorable = (const char *const[]){"embed_tokens.weight", "embed_positions.weights",
+                                       "embed_positions._float_tensor", "version", NULL},
+    .load = load,
+    .forward = forward,
+    .encode = encode,
+};
