@@ -1,0 +1,188 @@
+/* The bytes of every token, as a trie in preorder: a walk that finds a byte impossible jumps behind the whole
+ * subtree. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/utf8.h"
+#include "gen/constraint_ast.h"
+
+/* ---- what bytes a token adds to a text ----------------------------------------------------- */
+
+/* How tokens are written in the vocabulary. */
+typedef enum {
+    FORM_PLAIN,      /* as they are */
+    FORM_BYTE_LEVEL, /* GPT-2: each byte as a printable character */
+    FORM_PIECES,     /* SentencePiece: U+2581 for space, <0x0A> for bytes */
+} vocab_form;
+
+/* GPT-2's table, backwards: the byte that a character stands for, or -1. Printable Latin-1 stands for itself, the
+ * 68 other bytes follow from U+0100 on, in order. */
+static int byte_of_char(uint32_t cp)
+{
+    if ((cp >= 33 && cp <= 126) || (cp >= 161 && cp <= 172) || (cp >= 174 && cp <= 255))
+        return (int)cp;
+    if (cp < 256 || cp >= 256 + 68) return -1;
+    const int i = (int)cp - 256; // 0…32, 127…160, 173
+    if (i < 33) return i;
+    return i < 67 ? i - 33 + 127 : 173;
+}
+
+static vocab_form form_of(const tokenizer *tk)
+{
+    if (tokenizer_token_to_id(tk, STR("\xc4\xa0")) >= 0) return FORM_BYTE_LEVEL; // "Ġ"
+    size_t level = 0, pieces = 0;
+    const size_t n = tokenizer_vocab_size(tk);
+    for (size_t i = 0; i < n; i++) {
+        const mltf_str t = tokenizer_id_to_token(tk, (int32_t)i);
+        level += t.p && str_starts(t, "\xc4\xa0");
+        pieces += t.p && str_starts(t, "\xe2\x96\x81");
+    }
+    if (tokenizer_token_to_id(tk, STR("<0x0A>")) >= 0) pieces++;
+    return level > pieces ? FORM_BYTE_LEVEL : pieces ? FORM_PIECES : FORM_PLAIN;
+}
+
+static bool hex_digit(char c, unsigned *out)
+{
+    if (c >= '0' && c <= '9')
+        *out = (unsigned)(c - '0');
+    else if (c >= 'A' && c <= 'F')
+        *out = (unsigned)(c - 'A' + 10);
+    else if (c >= 'a' && c <= 'f')
+        *out = (unsigned)(c - 'a' + 10);
+    else
+        return false;
+    return true;
+}
+
+/* Append the bytes of a token; tokens added in plain text are not in the vocabulary's form. */
+static void token_bytes(mltf_buf *out, mltf_str t, vocab_form form)
+{
+    const size_t start = out->n;
+    if (form == FORM_BYTE_LEVEL) {
+        for (size_t i = 0, len; i < t.n; i += len) {
+            const uint32_t cp = utf8_decode(t.p + i, t.n - i, &len);
+            const int byte = cp == UTF8_BAD ? -1 : byte_of_char(cp);
+            if (byte < 0) { // not written byte by byte: literal text
+                out->n = start;
+                buf_put_str(out, t);
+                return;
+            }
+            buf_putc(out, (char)byte);
+        }
+        return;
+    }
+    unsigned hi, lo;
+    if (form == FORM_PIECES && t.n == 6 && str_starts(t, "<0x") && t.p[5] == '>' &&
+        hex_digit(t.p[3], &hi) && hex_digit(t.p[4], &lo)) {
+        buf_putc(out, (char)(hi * 16 + lo));
+        return;
+    }
+    for (size_t i = 0; i < t.n; i++) {
+        if (form == FORM_PIECES && t.n - i >= 3 && memcmp(t.p + i, "\xe2\x96\x81", 3) == 0) {
+            buf_putc(out, ' ');
+            i += 2;
+        } else {
+            buf_putc(out, t.p[i]);
+        }
+    }
+}
+
+/* ---- building ------------------------------------------------------------------------------ */
+
+typedef struct sort_entry {
+    const char *p;
+    uint32_t n;
+    int32_t id;
+} sort_entry;
+
+static int compare_entries(const void *a, const void *b)
+{
+    const sort_entry *x = a, *y = b;
+    const int c = memcmp(x->p, y->p, x->n < y->n ? x->n : y->n);
+    if (c) return c;
+    if (x->n != y->n) return x->n < y->n ? -1 : 1;
+    return x->id < y->id ? -1 : x->id > y->id;
+}
+
+void gen_trie_free(gen_trie *t)
+{
+    if (!t) return;
+    free(t->nodes);
+    arena_release(&t->arena);
+    free(t);
+}
+
+/* Tokens in order of their bytes give the nodes in preorder: each adds the bytes that it does not share with
+ * the one before, and closes the nodes that it leaves. */
+static mltf_status build_nodes(gen_trie *t, const sort_entry *e, size_t n, mltf_err *err)
+{
+    size_t total = 0;
+    for (size_t i = 0; i < n; i++) total += e[i].n;
+    t->nodes = malloc((total + 1) * sizeof *t->nodes);
+    uint32_t *open = malloc((t->longest + 1) * sizeof *open); // nodes of the path, by depth
+    if (!t->nodes || !open) {
+        free(open);
+        return mltf_fail_memory(err);
+    }
+    size_t depth = 0;
+    for (size_t i = 0; i < n; i++) {
+        size_t shared = 0;
+        if (i)
+            while (shared < e[i].n && shared < e[i - 1].n && e[i].p[shared] == e[i - 1].p[shared])
+                shared++;
+        while (depth > shared) t->nodes[open[--depth]].end = (uint32_t)t->n;
+        while (depth < e[i].n) {
+            open[depth] = (uint32_t)t->n;
+            t->nodes[t->n++] = (trie_node){.token = -1, .byte = (uint8_t)e[i].p[depth]};
+            depth++;
+        }
+        trie_node *last = &t->nodes[open[depth - 1]];
+        t->same[e[i].id] = last->token;
+        last->token = e[i].id;
+    }
+    while (depth > 0) t->nodes[open[--depth]].end = (uint32_t)t->n;
+    free(open);
+    return MLTF_OK;
+}
+
+mltf_status gen_trie_new(gen_trie **out, const tokenizer *tk, size_t vocab, mltf_err *err)
+{
+    *out = NULL;
+    gen_trie *t = calloc(1, sizeof *t);
+    if (!t) return mltf_fail_memory(err);
+    t->vocab = vocab;
+    t->same = arena_calloc(&t->arena, vocab + 1, sizeof *t->same);
+    t->bytes = arena_calloc(&t->arena, vocab + 1, sizeof *t->bytes);
+    t->length = arena_calloc(&t->arena, vocab + 1, sizeof *t->length);
+    sort_entry *entries = malloc((vocab + 1) * sizeof *entries);
+    mltf_buf b = MLTF_BUF_INIT;
+    mltf_status st = t->same && t->bytes && t->length && entries ? MLTF_OK : mltf_fail_memory(err);
+    const vocab_form form = form_of(tk);
+    const size_t known = tokenizer_vocab_size(tk);
+    size_t n = 0;
+    for (size_t i = 0; i < vocab && !st; i++) {
+        t->same[i] = -1;
+        const mltf_str text = i < known ? tokenizer_id_to_token(tk, (int32_t)i) : (mltf_str){0};
+        if (!text.p || tokenizer_is_special(tk, (int32_t)i)) continue;
+        buf_clear(&b);
+        token_bytes(&b, text, form);
+        if (b.failed) st = mltf_fail_memory(err);
+        if (b.n == 0 || st) continue;
+        t->bytes[i] = arena_strdup(&t->arena, b.p, b.n);
+        t->length[i] = (uint32_t)b.n;
+        if (!t->bytes[i]) st = mltf_fail_memory(err);
+        if (b.n > t->longest) t->longest = b.n;
+        entries[n++] = (sort_entry){t->bytes[i], (uint32_t)b.n, (int32_t)i};
+    }
+    if (!st) {
+        qsort(entries, n, sizeof *entries, compare_entries);
+        st = build_nodes(t, entries, n, err);
+    }
+    free(entries);
+    mltf_buf_release(&b);
+    if (st)
+        gen_trie_free(t);
+    else
+        *out = t;
+    return st;
+}
