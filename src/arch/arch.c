@@ -275,6 +275,11 @@ mltf_status arch_session_new(arch_session **out, const arch_model *m, mltf_err *
     return MLTF_OK;
 }
 
+const arch_model *arch_session_model(const arch_session *s)
+{
+    return s->m;
+}
+
 static void drop_memory(arch_session *s)
 {
     for (size_t i = 0; i < s->n_memory; i++) nn_memory_release(s->memory[i]);

@@ -35,5 +35,6 @@ int parity_greedy(const char *dir, int argc, char **argv);
 /* The rows of `pipelines` in an expected.json (object `expected`), run on the checkpoint in dir; compares outputs,
  * or the words of errors. For parity_model, which reads that file. */
 void parity_pipelines(const char *dir, const json *expected, parity_count *c);
+void parity_generation(const char *dir, const json *expected, parity_count *c); /* `generation`, `sampling` */
 
 #endif
