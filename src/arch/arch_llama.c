@@ -1,156 +1,137 @@
-/* LLaMA 1 to 3 and the many models of its shape. Touvron et al. 2023, arXiv:2302.13971;
- * transformers 4.57 models/llama/modeling_llama.py.
+/* LLaMA 1 to 3 and the families that differ from it by a field: mistral, qwen2, qwen3, granite, smollm3.
+ * Touvron et al. 2023, arXiv:2302.13971; transformers 4.57 models/{llama,mistral,qwen2,qwen3,granite,smollm3}.
  *
  *   ids ─ embedding ─┐
  *   ┌────────────────┘
- *   └─ n x [ rms norm ─ q k v ─ rope ─ causal attention (grouped) ─ o ─ (+x) ─ rms norm ─ down(silu(gate) up) ─ (+x) ]
- *      ─ rms norm ─ head
+ *   └─ n x [ rms ─ q k v ─ rope ─ causal attention (grouped) ─ o ─ (+x) ─ rms ─ down(silu(gate) up) ─ (+x) ] ─ rms ─ head
+ *
+ *   mistral   sliding window in all layers
+ *   qwen2     bias on q k v; sliding window from layer max_window_layers on
+ *   qwen3     rms norm of each head of q and k; head_dim of its own
+ *   granite   embedding, scores, residuals and logits are scaled
+ *   smollm3   every fourth layer does not rotate
  *
  * Easy to get wrong: rope turns the pair (i, i + D/2), not neighbours; head_dim need not be hidden / heads;
  * stored rotary_emb.inv_freq buffers of old checkpoints must be ignored; the classifier reads the last
- * token that is not padding. Checked on: fixtures llama-* (every rope_type), SmolLM2. */
-#include <math.h>
-
-#include "arch/arch_internal.h"
+ * token that is not padding. Checked on: fixtures llama-* (every rope_type), mistral-*, qwen2-*, qwen3-*,
+ * granite-base, smollm3-base; SmolLM2. */
+#include "arch/arch_decoder.h"
 
 typedef struct {
-    size_t hidden, layers, heads, kv_heads, head_dim, ffn, vocab, positions;
-    k_act act; // hidden_act
-    float eps; // rms_norm_eps
-    bool attn_bias, mlp_bias;
+    size_t ffn, positions, window;
+    k_act act;
+    float eps;
+    unsigned qkv, o, mlp; // NN_BIAS or not
+    bool head_norms;
+    bool tied;
 } llama_config;
 
-typedef struct {
-    nn_norm_w norm1, norm2; // [H]
-    nn_attn_w attn;         // q [heads D, H], k v [kv D, H], o [H, heads D]
-    nn_mlp_w mlp;           // gate up [F, H], down [H, F]
-} llama_layer;
-
-typedef struct {
-    llama_config cfg;
-    nn_embed_w words; // [V, H]
-    nn_rope rope;
-    llama_layer *layers;
-    nn_norm_w norm;
-    arch_heads heads;
-} llama_model;
-
-static void read_config(arch_config *c, llama_config *o)
+static void read_config(arch_config *c, llama_config *o, arch_decoder *d, mltf_str type)
 {
-    o->hidden = cfg_dim(c, "hidden_size", 4096);
-    o->layers = cfg_layers(c, "num_hidden_layers", 32);
-    o->heads = cfg_dim(c, "num_attention_heads", 32);
-    o->kv_heads = cfg_dim(c, "num_key_value_heads", o->heads);
-    o->head_dim = cfg_dim(c, "head_dim", o->hidden / o->heads);
-    o->ffn = cfg_dim(c, "intermediate_size", 11008);
-    o->vocab = cfg_dim(c, "vocab_size", 32000);
-    o->positions = cfg_dim(c, "max_position_embeddings", 2048);
+    const bool mistral = str_is(type, "mistral"), qwen2 = str_is(type, "qwen2"),
+               qwen3 = str_is(type, "qwen3");
+    const bool smollm3 = str_is(type, "smollm3");
+    *d = (arch_decoder){.hidden = smollm3 ? 2048 : 4096,
+                        .n_layers = smollm3 ? 36 : 32,
+                        .heads = smollm3 ? 16 : 32,
+                        .kv_heads = mistral   ? 8
+                                    : smollm3 ? 4
+                                              : 0,
+                        .head_dim = qwen3 ? 128 : 0,
+                        .vocab = qwen2 || qwen3 ? 151936
+                                 : smollm3      ? 128256
+                                                : 32000};
+    arch_decoder_config(c, d);
+    o->ffn = cfg_dim(c, "intermediate_size", mistral ? 14336 : qwen2 || qwen3 ? 22016 : 11008);
+    o->positions = cfg_dim(c, "max_position_embeddings",
+                           mistral                     ? 131072
+                           : qwen2 || qwen3 || smollm3 ? 32768
+                                                       : 2048);
     o->act = cfg_act(c, "hidden_act", "silu");
     o->eps = cfg_float(c, "rms_norm_eps", 1e-6f);
-    o->attn_bias = cfg_bool(c, "attention_bias", false);
-    o->mlp_bias = cfg_bool(c, "mlp_bias", false);
-    if (o->heads % o->kv_heads)
-        cfg_fail(c, "\"num_attention_heads\" %zu is not a multiple of \"num_key_value_heads\" %zu",
-                 o->heads, o->kv_heads);
+    const bool bias = !mistral && !qwen2 && cfg_bool(c, "attention_bias", false);
+    o->qkv = bias || qwen2 ? NN_BIAS : NN_NO_BIAS;
+    o->o = bias ? NN_BIAS : NN_NO_BIAS;
+    o->mlp = !mistral && !qwen2 && !qwen3 && cfg_bool(c, "mlp_bias", false) ? NN_BIAS : NN_NO_BIAS;
+    o->head_norms = qwen3;
+    o->tied = smollm3; // PretrainedConfig's own default, which the others override
+    if (mistral) o->window = arch_decoder_window(c, true, 4096);
+    if (qwen2 || qwen3 || smollm3) o->window = arch_decoder_window(c, false, 4096);
+    if (str_is(type, "granite")) {
+        d->embed_scale = cfg_float(c, "embedding_multiplier", 1);
+        d->residual_scale = cfg_float(c, "residual_multiplier", 1);
+        d->scale = cfg_float(c, "attention_multiplier", 1);
+    }
 }
 
-static void load_layer(nn_loader *ld, llama_layer *l, const llama_config *c, size_t il)
+/* What differs from layer to layer: sliding windows and layers that do not rotate. */
+static void layer_kinds(arch_config *c, arch_decoder *d, const llama_config *o, mltf_str type)
 {
-    const size_t H = c->hidden, F = c->ffn, Q = c->heads * c->head_dim,
-                 K = c->kv_heads * c->head_dim;
-    const unsigned attn = c->attn_bias ? NN_BIAS : NN_NO_BIAS,
-                   mlp = c->mlp_bias ? NN_BIAS : NN_NO_BIAS;
+    const bool mistral = str_is(type, "mistral"), smollm3 = str_is(type, "smollm3");
+    const size_t first = cfg_size(c, "max_window_layers", 28, 0, (size_t)1 << 40);
+    const size_t interval = cfg_size(c, "no_rope_layer_interval", 4, 1, (size_t)1 << 40);
+    const json *rotates = cfg_get(c, "no_rope_layers"); // 1: this layer does rotate
+    for (size_t il = 0; il < d->n_layers; il++) {
+        const bool slides =
+            mistral || cfg_layer_is(c, il, "sliding_attention", smollm3 ? false : il >= first);
+        d->layers[il].window = slides ? o->window : 0;
+        if (smollm3 && !json_int(json_at(rotates, il), rotates ? 1 : (il + 1) % interval != 0))
+            d->layers[il].rope = NULL;
+    }
+}
+
+static void load_layer(nn_loader *ld, decoder_layer *l, const arch_decoder *d,
+                       const llama_config *c, size_t il)
+{
     nn_scope(ld, "%slayers.%zu.", ld->base, il);
-    nn_load_norm(ld, &l->norm1, "input_layernorm", NN_NORM_RMS, H, c->eps, 0);
-    nn_load_linear(ld, &l->attn.q, "self_attn.q_proj", Q, H, attn);
-    nn_load_linear(ld, &l->attn.k, "self_attn.k_proj", K, H, attn);
-    nn_load_linear(ld, &l->attn.v, "self_attn.v_proj", K, H, attn);
-    nn_load_linear(ld, &l->attn.o, "self_attn.o_proj", H, Q, attn);
-    nn_load_norm(ld, &l->norm2, "post_attention_layernorm", NN_NORM_RMS, H, c->eps, 0);
-    nn_load_linear(ld, &l->mlp.gate, "mlp.gate_proj", F, H, mlp);
-    nn_load_linear(ld, &l->mlp.up, "mlp.up_proj", F, H, mlp);
-    nn_load_linear(ld, &l->mlp.down, "mlp.down_proj", H, F, mlp);
-    l->mlp.act = c->act;
+    nn_load_norm(ld, &l->norm1, "input_layernorm", NN_NORM_RMS, d->hidden, c->eps, 0);
+    arch_decoder_attn_load(ld, &l->attn, d, c->qkv, c->o);
+    if (c->head_norms) {
+        nn_load_norm(ld, &l->attn.q_norm, "self_attn.q_norm", NN_NORM_RMS, d->head_dim, c->eps, 0);
+        nn_load_norm(ld, &l->attn.k_norm, "self_attn.k_norm", NN_NORM_RMS, d->head_dim, c->eps, 0);
+    }
+    nn_load_norm(ld, &l->norm2, "post_attention_layernorm", NN_NORM_RMS, d->hidden, c->eps, 0);
+    arch_decoder_mlp_load(ld, &l->mlp, "mlp", d->hidden, c->ffn, c->act, c->mlp);
 }
 
 static mltf_status load(arch_build *b, mltf_err *err)
 {
     nn_loader *ld = &b->ld;
-    llama_model *m = arch_new(b, 1, sizeof *m);
+    const mltf_str type = str_from(b->m->info.model_type);
+    llama_config c = {0};
+    arch_decoder *d = arch_new(b, 1, sizeof *d);
     TRY(arch_build_ok(b, err));
-    llama_config *c = &m->cfg;
-    read_config(&b->cfg, c);
-    arch_rope_load(
-        &m->rope, b,
-        &(arch_rope_options){.dim = c->head_dim, .theta = 10000, .max_positions = c->positions});
-    m->layers = arch_new(b, c->layers, sizeof *m->layers);
-    TRY(arch_build_ok(b, err));
+    read_config(&b->cfg, &c, d, type);
+    arch_rope_load(&d->rope, b,
+                   &(arch_rope_options){.dim = d->head_dim,
+                                        .theta = str_is(type, "smollm3") ? 2000000 : 10000,
+                                        .max_positions = c.positions});
+    TRY(arch_decoder_layers(b, d, err));
+    layer_kinds(&b->cfg, d, &c, type);
 
     nn_scope(ld, "%s", ld->base);
-    nn_load_embed(ld, &m->words, "embed_tokens", "input id", c->vocab, c->hidden, 0);
-    nn_load_norm(ld, &m->norm, "norm", NN_NORM_RMS, c->hidden, c->eps, 0);
-    for (size_t il = 0; il < c->layers; il++) load_layer(ld, &m->layers[il], c, il);
-    arch_decoder_heads_load(b, &m->heads, c->hidden, &m->words, "lm_head", NN_NO_BIAS, false);
-
-    b->m->info.hidden = c->hidden;
-    b->m->info.vocab = c->vocab;
-    b->m->info.n_layers = c->layers;
-    b->m->info.max_positions = SIZE_MAX;
-    b->m->cache_shape = (nn_cache_shape){
-        .layers = c->layers, .kv_heads = c->kv_heads, .k_dim = c->head_dim, .v_dim = c->head_dim};
-    b->m->impl = m;
-    return MLTF_OK;
+    nn_load_embed(ld, &d->words, "embed_tokens", "input id", d->vocab, d->hidden, 0);
+    nn_load_norm(ld, &d->norm, "norm", NN_NORM_RMS, d->hidden, c.eps, 0);
+    for (size_t il = 0; il < d->n_layers; il++) load_layer(ld, &d->layers[il], d, &c, il);
+    arch_decoder_heads_load(b, &d->heads_w, d->hidden, &d->words, "lm_head", NN_NO_BIAS, c.tied);
+    if (str_is(type, "granite") && b->m->info.head == ARCH_HEAD_LM)
+        d->heads_w.head.scale = 1.0f / cfg_float(&b->cfg, "logits_scaling", 1);
+    return arch_decoder_done(b, d, err);
 }
 
-static void layer_forward(arch_run *r, float *x, const llama_layer *w, const nn_attn *attn,
-                          const nn_rope_rows *rope, size_t H, size_t il)
-{
-    nn_ctx *cx = r->cx;
-    const size_t T = r->seqs.rows;
-    const nn_mark mark = nn_save(cx);
-    float *h = nn_f32(cx, T, H); // [T, H]
-    nn_norm(cx, h, x, &w->norm1, T);
-    nn_self_attention(cx, h, h, &w->attn, attn, &r->seqs, rope, il);
-    nn_add(cx, x, h, T * H);
-    nn_tap(cx, "attn", (int)il, x, T, H);
-    nn_norm(cx, h, x, &w->norm2, T);
-    nn_mlp(cx, h, h, &w->mlp, T);
-    nn_add(cx, x, h, T * H);
-    nn_tap(cx, "out", (int)il, x, T, H);
-    if (nn_ok(cx)) nn_restore(cx, mark);
-}
-
-static void forward(arch_run *r)
-{
-    nn_ctx *cx = r->cx;
-    const llama_model *m = r->impl;
-    const llama_config *c = &m->cfg;
-    const size_t T = r->seqs.rows;
-    const nn_attn attn = {.heads = c->heads,
-                          .kv_heads = c->kv_heads,
-                          .dim = c->head_dim,
-                          .scale = 1.0f / sqrtf((float)c->head_dim),
-                          .causal = true};
-
-    float *x = arch_embed_tokens(r, &m->words); // [T, H]
-    const nn_rope_rows rope = nn_rope_prepare(cx, &m->rope, &r->seqs);
-    for (size_t il = 0; il < c->layers; il++) {
-        arch_keep_hidden(r, x, c->hidden);
-        layer_forward(r, x, &m->layers[il], &attn, &rope, c->hidden, il);
-    }
-    nn_norm(cx, x, x, &m->norm, T);
-    arch_keep_hidden(r, x, c->hidden);
-    arch_heads_forward(r, &m->heads, x, c->hidden);
-}
+#define CLASSES(name)                                                                              \
+    name "Model", name "ForCausalLM", name "ForSequenceClassification",                            \
+        name "ForTokenClassification", name "ForQuestionAnswering"
 
 const arch_family arch_llama = {
-    .model_types = (const char *const[]){"llama", NULL},
+    .model_types =
+        (const char *const[]){"llama", "mistral", "qwen2", "qwen3", "granite", "smollm3", NULL},
     .classes =
-        (const char *const[]){"LlamaModel", "LlamaForCausalLM", "LlamaForSequenceClassification",
-                              "LlamaForTokenClassification", "LlamaForQuestionAnswering", NULL},
+        (const char *const[]){CLASSES("Llama"), CLASSES("Mistral"), CLASSES("Qwen2"),
+                              CLASSES("Qwen3"), CLASSES("Granite"), CLASSES("SmolLM3"), NULL},
     .kind = ARCH_DECODER,
     .base_prefix = "model.",
     .ignorable = (const char *const[]){"rotary_emb.inv_freq", NULL},
     .load = load,
-    .forward = forward,
+    .forward = arch_decoder_forward,
 };

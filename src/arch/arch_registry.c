@@ -3,7 +3,8 @@
  * How to add one:
  *  1. Read its modeling file in transformers 4.57 and the fixtures' config.json; name both in the head
  *     comment of arch_xxx.c, with the block diagram and what is easy to get wrong.
- *  2. Take the nearest file (bert for encoders, llama for decoders, t5 for both) as the form: config,
+ *  2. Take the nearest file (bert or distilbert for encoders, llama for decoders: config and load lines on
+ *     arch_decoder.h, which has the forward; t5 or bart for both) as the form: config,
  *     weights, load, block, forward, const arch_family arch_xxx. Write with nn/ blocks; what a second
  *     family needs as well belongs there, not into a copy.
  *  3. List every class it can load in `classes`: what follows the prefix decides the head.

@@ -157,6 +157,28 @@ typedef struct nn_mlp_w {
 } nn_mlp_w;
 void nn_mlp(nn_ctx *cx, float *y, const float *x, const nn_mlp_w *w, size_t T); /* y may be x */
 
+/* A mixture of experts: y = sum over the chosen experts of weight * expert(x), + shared(x). */
+typedef enum {
+    NN_MOE_SOFTMAX,      /* weights: softmax over all experts, then the top_k of them */
+    NN_MOE_SOFTMAX_TOPK, /* weights: softmax over the logits of the top_k */
+    NN_MOE_SIGMOID,      /* weights: sigmoid of each logit; chosen by weight + correction */
+} nn_moe_scores;
+
+typedef struct nn_moe_w {
+    nn_linear_w router; /* [E, H] */
+    size_t n, top_k;    /* E; n 0: no experts here */
+    nn_mlp_w *experts;  /* [n] */
+    nn_moe_scores scores;
+    bool normalize;            /* chosen weights are divided by their sum */
+    float scale;               /* of the weights; 0: 1 */
+    const float *correction;   /* [n] added for the choice alone, or NULL */
+    size_t groups, top_groups; /* choose among the experts of the best groups; groups 0 or 1: all */
+    bool group_by_max; /* a group's worth: its best expert (deepseek v2) instead of its best two */
+    nn_mlp_w shared;   /* up absent: none */
+    nn_linear_w shared_gate; /* [1, H], sigmoid of it scales the shared part; absent: 1 */
+} nn_moe_w;
+void nn_moe(nn_ctx *cx, float *y, const float *x, const nn_moe_w *w, size_t T); /* y may be x */
+
 /* ------------------------------------------------------------------ sequences and caches */
 
 /* Keys and values of one sequence, all layers. Keys are stored as attention uses them (rotated).

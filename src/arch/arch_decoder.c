@@ -1,0 +1,206 @@
+/* The forward pass that most decoders share, and the config keys and tensor names most of them use. */
+#include "arch/arch_decoder.h"
+
+#include <math.h>
+#include <stdio.h>
+
+/* ------------------------------------------------------------------ load */
+
+void arch_decoder_config(arch_config *c, arch_decoder *d)
+{
+    d->hidden = cfg_dim(c, "hidden_size", d->hidden);
+    d->n_layers = cfg_layers(c, "num_hidden_layers", d->n_layers);
+    d->heads = cfg_dim(c, "num_attention_heads", d->heads);
+    d->kv_heads = cfg_dim(c, "num_key_value_heads", d->kv_heads ? d->kv_heads : d->heads);
+    d->head_dim = cfg_dim(c, "head_dim", d->head_dim ? d->head_dim : d->hidden / d->heads);
+    d->vocab = cfg_dim(c, "vocab_size", d->vocab);
+    if (d->head_dim == 0)
+        cfg_fail(c, "\"num_attention_heads\" %zu is above \"hidden_size\" %zu", d->heads,
+                 d->hidden);
+    if (d->heads % d->kv_heads)
+        cfg_fail(c, "\"num_attention_heads\" %zu is not a multiple of \"num_key_value_heads\" %zu",
+                 d->heads, d->kv_heads);
+}
+
+size_t arch_decoder_window(arch_config *c, bool used, size_t fallback)
+{
+    const json *v = json_get(c->root, "sliding_window");
+    if (!cfg_bool(c, "use_sliding_window", used)) return 0;
+    return v && v->type == JSON_NULL ? 0
+                                     : cfg_size(c, "sliding_window", fallback, 1, (size_t)1 << 40);
+}
+
+void arch_decoder_attn_load(nn_loader *ld, nn_attn_w *a, const arch_decoder *d, unsigned qkv_flags,
+                            unsigned o_flags)
+{
+    const size_t H = d->hidden, Dv = d->v_dim ? d->v_dim : d->head_dim;
+    nn_load_linear(ld, &a->q, "self_attn.q_proj", d->heads * d->head_dim, H, qkv_flags);
+    nn_load_linear(ld, &a->k, "self_attn.k_proj", d->kv_heads * d->head_dim, H, qkv_flags);
+    nn_load_linear(ld, &a->v, "self_attn.v_proj", d->kv_heads * Dv, H, qkv_flags);
+    nn_load_linear(ld, &a->o, "self_attn.o_proj|self_attn.dense", H, d->heads * Dv, o_flags);
+}
+
+void arch_decoder_mlp_load(nn_loader *ld, nn_mlp_w *m, const char *name, size_t hidden, size_t ffn,
+                           k_act act, unsigned flags)
+{
+    char p[96];
+    snprintf(p, sizeof p, "%s.gate_proj", name);
+    nn_load_linear(ld, &m->gate, p, ffn, hidden, flags);
+    snprintf(p, sizeof p, "%s.up_proj", name);
+    nn_load_linear(ld, &m->up, p, ffn, hidden, flags);
+    snprintf(p, sizeof p, "%s.down_proj", name);
+    nn_load_linear(ld, &m->down, p, hidden, ffn, flags);
+    m->act = act;
+}
+
+mltf_status arch_decoder_layers(arch_build *b, arch_decoder *d, mltf_err *err)
+{
+    d->layers = arch_new(b, d->n_layers, sizeof *d->layers);
+    TRY(arch_build_ok(b, err));
+    for (size_t il = 0; d->rope.inv_freq && il < d->n_layers; il++) d->layers[il].rope = &d->rope;
+    return MLTF_OK;
+}
+
+mltf_status arch_decoder_done(arch_build *b, arch_decoder *d, mltf_err *err)
+{
+    arch_model *m = b->m;
+    m->info.hidden = d->hidden;
+    m->info.vocab = d->vocab;
+    m->info.n_layers = d->n_layers;
+    m->info.max_positions = d->max_positions ? d->max_positions : SIZE_MAX;
+    m->cache_shape = (nn_cache_shape){.layers = d->n_layers,
+                                      .kv_heads = d->kv_heads,
+                                      .k_dim = d->head_dim,
+                                      .v_dim = d->v_dim ? d->v_dim : d->head_dim};
+    m->impl = d;
+    return arch_build_ok(b, err);
+}
+
+/* ------------------------------------------------------------------ forward */
+
+static void add_scaled(nn_ctx *cx, float *x, float *y, float scale, size_t n)
+{
+    nn_scale(cx, y, scale == 0 ? 1.0f : scale, n);
+    nn_add(cx, x, y, n);
+}
+
+static void attention(arch_run *r, float *y, const float *x, const decoder_layer *w,
+                      const nn_rope_rows *rope, size_t il)
+{
+    const arch_decoder *d = r->impl;
+    const float scale = w->scale != 0   ? w->scale
+                        : d->scale != 0 ? d->scale
+                                        : 1.0f / sqrtf((float)d->head_dim);
+    const nn_attn a = {.heads = d->heads,
+                       .kv_heads = d->kv_heads,
+                       .dim = d->head_dim,
+                       .v_dim = d->v_dim,
+                       .scale = scale,
+                       .causal = true,
+                       .window = w->window,
+                       .softcap = d->softcap,
+                       .alibi = d->alibi,
+                       .sinks = w->sinks};
+    nn_self_attention(r->cx, y, x, &w->attn, &a, &r->seqs, w->rope ? rope : NULL, il);
+    if (w->post1.kind != NN_NORM_NONE) nn_norm(r->cx, y, y, &w->post1, r->seqs.rows);
+}
+
+static void mlp(arch_run *r, float *y, const float *x, const decoder_layer *w)
+{
+    const size_t T = r->seqs.rows;
+    if (w->moe.n)
+        nn_moe(r->cx, y, x, &w->moe, T);
+    else
+        nn_mlp(r->cx, y, x, &w->mlp, T);
+    if (w->post2.kind != NN_NORM_NONE) nn_norm(r->cx, y, y, &w->post2, T);
+}
+
+static void norm_or_copy(nn_ctx *cx, float *y, const float *x, const nn_norm_w *w, size_t T,
+                         size_t H)
+{
+    if (w->kind == NN_NORM_NONE)
+        nn_copy(cx, y, x, T * H);
+    else
+        nn_norm(cx, y, x, w, T);
+}
+
+static void layer_forward(arch_run *r, float *x, const decoder_layer *w, const nn_rope_rows *rope,
+                          size_t il)
+{
+    nn_ctx *cx = r->cx;
+    const arch_decoder *d = r->impl;
+    const size_t T = r->seqs.rows, H = d->hidden;
+    const nn_mark mark = nn_save(cx);
+    float *h = nn_f32(cx, T, H), *y = nn_f32(cx, T, H); // [T, H]
+    if (d->post_norm) {
+        attention(r, y, x, w, rope, il);
+        nn_add_norm(cx, x, y, &w->norm1, T);
+        mlp(r, y, x, w);
+        nn_add_norm(cx, x, y, &w->norm2, T);
+    } else if (d->parallel) {
+        norm_or_copy(cx, h, x, &w->norm1, T, H);
+        attention(r, y, h, w, rope, il);
+        if (w->norm2.kind != NN_NORM_NONE) nn_norm(cx, h, x, &w->norm2, T);
+        mlp(r, h, h, w);
+        add_scaled(cx, x, y, d->residual_scale, T * H);
+        add_scaled(cx, x, h, d->residual_scale, T * H);
+    } else {
+        norm_or_copy(cx, h, x, &w->norm1, T, H);
+        attention(r, y, h, w, rope, il);
+        if (d->residual_of_norm) nn_copy(cx, x, h, T * H);
+        add_scaled(cx, x, y, d->residual_scale, T * H);
+        nn_tap(cx, "attn", (int)il, x, T, H);
+        norm_or_copy(cx, h, x, &w->norm2, T, H);
+        mlp(r, y, h, w);
+        if (d->residual_of_norm) nn_copy(cx, x, h, T * H);
+        add_scaled(cx, x, y, d->residual_scale, T * H);
+    }
+    nn_tap(cx, "out", (int)il, x, T, H);
+    if (nn_ok(cx)) nn_restore(cx, mark);
+}
+
+/* Token embeddings in the body's width, with learned positions. */
+static float *embed(arch_run *r, const arch_decoder *d)
+{
+    nn_ctx *cx = r->cx;
+    const size_t T = r->seqs.rows;
+    float *x = arch_embed_tokens(r, &d->words); // [T, E]
+    nn_scale(cx, x, d->embed_scale == 0 ? 1.0f : d->embed_scale, T * d->words.w.K);
+    if (nn_has(&d->project_in)) {
+        float *wide = nn_f32(cx, T, d->hidden); // [T, H]
+        nn_linear(cx, wide, x, &d->project_in, T);
+        x = wide;
+    }
+    if (d->positions.w.data) {
+        for (size_t t = 0; nn_ok(cx) && t < T; t++) r->s->pos[t] += (int32_t)d->position_offset;
+        nn_embed_add(cx, x, r->seqs.pos, &d->positions, T);
+    }
+    if (d->embed_norm.kind != NN_NORM_NONE) nn_norm(cx, x, x, &d->embed_norm, T);
+    return x;
+}
+
+void arch_decoder_forward(arch_run *r)
+{
+    nn_ctx *cx = r->cx;
+    const arch_decoder *d = r->impl;
+    const size_t T = r->seqs.rows, H = d->hidden;
+    float *x = embed(r, d); // [T, H]
+    nn_rope_rows rope = {0}, local = {0};
+    if (d->rope.inv_freq) rope = nn_rope_prepare(cx, &d->rope, &r->seqs);
+    if (d->rope_local.inv_freq) local = nn_rope_prepare(cx, &d->rope_local, &r->seqs);
+    for (size_t il = 0; il < d->n_layers; il++) {
+        const decoder_layer *w = &d->layers[il];
+        arch_keep_hidden(r, x, H);
+        layer_forward(r, x, w, w->rope == &d->rope_local ? &local : &rope, il);
+    }
+    if (d->norm.kind != NN_NORM_NONE) nn_norm(cx, x, x, &d->norm, T);
+    size_t width = H;
+    if (nn_has(&d->project_out)) {
+        width = d->project_out.w.N;
+        float *narrow = nn_f32(cx, T, width);
+        nn_linear(cx, narrow, x, &d->project_out, T);
+        x = narrow;
+    }
+    arch_keep_hidden(r, x, width);
+    arch_heads_forward(r, &d->heads_w, x, width);
+}

@@ -1,0 +1,67 @@
+/* The usual decoder: what a family fills in, and the one forward pass that runs it.
+ *
+ *   ids ─ embedding (+ position) (norm) ─┐
+ *   ┌────────────────────────────────────┘
+ *   └─ n x [ x += post1(attention(norm1 x));  x += post2(mlp(norm2 x)) ] ─ norm ─ head
+ *
+ * The fields below are the ways in which families differ; all of them zero is the llama block. A family
+ * whose block cannot be said with them writes its own forward (gpt2, deepseek). */
+#ifndef MLTF_ARCH_DECODER_H
+#define MLTF_ARCH_DECODER_H
+
+#include "arch/arch_internal.h"
+
+typedef struct decoder_layer {
+    nn_norm_w norm1, norm2; /* before attention and mlp; kind NONE: none */
+    nn_norm_w post1, post2; /* on what attention and mlp gave, before it is added */
+    nn_attn_w attn;
+    nn_mlp_w mlp;
+    nn_moe_w moe;        /* n > 0: instead of mlp */
+    const nn_rope *rope; /* NULL: this layer does not rotate */
+    size_t window;       /* 0: none */
+    const float *sinks;  /* [heads] or NULL */
+    float scale;         /* of the scores; 0: the decoder's */
+} decoder_layer;
+
+typedef struct arch_decoder {
+    size_t hidden, n_layers, heads, kv_heads, head_dim, v_dim, vocab; /* v_dim 0: head_dim */
+    size_t max_positions;                                             /* 0: no bound */
+    float scale;          /* of the scores; 0: 1/sqrt(head_dim) */
+    float softcap;        /* of the scores; 0: none */
+    float embed_scale;    /* 0: 1 */
+    float residual_scale; /* of what is added to x; 0: 1 */
+    const float *alibi;   /* [heads] slopes or NULL */
+    bool parallel;        /* x += attention(norm1 x) + mlp(norm2 x), norm2 absent: norm1 x */
+    bool post_norm;       /* x = norm1(x + attention(x)); x = norm2(x + mlp(x)) (opt-350m) */
+    bool
+        residual_of_norm; /* attention and mlp are added to the norm's output, not to x (bloom's option) */
+    nn_embed_w words;
+    nn_embed_w positions;                /* learned; absent: none */
+    size_t position_offset;              /* opt: rows before position 0 */
+    nn_linear_w project_in, project_out; /* where the embedding is narrower than the body */
+    nn_norm_w embed_norm, norm;
+    nn_rope rope, rope_local;
+    decoder_layer *layers;
+    arch_heads heads_w;
+} arch_decoder;
+
+/* Allocate d->layers, each rotating with d->rope if that is set, after d->n_layers is known. */
+mltf_status arch_decoder_layers(arch_build *b, arch_decoder *d, mltf_err *err);
+/* info, cache shape and impl of the model; call at the end of load. */
+mltf_status arch_decoder_done(arch_build *b, arch_decoder *d, mltf_err *err);
+/* The forward of the family: r->impl is the arch_decoder. */
+void arch_decoder_forward(arch_run *r);
+
+/* The usual keys: hidden_size, num_hidden_layers, num_attention_heads, num_key_value_heads, head_dim,
+ * vocab_size. Defaults come in *d. kv_heads 0: as many as heads; head_dim 0: hidden / heads. */
+void arch_decoder_config(arch_config *c, arch_decoder *d);
+/* q_proj, k_proj, v_proj, o_proj under the scope's "self_attn.". */
+void arch_decoder_attn_load(nn_loader *ld, nn_attn_w *a, const arch_decoder *d, unsigned qkv_flags,
+                            unsigned o_flags);
+/* gate_proj, up_proj, down_proj under `name` ("mlp"). */
+void arch_decoder_mlp_load(nn_loader *ld, nn_mlp_w *m, const char *name, size_t hidden, size_t ffn,
+                           k_act act, unsigned flags);
+/* sliding_window where use_sliding_window (default `used`) lets it count; 0: none. */
+size_t arch_decoder_window(arch_config *c, bool used, size_t fallback);
+
+#endif
