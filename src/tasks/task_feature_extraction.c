@@ -9,6 +9,7 @@
  * Output    one text: [[[f, …] x T]]; a list: one such value a text. T counts special tokens.
  *
  * Easy to get wrong: the outer list of length one is the batch dimension of the text's own forward. */
+#include "tasks/embedding.h"
 #include "tasks/task.h"
 
 typedef struct features {
@@ -76,8 +77,23 @@ static mltf_status call(const task_call *c, json **out, mltf_err *err)
     return st;
 }
 
+static mltf_status load_modules(pipeline *p, mltf_err *err)
+{
+    struct embed_modules *m = NULL; // for embeddings of whole texts; this task does not look at it
+    TRY(embed_modules_load(&m, p->model_dir, p->info->hidden, err));
+    p->state = m;
+    return MLTF_OK;
+}
+
+static void release_modules(pipeline *p)
+{
+    embed_modules_free(p->state);
+}
+
 const task_def task_feature_extraction = {
     .info = {"feature-extraction", "FeatureExtractionPipeline", NULL, "AutoModel", false},
     .class_suffix = "Model",
+    .init = load_modules,
+    .release = release_modules,
     .call = call,
 };

@@ -14,13 +14,17 @@ extern const task_def task_zero_shot_classification;
 extern const task_def task_text2text_generation;
 extern const task_def task_summarization;
 extern const task_def task_translation;
+extern const task_def task_sentence_embedding;
+extern const task_def task_sentence_similarity;
+extern const task_def task_text_ranking;
 
 static const task_def *const served[] = {
     &task_feature_extraction,   &task_text_classification,
     &task_token_classification, &task_fill_mask,
     &task_text_generation,      &task_zero_shot_classification,
     &task_text2text_generation, &task_summarization,
-    &task_translation,
+    &task_translation,          &task_sentence_embedding,
+    &task_sentence_similarity,  &task_text_ranking,
 };
 
 #define KNOWN(task, cls, autos, gen)                                                               \

@@ -1,0 +1,49 @@
+/* One vector a text: hidden states pooled, as sentence-transformers' folders describe it or as asked. */
+#ifndef MLTF_TASKS_EMBEDDING_H
+#define MLTF_TASKS_EMBEDDING_H
+
+#include "tasks/pipeline.h"
+
+typedef enum {
+    EMBED_BY_FOLDER,   /* modules.json where there is one, else the mean of the tokens */
+    EMBED_FIRST_TOKEN, /* [CLS] */
+    EMBED_MEAN,
+    EMBED_MAX,
+    EMBED_LAST_TOKEN,
+    EMBED_POOLER, /* the model's own pooler output */
+} embed_pooling;
+
+typedef struct embed_options {
+    embed_pooling pooling;
+    int normalize;     /* 0: as the folder says (no, for one without); 1: to length one; -1: no */
+    size_t dimensions; /* keep that many, renormalized; 0: all */
+    bool truncate;     /* cut texts that are too long; always so where the folder says how long */
+    size_t max_length; /* tokens; 0: the model's */
+} embed_options;
+
+/* Read pooling ("cls", "mean", "max", "last", "pooler"), normalize, dimensions, truncation and max_length from an
+ * object; other keys are left alone. INVALID_INPUT says which value is wrong. */
+mltf_status embed_options_read(embed_options *o, const json *options, mltf_err *err);
+
+typedef struct embeddings {
+    float *vectors; /* [n, dim] in the arena */
+    size_t n, dim;
+    size_t n_tokens; /* special tokens included */
+} embeddings;
+
+/* The pipeline's model must have no head: task feature-extraction, sentence-embedding or sentence-similarity. */
+mltf_status pipeline_embed(const pipeline *p, const mltf_str *texts, size_t n,
+                           const embed_options *o, const call_control *ctl, mltf_arena *a,
+                           embeddings *out, mltf_err *err);
+/* The same for texts that are token ids already: ids [start[i], start[i+1]) of text i. */
+mltf_status pipeline_embed_ids(const pipeline *p, const int32_t *ids, const size_t *start, size_t n,
+                               const embed_options *o, const call_control *ctl, mltf_arena *a,
+                               embeddings *out, mltf_err *err);
+
+/* The folder's modules, read once when a pipeline without head is loaded; NULL fields without modules.json. */
+struct embed_modules;
+mltf_status embed_modules_load(struct embed_modules **out, const char *dir, size_t hidden,
+                               mltf_err *err);
+void embed_modules_free(struct embed_modules *m);
+
+#endif
