@@ -7,7 +7,7 @@
 #define WIDE2             8
 #define WIDE1             16
 #define NARROW_MAX        11
-#define NARROW_KERNELS(X) X(1, 4) X(2, 4) X(3, 4) X(4, 4) X(6, 4) X(8, 2) X(11, 2)
+#define NARROW_KERNELS(X) X(1, 2) X(2, 2) X(3, 2) X(4, 2) X(6, 2) X(8, 2) X(11, 2)
 
 VEC_INLINE vecf v_mac(vecf a, vec x, vec w)
 {

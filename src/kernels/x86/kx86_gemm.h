@@ -32,8 +32,9 @@
 #define K_CHUNK 512
 #define STRIP   64                 /* outputs of a strip: their sums stay in L1 */
 #define UNITS   (K_CHUNK / UNIT_K) /* units of the longest chunk */
-#define SUB     128                /* units a narrow pass transposes at once: 32 KiB a strip */
-#define ROW_GAP 16                 /* units between widened rows, against cache collisions */
+#define NARROW  (2 * VL) /* outputs of a narrow strip: two chains of sums hide the latency of one */
+#define SUB     256      /* units a narrow pass transposes at once: 32 KiB with VL = 16 */
+#define ROW_GAP 16       /* units between widened rows, against cache collisions */
 
 static inline size_t min_size(size_t a, size_t b)
 {
@@ -248,19 +249,19 @@ static void wide_strip(int V, float *y, size_t ldy, const uint32_t *x, const k_w
 
 /* ---- narrow ----------------------------------------------------------------------------------- */
 
-/* acc[r][t] += over `units` units; R tokens, T vectors of outputs, constants.
- *   x [units][R]; w [T][SUB][VL]; acc [R][STRIP] */
+/* sums[r][t] += over `units` units; R tokens, T vectors of outputs, constants.
+ *   x [units][R]; w [T][SUB][VL]; sums [R][NARROW] */
 VEC_INLINE void narrow_kernel(const int R, const int T, float *sums, const uint32_t *x,
                               const uint32_t *w, size_t units, bool fresh)
 {
-    vecf acc[12][4];
+    vecf acc[12][2];
 #pragma GCC unroll 16
     for (int r = 0; r < R; r++)
 #pragma GCC unroll 4
         for (int t = 0; t < T; t++)
-            acc[r][t] = fresh ? f_zero() : f_load(sums + r * STRIP + t * VL);
+            acc[r][t] = fresh ? f_zero() : f_load(sums + r * NARROW + t * VL);
     for (size_t u = 0; u < units; u++) {
-        vec wv[4];
+        vec wv[2];
 #pragma GCC unroll 4
         for (int t = 0; t < T; t++) wv[t] = v_load(w + ((size_t)t * SUB + u) * VL);
 #pragma GCC unroll 16
@@ -273,7 +274,7 @@ VEC_INLINE void narrow_kernel(const int R, const int T, float *sums, const uint3
 #pragma GCC unroll 16
     for (int r = 0; r < R; r++)
 #pragma GCC unroll 4
-        for (int t = 0; t < T; t++) f_store(sums + r * STRIP + t * VL, acc[r][t]);
+        for (int t = 0; t < T; t++) f_store(sums + r * NARROW + t * VL, acc[r][t]);
 }
 
 #define NARROW_FUNCTION(R, T)                                                                      \
@@ -284,17 +285,39 @@ VEC_INLINE void narrow_kernel(const int R, const int T, float *sums, const uint3
     }
 NARROW_KERNELS(NARROW_FUNCTION)
 
+/* What memory should bring next: `left` bytes from p on, in the order they lie there. Rows of a strip are read
+ * side by side, which memory does not like; asking for the next strip line by line does the reading for us. */
+typedef struct prefetch {
+    const char *p;
+    size_t left;
+} prefetch;
+
+VEC_INLINE void prefetch_some(prefetch *f, const size_t bytes)
+{
+    if (f->left < bytes) return;
+    for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(f->p + i, 0, 2);
+    f->p += bytes;
+    f->left -= bytes;
+}
+
 /* VL outputs from n on, `units` units from element k on, into to[units][VL]; outputs at `end` and behind
  * repeat the last one: their sums are thrown away. T is a constant, so that fetching is compiled for it. */
 VEC_INLINE void transpose_rows(uint32_t *to, const k_weight *w, const mltf_dtype T, size_t n,
-                               size_t end, size_t k, size_t units)
+                               size_t end, size_t k, size_t units, prefetch *next)
 {
+    const size_t step_bytes = VL * (T == DT_Q8   ? VL * UNIT_K * 34 / 32
+                                    : T == DT_Q4 ? VL * UNIT_K * 20 / 32
+                                                 : VL * UNIT_K *
+                                                       (T == DT_F32       ? 4
+                                                        : T == DT_F8_E4M3 ? 1
+                                                                          : 2));
     const char *row[VL];
     for (size_t i = 0; i < VL; i++)
         row[i] = (const char *)w->data + quant_bytes(T, min_size(n + i, end - 1) * w->stride);
     size_t u = 0;
     for (; u + VL <= units && k + (u + VL) * UNIT_K <= w->K; u += VL) {
         vec r[VL];
+        prefetch_some(next, step_bytes);
 #pragma GCC unroll 16
         for (size_t i = 0; i < VL; i++) r[i] = w_fetch(row[i], T, k + u * UNIT_K, VL * UNIT_K);
         v_transpose(r);
@@ -311,36 +334,37 @@ VEC_INLINE void transpose_rows(uint32_t *to, const k_weight *w, const mltf_dtype
 }
 
 static void transpose_any(uint32_t *to, const k_weight *w, size_t n, size_t end, size_t k,
-                          size_t units)
+                          size_t units, prefetch *next)
 {
     switch (w->dtype) {
     case DT_F32:
-        transpose_rows(to, w, DT_F32, n, end, k, units);
+        transpose_rows(to, w, DT_F32, n, end, k, units, next);
         return;
     case DT_BF16:
-        transpose_rows(to, w, DT_BF16, n, end, k, units);
+        transpose_rows(to, w, DT_BF16, n, end, k, units, next);
         return;
     case DT_F16:
-        transpose_rows(to, w, DT_F16, n, end, k, units);
+        transpose_rows(to, w, DT_F16, n, end, k, units, next);
         return;
     case DT_F8_E4M3:
-        transpose_rows(to, w, DT_F8_E4M3, n, end, k, units);
+        transpose_rows(to, w, DT_F8_E4M3, n, end, k, units, next);
         return;
     case DT_Q8:
-        transpose_rows(to, w, DT_Q8, n, end, k, units);
+        transpose_rows(to, w, DT_Q8, n, end, k, units, next);
         return;
     default:
-        transpose_rows(to, w, DT_Q4, n, end, k, units);
+        transpose_rows(to, w, DT_Q4, n, end, k, units, next);
         return;
     }
 }
 
-/* The tail's tokens, `tail` of them from m on, against outputs [n, n + count). */
+/* The tail's tokens, l->tail of them from m on, against outputs [n, n + count), count <= NARROW. */
 static void narrow_strip(float *y, size_t ldy, const uint32_t *x, const k_weight *w,
-                         const float *bias, const m_layout *l, size_t m, size_t n, size_t count)
+                         const float *bias, const m_layout *l, size_t m, size_t n, size_t count,
+                         prefetch *next)
 {
-    _Alignas(64) float total[12][STRIP], sums[12][STRIP];
-    _Alignas(64) uint32_t panel[STRIP / VL][SUB][VL];
+    _Alignas(64) float total[12][NARROW], sums[12][NARROW];
+    _Alignas(64) uint32_t panel[NARROW / VL][SUB][VL];
     const size_t K = w->K, chunk = chunk_of(K), R = l->tail_width;
     if (K == 0) memset(total, 0, sizeof total);
     for (size_t k = 0; k < K; k += chunk) {
@@ -348,7 +372,7 @@ static void narrow_strip(float *y, size_t ldy, const uint32_t *x, const k_weight
         for (size_t u = 0; u < units; u += SUB) {
             const size_t sub = min_size(SUB, units - u);
             for (size_t j = 0; j < count; j += VL)
-                transpose_any(panel[j / VL][0], w, n + j, n + count, k + u * UNIT_K, sub);
+                transpose_any(panel[j / VL][0], w, n + j, n + count, k + u * UNIT_K, sub, next);
             const uint32_t *xu = x + (u0 + u) * R;
 #define NARROW_CALL(r, T)                                                                          \
     case r:                                                                                        \
@@ -386,8 +410,17 @@ static void tmpl_gemm(float *y, size_t ldy, const void *panel, const k_weight *w
             wide_strip(V, y, ldy, x + b * VL * l.units, w, bias, M, b * VL, n, count);
             b += (size_t)V;
         }
-        if (l.tail)
-            narrow_strip(y, ldy, x + l.blocks * VL * l.units, w, bias, &l, l.blocks * VL, n, count);
+        const size_t row_bytes = quant_bytes(w->dtype, w->stride);
+        for (size_t j = n; l.tail && j < n + count; j += NARROW) {
+            const size_t outs = min_size(NARROW, n + count - j), behind = j + outs;
+            prefetch next = {NULL, 0}; // with blocks before, the strip lies in the cache already
+            if (l.blocks == 0 && behind < w->N) {
+                next.p = (const char *)w->data + behind * row_bytes;
+                next.left = min_size(NARROW, w->N - behind) * row_bytes;
+            }
+            narrow_strip(y, ldy, x + l.blocks * VL * l.units, w, bias, &l, l.blocks * VL, j, outs,
+                         &next);
+        }
     }
 }
 
