@@ -39,6 +39,8 @@ static void make_tables(void)
         t->tier = best = CPU_AVX512;
         t->name = cpu.avx512bf16 ? "avx512+bf16" : "avx512";
         kavx512_gemm_init(t);
+        kavx512_attention_init(t);
+        kavx512_rows_init(t);
         if (cpu.avx512bf16) kavx512bf16_gemm_init(t);
     }
 #endif

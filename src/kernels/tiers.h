@@ -12,6 +12,8 @@ void kref_convert_init(kernel_table *t);
 
 #if defined(__x86_64__)
 void kavx512_gemm_init(kernel_table *t);
+void kavx512_attention_init(kernel_table *t);
+void kavx512_rows_init(kernel_table *t);
 void kavx512bf16_gemm_init(kernel_table *t);
 #endif
 

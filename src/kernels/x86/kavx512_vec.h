@@ -3,6 +3,7 @@
 #define MLTF_KERNELS_KAVX512_VEC_H
 
 #include <immintrin.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -91,6 +92,86 @@ VEC_INLINE vecf f_div(vecf a, vecf b)
 {
     return _mm512_div_ps(a, b);
 }
+VEC_INLINE vecf f_max(vecf a, vecf b)
+{
+    return _mm512_max_ps(a, b);
+} /* b if either is NaN */
+VEC_INLINE vecf f_min(vecf a, vecf b)
+{
+    return _mm512_min_ps(a, b);
+} /* b if either is NaN */
+VEC_INLINE vecf f_abs(vecf a)
+{
+    return f_from_v(_mm512_and_si512(v_from_f(a), _mm512_set1_epi32(0x7FFFFFFF)));
+}
+VEC_INLINE vecf f_sign_of(vecf a, vecf b) /* |a| with the sign of b; a is not negative */
+{
+    return f_from_v(
+        _mm512_or_si512(v_from_f(a), _mm512_and_si512(v_from_f(b), _mm512_set1_epi32(INT32_MIN))));
+}
+VEC_INLINE vecf f_round(vecf a)
+{
+    return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+VEC_INLINE vecf f_scale2(vecf a, vecf n)
+{
+    return _mm512_scalef_ps(a, n);
+} /* a 2^n, n whole */
+VEC_INLINE vecf f_sqrt(vecf a)
+{
+    return _mm512_sqrt_ps(a);
+}
+typedef __mmask16 fmask;
+VEC_INLINE fmask f_less(vecf a, vecf b)
+{
+    return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ);
+}
+VEC_INLINE fmask f_is_nan(vecf a)
+{
+    return _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q);
+}
+VEC_INLINE vecf f_select(fmask m, vecf yes, vecf no)
+{
+    return _mm512_mask_blend_ps(m, no, yes);
+}
+VEC_INLINE bool m_any(fmask m)
+{
+    return m != 0;
+}
+VEC_INLINE float f_sum(vecf a)
+{
+    return _mm512_reduce_add_ps(a);
+}
+VEC_INLINE float f_largest(vecf a)
+{
+    return _mm512_reduce_max_ps(a);
+}
+VEC_INLINE vecf f_first_or(vecf a, size_t n,
+                           float other) /* lanes behind the first n become `other` */
+{
+    return _mm512_mask_blend_ps(v_first(n), _mm512_set1_ps(other), a);
+}
+
+/* f32 to bf16, nearest even, NaN kept, subnormals kept (VCVTNEPS2BF16 would flush them). */
+VEC_INLINE __m256i bf16_from_f(vecf f)
+{
+    const vec u = v_from_f(f), top = _mm512_srli_epi32(u, 16);
+    const vec odd = _mm512_and_si512(top, _mm512_set1_epi32(1));
+    vec r = _mm512_srli_epi32(_mm512_add_epi32(_mm512_add_epi32(u, _mm512_set1_epi32(0x7FFF)), odd),
+                              16);
+    r = _mm512_mask_or_epi32(r, f_is_nan(f), top, _mm512_set1_epi32(0x40));
+    return _mm512_cvtepi32_epi16(r);
+}
+VEC_INLINE void bf16_store_first(void *p, vecf f, size_t n)
+{
+    _mm256_mask_storeu_epi16(p, v_first(n), bf16_from_f(f));
+}
+VEC_INLINE void f16_store_first(void *p, vecf f, size_t n)
+{
+    _mm256_mask_storeu_epi16(p, v_first(n),
+                             _mm512_cvtps_ph(f, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+
 VEC_INLINE vecf f_fma(vecf a, vecf b, vecf c)
 {
     return _mm512_fmadd_ps(a, b, c);

@@ -295,7 +295,7 @@ typedef struct prefetch {
 VEC_INLINE void prefetch_some(prefetch *f, const size_t bytes)
 {
     if (f->left < bytes) return;
-    for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(f->p + i, 0, 2);
+    for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(f->p + i, 0, 3);
     f->p += bytes;
     f->left -= bytes;
 }
