@@ -4,6 +4,7 @@
 
 #define LIMIT_JSON_DEPTH       512u                     /* deeper than any real file; bounds the parser's stack */
 #define LIMIT_JSON_BYTES       ((size_t)1 << 30)        /* the largest tokenizer.json known is below 40 MB */
+#define LIMIT_YAML_BYTES       ((size_t)16 << 20)       /* MLmodel and conda.yaml have some kilobytes */
 #define LIMIT_ST_HEADER_BYTES  ((size_t)100000000)      /* safetensors' own bound on its header */
 #define LIMIT_TENSOR_DIMS      16u                      /* models use at most 5 */
 #define LIMIT_LAYERS           1024u                    /* config.json: the deepest models have about 130 */
