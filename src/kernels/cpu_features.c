@@ -26,6 +26,13 @@ static bool bit(uint32_t word, int n)
     return word >> n & 1;
 }
 
+static bool made_by_amd(void)
+{
+    uint32_t a, b, c, d;
+    return __get_cpuid(0, &a, &b, &c, &d) && b == signature_AMD_ebx && c == signature_AMD_ecx &&
+           d == signature_AMD_edx;
+}
+
 cpu_features cpu_features_detect(void)
 {
     cpu_features f = {0};
@@ -36,15 +43,15 @@ cpu_features cpu_features_detect(void)
     const uint64_t xcr0 = xgetbv0();
     if ((xcr0 & XCR0_YMM) != XCR0_YMM) return f;
 
-    uint32_t b7, c7, d7, a7_1 = 0;
+    uint32_t b7, c7, d7, a7_1 = 0; // leaf 7
     if (!__get_cpuid_count(7, 0, &a, &b7, &c7, &d7)) return f;
     if (a >= 1) __get_cpuid_count(7, 1, &a7_1, &b, &c, &d);
     f.avx2 = fma && f16c && bit(b7, 5) && bit(b7, 8);
     if (!f.avx2 || (xcr0 & XCR0_ZMM) != XCR0_ZMM) return f;
     f.avx512 = bit(b7, 16) && bit(b7, 17) && bit(b7, 30) && bit(b7, 31);
     if (!f.avx512) return f;
-    f.avx512vnni = bit(c7, 11);
     f.avx512bf16 = bit(a7_1, 5);
+    f.avx512bf16_fast = f.avx512bf16 && made_by_amd();
     if (f.avx512bf16 && bit(d7, 22) && bit(d7, 24) && (xcr0 & XCR0_TILES) == XCR0_TILES)
         f.amx_bf16 = syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_TILEDATA) == 0;
     return f;

@@ -20,6 +20,16 @@ static cpu_tier cap_from_environment(void)
     return CPU_AMX; // unset or unknown: no cap
 }
 
+/* A tier begins as a copy of the one below. */
+static kernel_table *next_tier(cpu_tier tier, const char *name)
+{
+    kernel_table *t = &tables[tier];
+    *t = tables[best];
+    t->tier = best = tier;
+    t->name = name;
+    return t;
+}
+
 static void make_tables(void)
 {
     kernel_table *t = &tables[CPU_REF];
@@ -33,15 +43,21 @@ static void make_tables(void)
     best = CPU_REF;
 #if defined(__x86_64__)
     const cpu_features cpu = cpu_features_detect();
+    if (cpu.avx2) {
+        t = next_tier(CPU_AVX2, "avx2");
+        kavx2_gemm_init(t);
+        kavx2_attention_init(t);
+        kavx2_rows_init(t);
+    }
     if (cpu.avx512) {
-        t = &tables[CPU_AVX512];
-        *t = tables[best];
-        t->tier = best = CPU_AVX512;
-        t->name = cpu.avx512bf16 ? "avx512+bf16" : "avx512";
+        t = next_tier(CPU_AVX512, "avx512");
         kavx512_gemm_init(t);
         kavx512_attention_init(t);
         kavx512_rows_init(t);
-        if (cpu.avx512bf16) kavx512bf16_gemm_init(t);
+        if (cpu.avx512bf16_fast) {
+            t->name = "avx512+bf16";
+            kavx512bf16_gemm_init(t);
+        }
     }
 #endif
     const cpu_tier cap = cap_from_environment();

@@ -1,0 +1,57 @@
+/* Matrix product in f32 with AVX2. The template's head tells how. */
+#include "kernels/x86/kavx2_vec.h"
+#include "kernels/tiers.h"
+
+#define UNIT_K            1
+#define WIDE3             4
+#define WIDE2             4
+#define WIDE1             8
+#define NARROW_MAX        6
+#define NARROW_KERNELS(X) X(1, 2) X(2, 2) X(3, 2) X(4, 2) X(6, 2)
+
+VEC_INLINE vecf v_mac(vecf a, vec x, vec w)
+{
+    return f_fma(f_from_v(x), f_from_v(w), a);
+}
+VEC_INLINE vec x_fetch(const float *x, size_t k, size_t left)
+{
+    return v_load_first(x + k, left);
+}
+VEC_INLINE vec w_fetch(const void *row, mltf_dtype t, size_t k, size_t left)
+{
+    return v_from_f(f_fetch(row, t, k, left));
+}
+static inline bool w_direct(const k_weight *w)
+{
+    return w->dtype == DT_F32;
+}
+
+#include "kernels/x86/kx86_gemm.h"
+
+static size_t pack_bytes(const k_weight *w, k_compute c, size_t M)
+{
+    (void)c;
+    return tmpl_pack_bytes(M, w->K);
+}
+
+static void pack(void *panel, const float *x, size_t ldx, const k_weight *w, k_compute c, size_t M,
+                 size_t m0, size_t m1)
+{
+    (void)c;
+    tmpl_pack(panel, x, ldx, w->K, M, m0, m1);
+}
+
+static void gemm(float *y, size_t ldy, const void *panel, const k_weight *w, k_compute c,
+                 const float *bias, size_t M, size_t n0, size_t n1)
+{
+    (void)c;
+    tmpl_gemm(y, ldy, panel, w, bias, M, n0, n1);
+}
+
+void kavx2_gemm_init(kernel_table *t)
+{
+    t->pack_bytes = pack_bytes;
+    t->pack = pack;
+    t->gemm = gemm;
+    t->gemm_grain = VL;
+}
