@@ -25,6 +25,7 @@
     X(electra) \
     X(gpt2) \
     X(llama) \
+    X(mixtral) \
     X(roberta) \
     X(t5) \
 /* end */
