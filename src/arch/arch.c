@@ -480,7 +480,7 @@ static mltf_status forward_anew(arch_session *s, const arch_batch *b, unsigned w
     const arch_batch all = {.n_seqs = n, .start = start, .ids = ids, .caches = b->caches};
     const mltf_status st = arch_forward(s, &all, want, out, err);
     if (!st) {
-        keep_tails(out->hidden, s->m->info.hidden, start, b->start, n);
+        keep_tails(out->hidden, out->n_hidden, start, b->start, n);
         for (size_t l = 0; l < out->n_all; l++)
             keep_tails(out->all_hidden[l], s->m->info.hidden, start, b->start, n);
         if (out->logit_rows == start[n]) {

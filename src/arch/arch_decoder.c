@@ -8,9 +8,9 @@
 
 void arch_decoder_config(arch_config *c, arch_decoder *d)
 {
-    d->hidden = cfg_dim(c, "hidden_size", d->hidden);
-    d->n_layers = cfg_layers(c, "num_hidden_layers", d->n_layers);
-    d->heads = cfg_dim(c, "num_attention_heads", d->heads);
+    d->hidden = cfg_dim(c, "hidden_size|n_embd|d_model", d->hidden);
+    d->n_layers = cfg_layers(c, "num_hidden_layers|n_layer|num_layers|n_layers", d->n_layers);
+    d->heads = cfg_dim(c, "num_attention_heads|n_head|num_heads|n_heads", d->heads);
     d->kv_heads = cfg_dim(c, "num_key_value_heads", d->kv_heads ? d->kv_heads : d->heads);
     d->head_dim = cfg_dim(c, "head_dim", d->head_dim ? d->head_dim : d->hidden / d->heads);
     d->vocab = cfg_dim(c, "vocab_size", d->vocab);
@@ -100,7 +100,9 @@ static void attention(arch_run *r, float *y, const float *x, const decoder_layer
                        .window = w->window,
                        .softcap = d->softcap,
                        .alibi = d->alibi,
-                       .sinks = w->sinks};
+                       .sinks = w->sinks,
+                       .bias = d->bias,
+                       .bias_user = (void *)(uintptr_t)d};
     nn_self_attention(r->cx, y, x, &w->attn, &a, &r->seqs, w->rope ? rope : NULL, il);
     if (w->post1.kind != NN_NORM_NONE) nn_norm(r->cx, y, y, &w->post1, r->seqs.rows);
 }

@@ -31,10 +31,10 @@ typedef struct arch_decoder {
     float embed_scale;    /* 0: 1 */
     float residual_scale; /* of what is added to x; 0: 1 */
     const float *alibi;   /* [heads] slopes or NULL */
-    bool parallel;        /* x += attention(norm1 x) + mlp(norm2 x), norm2 absent: norm1 x */
-    bool post_norm;       /* x = norm1(x + attention(x)); x = norm2(x + mlp(x)) (opt-350m) */
-    bool
-        residual_of_norm; /* attention and mlp are added to the norm's output, not to x (bloom's option) */
+    nn_bias_fn bias; /* any other bias of the scores, bias_user is the arch_decoder; NULL: none */
+    bool parallel;   /* x += attention(norm1 x) + mlp(norm2 x), norm2 absent: norm1 x */
+    bool post_norm;  /* x = norm1(x + attention(x)); x = norm2(x + mlp(x)) (opt-350m) */
+    bool residual_of_norm; /* attention and mlp are added to the norm's output (bloom's option) */
     nn_embed_w words;
     nn_embed_w positions;                /* learned; absent: none */
     size_t position_offset;              /* opt: rows before position 0 */
@@ -53,7 +53,8 @@ mltf_status arch_decoder_done(arch_build *b, arch_decoder *d, mltf_err *err);
 void arch_decoder_forward(arch_run *r);
 
 /* The usual keys: hidden_size, num_hidden_layers, num_attention_heads, num_key_value_heads, head_dim,
- * vocab_size. Defaults come in *d. kv_heads 0: as many as heads; head_dim 0: hidden / heads. */
+ * vocab_size, and the spellings of GPT-2's descendants (n_embd, n_layer, n_head). Defaults come in *d.
+ * kv_heads 0: as many as heads; head_dim 0: hidden / heads. */
 void arch_decoder_config(arch_config *c, arch_decoder *d);
 /* q_proj, k_proj, v_proj, o_proj under the scope's "self_attn.". */
 void arch_decoder_attn_load(nn_loader *ld, nn_attn_w *a, const arch_decoder *d, unsigned qkv_flags,

@@ -94,6 +94,7 @@ static void head_forward(arch_run *r, const arch_head_w *w, const float *x, size
 void arch_heads_forward(arch_run *r, const arch_heads *h, const float *x, size_t cols)
 {
     nn_ctx *cx = r->cx;
+    r->out->n_hidden = cols;
     if (r->want & ARCH_WANT_HIDDEN) {
         r->out->hidden = nn_keep(cx, r->seqs.rows, cols);
         nn_copy(cx, r->out->hidden, x, r->seqs.rows * cols);

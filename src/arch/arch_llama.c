@@ -130,7 +130,7 @@ const arch_family arch_llama = {
         (const char *const[]){CLASSES("Llama"), CLASSES("Mistral"), CLASSES("Qwen2"),
                               CLASSES("Qwen3"), CLASSES("Granite"), CLASSES("SmolLM3"), NULL},
     .kind = ARCH_DECODER,
-    .base_prefix = "model.",
+    .base_prefix = "model.|transformer.", // …ForQuestionAnswering has the other
     .ignorable = (const char *const[]){"rotary_emb.inv_freq", NULL},
     .load = load,
     .forward = arch_decoder_forward,

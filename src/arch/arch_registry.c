@@ -21,11 +21,18 @@
 #define FAMILIES(X) /* one line each, sorted */ \
     X(bart) \
     X(bert) \
+    X(bloom) \
     X(distilbert) \
     X(electra) \
+    X(falcon) \
     X(gpt2) \
+    X(gpt_neo) \
+    X(gpt_neox) \
+    X(gptj) \
     X(llama) \
     X(mixtral) \
+    X(opt) \
+    X(phi) \
     X(roberta) \
     X(t5) \
 /* end */

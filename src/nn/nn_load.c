@@ -29,16 +29,16 @@ mltf_status nn_loader_init(nn_loader *ld, checkpoint *ck, mltf_arena *own, mltf_
     const size_t n = checkpoint_count(ck);
     ld->used = calloc(n ? n : 1, 1);
     if (!ld->used) return mltf_fail_memory(err);
-    if (base_prefix &&
-        *base_prefix) { // old checkpoints leave the prefix out, a base model never had it
-        const size_t nr = strlen(ld->root);
-        for (size_t i = 0; i < n; i++) {
-            const char *name = checkpoint_at(ck, i)->name;
-            if (strncmp(name, ld->root, nr) == 0 &&
-                strncmp(name + nr, base_prefix, strlen(base_prefix)) == 0) {
-                ld->base = base_prefix;
-                break;
-            }
+    const size_t nr = strlen(ld->root);
+    for (size_t i = 0; base_prefix && i < n && !*ld->base; i++) {
+        // old checkpoints leave the prefix out, a base model never had it
+        const char *name = checkpoint_at(ck, i)->name;
+        if (strncmp(name, ld->root, nr)) continue;
+        for (const char *p = base_prefix, *bar; p && !*ld->base; p = bar ? bar + 1 : NULL) {
+            bar = strchr(p, '|');
+            const size_t np = bar ? (size_t)(bar - p) : strlen(p);
+            if (np && strncmp(name + nr, p, np) == 0) ld->base = arena_strdup(own, p, np);
+            if (!ld->base) return mltf_fail_memory(err);
         }
     }
     return MLTF_OK;
@@ -507,6 +507,24 @@ const float *nn_load_vector(nn_loader *ld, const char *name, size_t count, unsig
         return NULL;
     }
     return take_vector(ld, t);
+}
+
+void nn_load_reorder(nn_loader *ld, nn_linear_w *w, const size_t *row_of)
+{
+    if (!ok(ld) || !nn_has(w)) return;
+    const size_t bytes = quant_bytes(w->w.dtype, w->w.stride);
+    char *rows = arena_alloc(ld->own, w->w.N * bytes);
+    float *bias = w->bias ? arena_f32(ld->own, 1, w->w.N) : NULL;
+    if (!rows || (w->bias && !bias)) {
+        no_memory(ld);
+        return;
+    }
+    for (size_t n = 0; n < w->w.N; n++) {
+        memcpy(rows + n * bytes, (const char *)w->w.data + row_of[n] * bytes, bytes);
+        if (bias) bias[n] = w->bias[row_of[n]];
+    }
+    w->w.data = rows;
+    w->bias = bias;
 }
 
 /* ------------------------------------------------------------------ end */

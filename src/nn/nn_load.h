@@ -45,7 +45,7 @@ typedef struct nn_loader {
     char scope[192];
 } nn_loader;
 
-/* base_prefix: "bert." or NULL; ld->base is set by what the checkpoint holds. */
+/* base_prefix: "bert.", "model.|transformer." or NULL; ld->base is set by what the checkpoint holds. */
 mltf_status nn_loader_init(nn_loader *ld, checkpoint *ck, mltf_arena *own, mltf_pool *pool,
                            const char *root, const char *base_prefix, mltf_err *err);
 void nn_loader_release(nn_loader *ld);
@@ -73,6 +73,9 @@ void nn_load_norm(nn_loader *ld, nn_norm_w *w, const char *name, nn_norm_kind ki
                   float eps, unsigned flags);
 /* A tensor of `count` values in f32, whatever its shape; full name. NULL if absent. */
 const float *nn_load_vector(nn_loader *ld, const char *name, size_t count, unsigned flags);
+
+/* Row n of w becomes row row_of[n] of what was loaded: an own copy, for layouts that no stride describes. */
+void nn_load_reorder(nn_loader *ld, nn_linear_w *w, const size_t *row_of);
 
 /* OK if nothing is missing or misshaped. `what` is the class for the message. Tensors that nothing
  * asked for, and whose names end in none of `ignorable` (ends with NULL; may be NULL itself), are

@@ -381,7 +381,7 @@ static void check_alone(parity *p, const char *name_case, const side *s, const a
             return;
         }
         const bool each = o->logit_rows == s->start[s->B];
-        const size_t n = (each ? rows : 1) * out.n_logits, H = arch_model_info(p->m)->hidden;
+        const size_t n = (each ? rows : 1) * out.n_logits, H = o->n_hidden;
         const float *mine = o->logits ? o->logits + (each ? a : b) * o->n_logits : NULL;
         if ((mine && memcmp(mine, out.logits, n * sizeof(float))) ||
             (o->hidden && memcmp(o->hidden + a * H, out.hidden, rows * H * sizeof(float)))) {
@@ -581,9 +581,13 @@ int parity_model(const char *dir, int argc, char **argv)
     free(path);
     if (!st) st = checkpoint_open(&p.want, dir, "expected.safetensors", &err);
     if (!st) st = pool_new(&pool, 0, &err);
-    if (!st)
-        st = arch_model_load(&p.m, dir,
-                             &(arch_load_options){.pool = pool, .torch_dtype = "float32"}, &err);
+    // which attention the recording ran with: falcon's ALiBi depends on it
+    const json *how = st ? NULL : json_get(p.expected.root, "attention");
+    json *overrides = how ? json_new_object(&p.expected.arena) : NULL;
+    json_set(&p.expected.arena, overrides, "attn_implementation", how);
+    const arch_load_options options = {
+        .pool = pool, .torch_dtype = "float32", .config_overrides = overrides};
+    if (!st) st = arch_model_load(&p.m, dir, &options, &err);
     if (!st) st = arch_session_new(&p.s, p.m, &err);
     if (!st) st = arch_session_new(&p.alone, p.m, &err);
     if (st)

@@ -1,0 +1,93 @@
+/* GPT-J and CodeGen. Wang and Komatsuzaki 2021; transformers 4.57 models/{gptj,codegen}/modeling_*.py.
+ *
+ *   ids ─ embedding ─ n x [ h = norm x;  x += attention(h) + mlp(h) ] ─ norm ─ head with bias
+ *
+ * Easy to get wrong: rope turns neighbours (2i, 2i+1) of the first rotary_dim entries of a head; q, k, v and
+ * out have no bias, mlp and head do; codegen's qkv_proj comes in four blocks of [q v k] (in that order), a
+ * quarter of the heads each: its rows are sorted into q, k, v at load. Checked on: fixtures gptj-, codegen-base. */
+#include "arch/arch_decoder.h"
+
+#include <stdlib.h>
+
+/* codegen: where row n of [q | k | v] lies in the four blocks of [q | v | k]. */
+static void sort_qkv(nn_loader *ld, nn_linear_w *w, size_t H)
+{
+    enum { BLOCKS = 4 };
+    const size_t per = H / BLOCKS;
+    size_t *row = malloc(3 * H * sizeof *row);
+    if (!row) {
+        mltf_fail_memory(&ld->err);
+        return;
+    }
+    static const size_t place[] = {0, 2, 1}; // of q, k, v inside a block
+    for (size_t part = 0; part < 3; part++)
+        for (size_t i = 0; i < H; i++)
+            row[part * H + i] = i / per * 3 * per + place[part] * per + i % per;
+    nn_load_reorder(ld, w, row);
+    free(row);
+}
+
+static mltf_status load(arch_build *b, mltf_err *err)
+{
+    nn_loader *ld = &b->ld;
+    arch_config *c = &b->cfg;
+    arch_decoder *d = arch_new(b, 1, sizeof *d);
+    TRY(arch_build_ok(b, err));
+    *d = (arch_decoder){
+        .hidden = 4096, .n_layers = 28, .heads = 16, .vocab = 50400, .parallel = true};
+    arch_decoder_config(c, d);
+    d->kv_heads = d->heads;
+    d->head_dim = d->hidden / d->heads;
+    const bool codegen = str_is(str_from(b->m->info.model_type), "codegen");
+    const size_t H = d->hidden, F = cfg_dim(c, "n_inner", 4 * H);
+    const float eps = cfg_float(c, "layer_norm_epsilon", 1e-5f);
+    const k_act act = cfg_act(c, "activation_function", "gelu_new");
+    const json *given = json_get(c->root, "rotary_dim");
+    const size_t dim =
+        given && given->type == JSON_NULL ? d->head_dim : cfg_dim(c, "rotary_dim", 64);
+    d->max_positions = cfg_dim(c, "n_positions|max_position_embeddings", 2048);
+    if (H % d->heads || (codegen && d->heads % 4))
+        cfg_fail(c, "\"n_embd\" %zu and \"n_head\" %zu do not go together", H, d->heads);
+    if (dim > d->head_dim)
+        cfg_fail(c, "\"rotary_dim\" %zu is above the size of a head, %zu", dim, d->head_dim);
+    arch_rope_load(&d->rope, b,
+                   &(arch_rope_options){
+                       .dim = dim, .theta = 10000, .interleaved = true, .ignore_scaling = true});
+    TRY(arch_decoder_layers(b, d, err));
+
+    nn_scope(ld, "%s", ld->base);
+    nn_load_embed(ld, &d->words, "wte", "input id", d->vocab, H, 0);
+    nn_load_norm(ld, &d->norm, "ln_f", NN_NORM_LAYER, H, eps, NN_BIAS);
+    for (size_t il = 0; il < d->n_layers; il++) {
+        decoder_layer *l = &d->layers[il];
+        nn_scope(ld, "%sh.%zu.", ld->base, il);
+        nn_load_norm(ld, &l->norm1, "ln_1", NN_NORM_LAYER, H, eps, NN_BIAS);
+        if (codegen) {
+            nn_load_linear(ld, &l->attn.qkv, "attn.qkv_proj", 3 * H, H, NN_NO_BIAS);
+            sort_qkv(ld, &l->attn.qkv, H);
+        } else {
+            nn_load_linear(ld, &l->attn.q, "attn.q_proj", H, H, NN_NO_BIAS);
+            nn_load_linear(ld, &l->attn.k, "attn.k_proj", H, H, NN_NO_BIAS);
+            nn_load_linear(ld, &l->attn.v, "attn.v_proj", H, H, NN_NO_BIAS);
+        }
+        nn_load_linear(ld, &l->attn.o, "attn.out_proj", H, H, NN_NO_BIAS);
+        nn_load_linear(ld, &l->mlp.up, "mlp.fc_in", F, H, NN_BIAS);
+        nn_load_linear(ld, &l->mlp.down, "mlp.fc_out", H, F, NN_BIAS);
+        l->mlp.act = act;
+    }
+    arch_decoder_heads_load(b, &d->heads_w, H, &d->words, "lm_head", NN_BIAS, false);
+    return arch_decoder_done(b, d, err);
+}
+
+const arch_family arch_gptj = {
+    .model_types = (const char *const[]){"gptj", "codegen", NULL},
+    .classes = (const char *const[]){"GPTJModel", "GPTJForCausalLM",
+                                     "GPTJForSequenceClassification", "GPTJForQuestionAnswering",
+                                     "CodeGenModel", "CodeGenForCausalLM", NULL},
+    .kind = ARCH_DECODER,
+    .base_prefix = "transformer.",
+    .ignorable = (const char *const[]){"attn.bias", "attn.masked_bias", "attn.causal_mask",
+                                       "embed_positions", NULL},
+    .load = load,
+    .forward = arch_decoder_forward,
+};
