@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# Write docs/models.md from what build/parity says: tools/make_models_table.sh FIXTURES... >docs/models.md
+# Each argument is a folder of checkpoints with expected.json (recorded answers of transformers).
+set -u
+cd "$(dirname "$0")/.."
+parity=${BUILD:-build}/parity
+cat <<'HEAD'
+# Model families
+
+Made by `tools/make_models_table.sh` from recorded answers of transformers 4.57.6 (and 5.23 where the checkpoint says so):
+every tensor, token list, generation and pipeline answer of a row was compared. "Greatest difference" is the largest
+absolute difference of a compared number; each stayed within the bound that the reference's own float64 run suggests,
+unless the row says otherwise.
+
+| model_type | classes | stored dtype | checked | greatest difference |
+| --- | --- | --- | --: | --: |
+HEAD
+for folder in "$@"; do
+    for d in "$folder"/*/; do
+        [ -f "$d/expected.json" ] || continue
+        last=$(timeout 120 "$parity" "${d%/}" 2>/dev/null </dev/null | tail -n 1)
+        type=$(sed -n 's/.*"model_type": *"\([^"]*\)".*/\1/p' "$d/config.json" | tail -n 1)
+        class=$(tr -d '\n' <"$d/config.json" | sed -n 's/.*"architectures": *\[ *"\([^"]*\)".*/\1/p')
+        dtype=$(sed -n 's/.*"stored_dtype": *"\([^"]*\)".*/\1/p' "$d/expected.json" | head -n 1)
+        passed=$(sed -n 's/.*: \([0-9]*\) passed.*/\1/p' <<<"$last") failed=$(sed -n 's/.* \([0-9]*\) failed.*/\1/p' <<<"$last")
+        diff=${last##*max abs diff }
+        printf '%s\t%s\t%s\t%s\t%s\t%s\n' "$type" "$class" "$dtype" "${passed:-0}" "${failed:-none}" "$diff"
+    done
+done | sort -t "$(printf '\t')" -k1,1 | awk -F '\t' '
+    # one row a family; the media models wait for their issue
+    function flush() { if (t != "") printf "| %s | %s | %s | %d%s | %s |\n", t, classes, dtypes, passed, failed ? " (" failed " differ)" : "", worst }
+    $5 == "none" {next}
+    $1 != t {flush(); t = $1; classes = dtypes = ""; passed = failed = 0; worst = 0}
+    {
+        if (index(classes, $2) == 0) classes = classes (classes ? ", " : "") $2
+        if (index(dtypes, $3) == 0) dtypes = dtypes (dtypes ? ", " : "") $3
+        passed += $4; failed += $5; if ($6 + 0 > worst + 0) worst = $6
+    }
+    END {flush()}'
