@@ -24,6 +24,9 @@
  * immutable and must outlive its constraints. vocab: the model's (ids past the tokenizer's are never allowed). */
 typedef struct gen_trie gen_trie;
 mltf_status gen_trie_new(gen_trie **out, const tokenizer *tk, size_t vocab, mltf_err *err);
+/* The same from the bytes of each token; n 0: not a token that text is made of. */
+mltf_status gen_trie_from_tokens(gen_trie **out, const mltf_str *tokens, size_t vocab,
+                                 mltf_err *err);
 void gen_trie_free(gen_trie *t);
 
 /* Text that matches the whole pattern: Python's syntax without look-around, back-references and \b; ^ and $ at
@@ -44,6 +47,11 @@ mltf_status gen_constraint_grammar(gen_constraint **out, const gen_trie *trie, m
  * Members come in the order of `properties`. UNSUPPORTED names a keyword that restricts and is not known. */
 mltf_status gen_constraint_json_schema(gen_constraint **out, const gen_trie *trie,
                                        const json *schema, mltf_err *err);
+
+/* The same with fixed text before and behind, where format marks stand around a call of a tool. */
+mltf_status gen_constraint_json_between(gen_constraint **out, const gen_trie *trie,
+                                        const char *before, const json *schema, const char *behind,
+                                        mltf_err *err);
 
 /* OpenAI's response_format: {"type": "text"} (*out NULL), {"type": "json_object"}, {"type": "json_schema",
  * "json_schema": {"schema": …}}; and, beyond OpenAI's, {"type": "regex", "pattern": …} and

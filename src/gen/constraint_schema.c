@@ -297,19 +297,31 @@ static ast *of_string(schema_builder *s, const json *schema)
 
 /* ---- integers in a range ------------------------------------------------------------------- */
 
-/* Digit strings from lo to hi of the same length. */
+static bool all_are(const char *s, size_t n, char c)
+{
+    for (size_t i = 0; i < n; i++)
+        if (s[i] != c) return false;
+    return true;
+}
+
+/* Digit strings from lo to hi, both of n digits: a ragged beginning, a ragged end, and what lies between. */
 static ast *same_length(ast_builder *b, const char *lo, const char *hi, size_t n)
 {
+    static const char nines[] = "9999999999999999999", zeros[] = "0000000000000000000";
     if (n == 0) return ast_empty(b);
     if (lo[0] == hi[0])
         return ast_cat(b, one_of_range(b, lo[0], lo[0]), same_length(b, lo + 1, hi + 1, n - 1));
-    static const char nines[] = "9999999999999999999", zeros[] = "0000000000000000000";
     ast *alt = ast_alt(b);
     char from = lo[0], to = hi[0];
-    ast_add(b, alt, ast_cat(b, one_of_range(b, from, from), same_length(b, lo + 1, nines, n - 1)));
-    ast_add(b, alt, ast_cat(b, one_of_range(b, to, to), same_length(b, zeros, hi + 1, n - 1)));
-    from++;
-    to--;
+    if (!all_are(lo + 1, n - 1, '0')) {
+        ast_add(b, alt,
+                ast_cat(b, one_of_range(b, from, from), same_length(b, lo + 1, nines, n - 1)));
+        from++;
+    }
+    if (!all_are(hi + 1, n - 1, '9')) {
+        ast_add(b, alt, ast_cat(b, one_of_range(b, to, to), same_length(b, zeros, hi + 1, n - 1)));
+        to--;
+    }
     if (from <= to)
         ast_add(b, alt,
                 ast_cat(b, one_of_range(b, from, to), digits(b, (uint32_t)n - 1, (uint32_t)n - 1)));
@@ -770,14 +782,24 @@ static ast *of_schema(schema_builder *s, const json *schema)
     return ast_call(s->b, rule);
 }
 
-mltf_status gen_constraint_json_schema(gen_constraint **out, const gen_trie *trie,
-                                       const json *schema, mltf_err *err)
+mltf_status gen_constraint_json_between(gen_constraint **out, const gen_trie *trie,
+                                        const char *before, const json *schema, const char *behind,
+                                        mltf_err *err)
 {
     ast_builder b = {0};
     schema_builder s = {.b = &b, .root = schema};
     const size_t root = new_rule(&s, NULL);
-    ast_rule_set(&b, root, ast_cat(&b, ws(&s), of_schema(&s, schema)));
+    ast *inside = ast_cat(&b, of_schema(&s, schema), ast_lit(&b, behind));
+    ast_rule_set(
+        &b, root,
+        ast_cat(&b, ast_cat(&b, ast_lit(&b, before), before[0] ? ast_empty(&b) : ws(&s)), inside));
     return constraint_compile(out, trie, &b, root, err);
+}
+
+mltf_status gen_constraint_json_schema(gen_constraint **out, const gen_trie *trie,
+                                       const json *schema, mltf_err *err)
+{
+    return gen_constraint_json_between(out, trie, "", schema, "", err);
 }
 
 static mltf_status any_json_object(gen_constraint **out, const gen_trie *trie, mltf_err *err)

@@ -145,7 +145,8 @@ static mltf_status build_nodes(gen_trie *t, const sort_entry *e, size_t n, mltf_
     return MLTF_OK;
 }
 
-mltf_status gen_trie_new(gen_trie **out, const tokenizer *tk, size_t vocab, mltf_err *err)
+mltf_status gen_trie_from_tokens(gen_trie **out, const mltf_str *tokens, size_t vocab,
+                                 mltf_err *err)
 {
     *out = NULL;
     gen_trie *t = calloc(1, sizeof *t);
@@ -155,34 +156,51 @@ mltf_status gen_trie_new(gen_trie **out, const tokenizer *tk, size_t vocab, mltf
     t->bytes = arena_calloc(&t->arena, vocab + 1, sizeof *t->bytes);
     t->length = arena_calloc(&t->arena, vocab + 1, sizeof *t->length);
     sort_entry *entries = malloc((vocab + 1) * sizeof *entries);
-    mltf_buf b = MLTF_BUF_INIT;
     mltf_status st = t->same && t->bytes && t->length && entries ? MLTF_OK : mltf_fail_memory(err);
-    const vocab_form form = form_of(tk);
-    const size_t known = tokenizer_vocab_size(tk);
     size_t n = 0;
     for (size_t i = 0; i < vocab && !st; i++) {
         t->same[i] = -1;
-        const mltf_str text = i < known ? tokenizer_id_to_token(tk, (int32_t)i) : (mltf_str){0};
-        if (!text.p || tokenizer_is_special(tk, (int32_t)i)) continue;
-        buf_clear(&b);
-        token_bytes(&b, text, form);
-        if (b.failed) st = mltf_fail_memory(err);
-        if (b.n == 0 || st) continue;
-        t->bytes[i] = arena_strdup(&t->arena, b.p, b.n);
-        t->length[i] = (uint32_t)b.n;
+        if (tokens[i].n == 0 || tokens[i].n > UINT32_MAX) continue;
+        t->bytes[i] = arena_strdup(&t->arena, tokens[i].p, tokens[i].n);
+        t->length[i] = (uint32_t)tokens[i].n;
         if (!t->bytes[i]) st = mltf_fail_memory(err);
-        if (b.n > t->longest) t->longest = b.n;
-        entries[n++] = (sort_entry){t->bytes[i], (uint32_t)b.n, (int32_t)i};
+        if (tokens[i].n > t->longest) t->longest = tokens[i].n;
+        entries[n++] = (sort_entry){t->bytes[i], (uint32_t)tokens[i].n, (int32_t)i};
     }
     if (!st) {
         qsort(entries, n, sizeof *entries, compare_entries);
         st = build_nodes(t, entries, n, err);
     }
     free(entries);
-    mltf_buf_release(&b);
     if (st)
         gen_trie_free(t);
     else
         *out = t;
+    return st;
+}
+
+mltf_status gen_trie_new(gen_trie **out, const tokenizer *tk, size_t vocab, mltf_err *err)
+{
+    *out = NULL;
+    const vocab_form form = form_of(tk);
+    const size_t known = tokenizer_vocab_size(tk);
+    mltf_str *tokens = calloc(vocab + 1, sizeof *tokens);
+    size_t *end = calloc(vocab + 1, sizeof *end); // of each token in `all`
+    mltf_buf all = MLTF_BUF_INIT;
+    mltf_status st = tokens && end ? MLTF_OK : mltf_fail_memory(err);
+    for (size_t i = 0; i < vocab && !st; i++) {
+        const mltf_str text = i < known ? tokenizer_id_to_token(tk, (int32_t)i) : (mltf_str){0};
+        if (text.p && !tokenizer_is_special(tk, (int32_t)i)) token_bytes(&all, text, form);
+        end[i] = all.n;
+    }
+    if (!st) st = buf_status(&all, err);
+    for (size_t i = 0; i < vocab && !st; i++) {
+        const size_t from = i ? end[i - 1] : 0;
+        tokens[i] = (mltf_str){all.p + from, end[i] - from};
+    }
+    if (!st) st = gen_trie_from_tokens(out, tokens, vocab, err);
+    free(tokens);
+    free(end);
+    mltf_buf_release(&all);
     return st;
 }
