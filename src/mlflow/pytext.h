@@ -1,0 +1,12 @@
+/* Text as Python's str methods treat it: white space is Unicode's. */
+#ifndef MLTF_MLFLOW_PYTEXT_H
+#define MLTF_MLFLOW_PYTEXT_H
+
+#include "base/arena.h"
+#include "base/str.h"
+
+mltf_str pytext_strip(mltf_str s);
+mltf_str pytext_lstrip(mltf_str s);
+mltf_str pytext_collapse(mltf_arena *a, mltf_str s); /* re.sub(r"\s+", " ", s).strip() */
+
+#endif

@@ -1,0 +1,59 @@
+/* predict(): what MLflow's _TransformersWrapper does around a pipeline.
+ *
+ *     data → schema, params → options → task's input → pipeline → task's output → a list of texts, a frame, an array
+ *
+ * wrapper.c has the common part, wrapper_input.c what each task accepts, wrapper_output.c what it gives,
+ * wrapper_llm.c the rows of llm/v1. */
+#ifndef MLTF_MLFLOW_WRAPPER_H
+#define MLTF_MLFLOW_WRAPPER_H
+
+#include "mlflow/model.h"
+
+/* The kinds of pipelines that the wrapper knows apart. */
+typedef enum {
+    WRAP_TEXT_GENERATION,
+    WRAP_TEXT2TEXT,
+    WRAP_SUMMARIZATION,
+    WRAP_TRANSLATION,
+    WRAP_FILL_MASK,
+    WRAP_TEXT_CLASSIFICATION,
+    WRAP_TOKEN_CLASSIFICATION,
+    WRAP_ZERO_SHOT,
+    WRAP_QUESTION_ANSWERING,
+    WRAP_TABLE_QA,
+    WRAP_FEATURE_EXTRACTION,
+    WRAP_CONVERSATIONAL,
+    WRAP_SPEECH,
+    WRAP_AUDIO_CLASSIFICATION,
+    WRAP_IMAGE_CLASSIFICATION,
+    WRAP_OTHER, /* not enabled for predict() */
+} wrap_kind;
+
+typedef struct wrap_call {
+    const mltf_model *m;
+    wrap_kind kind;
+    mltf_arena *a;
+    const call_control *ctl;
+    pv options; /* dict: model_config overlaid by params */
+    bool use_template;
+    bool include_prompt, collapse_whitespace;
+} wrap_call;
+
+/* PyFuncModel.predict(data, params): schema and params enforced, then the wrapper. params may be NULL. */
+mltf_status pyfunc_predict(const mltf_model *m, mltf_arena *a, const pv *data, const pv *params, const call_control *ctl,
+                           pv *out, mltf_err *err);
+/* The wrapper alone: no schema; params are taken as they are. use_template false: for signatures. */
+mltf_status wrapper_predict(const mltf_model *m, mltf_arena *a, const pv *data, const pv *params, bool use_template,
+                            const call_control *ctl, pv *out, mltf_err *err);
+
+wrap_kind wrap_kind_of(const char *task);
+
+/* wrapper_input.c: data as the task's pipeline takes it. */
+mltf_status wrap_prepare(wrap_call *w, pv *data, mltf_err *err);
+/* wrapper_output.c: the pipeline's answer as predict() returns it. data: what the pipeline got. */
+mltf_status wrap_finish(wrap_call *w, const pv *data, const json *raw, pv *out, mltf_err *err);
+/* wrapper_llm.c */
+mltf_status wrap_llm(wrap_call *w, const pv *data, pv *out, mltf_err *err);
+mltf_status wrap_format_template(wrap_call *w, pv *data, mltf_err *err);
+
+#endif
