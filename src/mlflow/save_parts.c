@@ -1,0 +1,434 @@
+/* The files of a saved model that come from the checkpoint. Weights go from file to file in the kernel; only where
+ * they must be regrouped into other shards, or cleaned of an adapter's names, do they pass through a small window
+ * of a map. */
+#include "mlflow/save.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/mman.h>
+
+#include "base/file.h"
+#include "formats/checkpoint.h"
+#include "formats/safetensors_write.h"
+
+bool save_has_file(const char *dir, const char *name)
+{
+    char *path = path_join(dir, name);
+    const bool yes = path && file_exists(path);
+    free(path);
+    return yes;
+}
+
+static mltf_status copy_named(const char *from, const char *to, const char *name,
+                              mltf_progress_fn progress, void *user, mltf_err *err)
+{
+    char *src = path_join(from, name), *dst = path_join(to, name);
+    const mltf_status st =
+        src && dst ? file_copy(src, dst, progress, user, err) : mltf_fail_memory(err);
+    free(src);
+    free(dst);
+    return st;
+}
+
+static mltf_status write_json_file(const char *dir, const char *name, const json *v, bool newline,
+                                   mltf_err *err)
+{
+    mltf_buf b = MLTF_BUF_INIT;
+    const json_write_options opts = {.indent = 2, .sort_keys = true};
+    json_write(&b, v, &opts);
+    if (newline) buf_putc(&b, '\n');
+    mltf_status st = buf_status(&b, err);
+    char *path = path_join(dir, name);
+    if (!path) st = mltf_fail_memory(err);
+    if (st == MLTF_OK) st = file_write(path, b.p, b.n, err);
+    free(path);
+    mltf_buf_release(&b);
+    return st;
+}
+
+static mltf_status read_json_in(json_doc *doc, const char *dir, const char *name, mltf_err *err)
+{
+    char *path = path_join(dir, name);
+    if (!path) return mltf_fail_memory(err);
+    const mltf_status st = json_parse_file(doc, path, NULL, err);
+    free(path);
+    return st;
+}
+
+mltf_status save_parse_size(uint64_t *out, const char *text, mltf_err *err)
+{
+    static const struct {
+        const char *unit;
+        uint64_t bytes;
+    } units[] = {{"KB", 1000},  {"MB", 1000000},      {"GB", 1000000000},
+                 {"KiB", 1024}, {"MiB", 1024 * 1024}, {"GiB", 1024 * 1024 * 1024},
+                 {"", 1}};
+    char *end = NULL;
+    const unsigned long long n = strtoull(text, &end, 10);
+    for (size_t i = 0; end != text && *text != '-' && i < sizeof units / sizeof *units; i++)
+        if (strcasecmp(end, units[i].unit) == 0 && n > 0 && n <= UINT64_MAX / units[i].bytes) {
+            *out = n * units[i].bytes;
+            return MLTF_OK;
+        }
+    return mltf_fail(err, MLTF_INVALID_INPUT, "\"%s\" is not a size; write it like 500MB or 2GiB",
+                     text);
+}
+
+/* ---- weights ------------------------------------------------------------------------------- */
+
+typedef struct regroup {
+    const checkpoint *ck;
+    const ck_tensor **tensors; /* [n] */
+} regroup;
+
+/* In pieces, giving the pages of the map back behind each, so that memory stays small for weights of any size. */
+static mltf_status put_tensor(void *user, size_t i, st_sink *to, mltf_err *err)
+{
+    enum { PIECE = 8 << 20 };
+    const regroup *r = user;
+    const ck_tensor *t = r->tensors[i];
+    const char *p = t->data;
+    for (size_t at = 0; at < t->bytes; at += PIECE) {
+        const size_t n = t->bytes - at < PIECE ? t->bytes - at : PIECE;
+        TRY(st_put(to, p + at, n, err));
+        const uintptr_t from = ((uintptr_t)(p + at) + 4095) & ~(uintptr_t)4095,
+                        end = (uintptr_t)(p + at + n) & ~(uintptr_t)4095;
+        if (end > from)
+            madvise((void *)from, end - from, MADV_DONTNEED); // file-backed: read again if needed
+    }
+    return MLTF_OK;
+}
+
+/* "h.0.c_attn.base_layer.weight" -> "h.0.c_attn.weight"; false for a tensor of the adapter itself. */
+static bool clean_name(mltf_arena *a, const char **name)
+{
+    if (strstr(*name, ".lora_") || strstr(*name, ".modules_to_save.")) return false;
+    const char *at = strstr(*name, ".base_layer.");
+    if (at) *name = arena_printf(a, "%.*s%s", (int)(at - *name), *name, at + 11);
+    return *name != NULL;
+}
+
+static bool has_adapter_names(const checkpoint *ck)
+{
+    for (size_t i = 0; i < checkpoint_count(ck); i++)
+        if (strstr(checkpoint_at(ck, i)->name, ".base_layer.")) return true;
+    return false;
+}
+
+static mltf_status regroup_weights(const save_plan *p, const checkpoint *ck, const char *dir,
+                                   mltf_err *err)
+{
+    mltf_arena a = MLTF_ARENA_INIT;
+    const size_t n = checkpoint_count(ck);
+    st_spec *specs = arena_calloc(&a, n ? n : 1, sizeof *specs);
+    regroup r = {.ck = ck, .tensors = arena_calloc(&a, n ? n : 1, sizeof *r.tensors)};
+    size_t kept = 0;
+    const bool clean = has_adapter_names(ck);
+    for (size_t i = 0; specs && r.tensors && i < n; i++) {
+        const ck_tensor *t = checkpoint_at(ck, i);
+        const char *name = t->name;
+        if (clean && !clean_name(&a, &name)) continue;
+        specs[kept] = (st_spec){.name = name, .dtype = t->dtype, .ndim = t->ndim};
+        memcpy(specs[kept].shape, t->shape, sizeof t->shape);
+        r.tensors[kept++] = t;
+    }
+    mltf_status st = a.failed ? mltf_fail_memory(err) : MLTF_OK;
+    if (st == MLTF_OK)
+        st = st_write(dir, specs, kept, p->max_shard, put_tensor, &r, p->o->progress,
+                      p->o->progress_user, err);
+    arena_release(&a);
+    return st;
+}
+
+/* The weight files as they lie: model.safetensors, or an index and its shards. */
+static mltf_status copy_weight_files(const save_plan *p, const char *dir, mltf_err *err)
+{
+    const char *src = p->model_src;
+    if (save_has_file(src, "model.safetensors"))
+        return copy_named(src, dir, "model.safetensors", p->o->progress, p->o->progress_user, err);
+    json_doc doc = JSON_DOC_INIT;
+    mltf_status st = read_json_in(&doc, src, "model.safetensors.index.json", err);
+    const json *map = json_get(doc.root, "weight_map");
+    for (size_t i = 0; st == MLTF_OK && i < json_len(map); i++) {
+        const mltf_str file = json_string(&map->o.members[i].value, STR(""));
+        const char *name = arena_strdup(&doc.arena, file.p, file.n);
+        if (!name)
+            st = mltf_fail_memory(err);
+        else if (!path_is_inside(file))
+            st = mltf_fail(err, MLTF_CORRUPT_FILE, "the index of the weights names \"%s\"", name);
+        else if (!save_has_file(dir, name))
+            st = copy_named(src, dir, name, p->o->progress, p->o->progress_user, err);
+    }
+    if (st == MLTF_OK) st = copy_named(src, dir, "model.safetensors.index.json", NULL, NULL, err);
+    json_doc_release(&doc);
+    return st;
+}
+
+static uint64_t largest_file(const char *dir)
+{
+    uint64_t most = 0;
+    dir_list files = {0};
+    if (dir_read(&files, dir, NULL) != MLTF_OK) return 0;
+    for (size_t i = 0; i < files.n; i++) {
+        char *path = path_join(dir, files.names[i]);
+        uint64_t n = 0;
+        if (path && str_ends(str_from(files.names[i]), ".safetensors") && file_exists(path) &&
+            file_size(&n, path, NULL) == MLTF_OK && n > most)
+            most = n;
+        free(path);
+    }
+    dir_list_free(&files);
+    return most;
+}
+
+/* config.json with the class that the saved model has, as save_pretrained() notes it. */
+static mltf_status write_config(const save_plan *p, const char *dir, mltf_err *err)
+{
+    json_doc doc = JSON_DOC_INIT;
+    mltf_status st = read_json_in(&doc, p->model_src, "config.json", err);
+    const json *list = json_get(doc.root, "architectures");
+    const mltf_str first = json_string(json_at(list, 0), STR(""));
+    if (st == MLTF_OK && p->model_class &&
+        !(json_len(list) == 1 && str_is(first, p->model_class))) {
+        json *own = json_new_array(&doc.arena);
+        json_push(&doc.arena, own, json_new_cstr(&doc.arena, p->model_class));
+        json_set(&doc.arena, doc.root, "architectures", own);
+        st = doc.arena.failed ? mltf_fail_memory(err)
+                              : write_json_file(dir, "config.json", doc.root, true, err);
+    } else if (st == MLTF_OK)
+        st = copy_named(p->model_src, dir, "config.json", NULL, NULL, err);
+    json_doc_release(&doc);
+    return st;
+}
+
+/* What GenerationConfig.from_model_config() takes from config.json where there is no file. */
+static mltf_status write_generation_config(const save_plan *p, const char *dir, mltf_err *err)
+{
+    static const char *const keys[] = {"bos_token_id",
+                                       "decoder_start_token_id",
+                                       "eos_token_id",
+                                       "forced_bos_token_id",
+                                       "forced_eos_token_id",
+                                       "pad_token_id",
+                                       NULL};
+    if (save_has_file(p->model_src, "generation_config.json"))
+        return copy_named(p->model_src, dir, "generation_config.json", NULL, NULL, err);
+    const task_info *info = task_find(p->task);
+    if (!info || !info->generates) return MLTF_OK;
+    json_doc doc = JSON_DOC_INIT;
+    mltf_status st = read_json_in(&doc, p->model_src, "config.json", err);
+    if (st == MLTF_OK) {
+        json *g = json_new_object(&doc.arena);
+        json_set(&doc.arena, g, "_from_model_config", json_new_bool(&doc.arena, true));
+        for (size_t i = 0; keys[i]; i++) {
+            const json *v = json_get(doc.root, keys[i]);
+            if (v && !json_is(v, JSON_NULL)) json_set(&doc.arena, g, keys[i], v);
+        }
+        json_set(&doc.arena, g, "transformers_version",
+                 json_new_cstr(&doc.arena, MLTF_TRANSFORMERS_VERSION));
+        st = doc.arena.failed ? mltf_fail_memory(err)
+                              : write_json_file(dir, "generation_config.json", g, true, err);
+    }
+    json_doc_release(&doc);
+    return st;
+}
+
+/* Files that a checkpoint folder brings along and that no model needs. */
+static int skip_in_checkpoint(const char *rel)
+{
+    return strcmp(rel, ".git") == 0 || strncmp(rel, ".git/", 5) == 0 ||
+           strcmp(rel, ".cache") == 0 || strncmp(rel, ".cache/", 7) == 0;
+}
+
+mltf_status save_write_weights(const save_plan *p, const char *dir, mltf_err *err)
+{
+    if (p->layout == LAYOUT_CHECKPOINT && !p->peft)
+        return dir_copy(p->source, dir, skip_in_checkpoint, p->o->progress, p->o->progress_user,
+                        err);
+    TRY(dir_make(dir, err));
+    TRY(write_config(p, dir, err));
+    TRY(write_generation_config(p, dir, err));
+    const bool safe = save_has_file(p->model_src, "model.safetensors") ||
+                      save_has_file(p->model_src, "model.safetensors.index.json");
+    checkpoint *ck = NULL;
+    TRY(checkpoint_open(&ck, p->model_src, NULL, err));
+    const bool as_it_lies = safe && !has_adapter_names(ck) &&
+                            (p->max_shard == 0 || largest_file(p->model_src) <= p->max_shard);
+    const mltf_status st =
+        as_it_lies ? copy_weight_files(p, dir, err) : regroup_weights(p, ck, dir, err);
+    checkpoint_close(ck);
+    return st;
+}
+
+/* ---- tokenizer and other components -------------------------------------------------------- */
+
+static const char *const tokenizer_files[] = {
+    "tokenizer.json",
+    "vocab.json",
+    "merges.txt",
+    "vocab.txt",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "tokenizer.model",
+    "spm.model",
+    "source.spm",
+    "target.spm",
+    "bpe.codes",
+    "normalizer.json",
+    "added_tokens.json",
+    "entity_vocab.json",
+    "dict.txt",
+    "prophetnet.tokenizer",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "chat_template.jinja",
+    "vocabulary.json",
+    "byte_maps.json",
+    "sentencepiece.model",
+};
+
+bool save_has_tokenizer(const char *dir)
+{
+    for (size_t i = 0; i < sizeof tokenizer_files / sizeof *tokenizer_files; i++)
+        if (strcmp(tokenizer_files[i], "dict.txt") != 0 &&
+            strcmp(tokenizer_files[i], "chat_template.jinja") != 0 &&
+            save_has_file(dir, tokenizer_files[i]))
+            return true;
+    return false;
+}
+
+/* Today's save_pretrained() keeps a chat template in a file of its own, and always writes special_tokens_map.json. */
+static mltf_status write_tokenizer_config(const char *from, const char *to, mltf_err *err)
+{
+    static const char *const special[] = {
+        "bos_token", "eos_token", "unk_token",  "sep_token",
+        "pad_token", "cls_token", "mask_token", "additional_special_tokens",
+        NULL};
+    json_doc doc = JSON_DOC_INIT;
+    mltf_status st = read_json_in(&doc, from, "tokenizer_config.json", err);
+    const json *chat = json_get(doc.root, "chat_template");
+    if (st == MLTF_OK && json_is(chat, JSON_STRING)) {
+        if (!save_has_file(to, "chat_template.jinja")) {
+            char *path = path_join(to, "chat_template.jinja");
+            st = path ? file_write(path, chat->s.p, chat->s.n, err) : mltf_fail_memory(err);
+            free(path);
+        }
+        json_remove(doc.root, "chat_template");
+        if (st == MLTF_OK) st = write_json_file(to, "tokenizer_config.json", doc.root, true, err);
+    } else if (st == MLTF_OK)
+        st = copy_named(from, to, "tokenizer_config.json", NULL, NULL, err);
+    if (st == MLTF_OK && !save_has_file(from, "special_tokens_map.json")) {
+        json *map = json_new_object(&doc.arena);
+        for (size_t i = 0; special[i]; i++) {
+            const json *v = json_get(doc.root, special[i]);
+            if (json_is(v, JSON_STRING) || json_is(v, JSON_OBJECT) ||
+                (json_is(v, JSON_ARRAY) && v->a.n))
+                json_set(&doc.arena, map, special[i], v);
+        }
+        st = doc.arena.failed ? mltf_fail_memory(err)
+                              : write_json_file(to, "special_tokens_map.json", map, true, err);
+    }
+    json_doc_release(&doc);
+    return st;
+}
+
+mltf_status save_copy_tokenizer(const char *from, const char *to, mltf_err *err)
+{
+    TRY(dir_make(to, err));
+    for (size_t i = 0; i < sizeof tokenizer_files / sizeof *tokenizer_files; i++)
+        if (strcmp(tokenizer_files[i], "tokenizer_config.json") != 0 &&
+            save_has_file(from, tokenizer_files[i]))
+            TRY(copy_named(from, to, tokenizer_files[i], NULL, NULL, err));
+    return save_has_file(from, "tokenizer_config.json") ? write_tokenizer_config(from, to, err)
+                                                        : MLTF_OK;
+}
+
+static mltf_status copy_processor(const char *from, const char *to, mltf_err *err)
+{
+    static const char *const files[] = {"preprocessor_config.json", "processor_config.json",
+                                        "video_preprocessor_config.json", "chat_template.json"};
+    TRY(save_copy_tokenizer(from, to, err));
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        if (save_has_file(from, files[i])) TRY(copy_named(from, to, files[i], NULL, NULL, err));
+    return MLTF_OK;
+}
+
+mltf_status save_write_components(const save_plan *p, mltf_err *err)
+{
+    for (size_t i = 0; i < p->n_components; i++) {
+        const save_component *c = &p->components[i];
+        const char *to = arena_printf(p->a, "%s/components/%s", p->out, c->name);
+        if (!to) return mltf_fail_memory(err);
+        if (strcmp(c->name, "tokenizer") == 0)
+            TRY(save_copy_tokenizer(c->dir, to, err));
+        else {
+            TRY(dir_make(to, err));
+            TRY(copy_named(c->dir, to, "preprocessor_config.json", NULL, NULL, err));
+        }
+    }
+    if (!p->processor_type) return MLTF_OK;
+    const char *to = arena_printf(p->a, "%s/components/processor", p->out);
+    return to ? copy_processor(p->o->processor_path, to, err) : mltf_fail_memory(err);
+}
+
+/* ---- adapter and code ---------------------------------------------------------------------- */
+
+mltf_status save_write_adapter(const save_plan *p, mltf_err *err)
+{
+    const char *to = arena_printf(p->a, "%s/peft", p->out);
+    if (!to) return mltf_fail_memory(err);
+    TRY(dir_make(to, err));
+    TRY(copy_named(p->source, to, "adapter_config.json", NULL, NULL, err));
+    bool weights = false;
+    static const char *const files[] = {"adapter_model.safetensors", "adapter_model.bin",
+                                        "README.md"};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        if (!save_has_file(p->source, files[i]) || (i == 1 && weights)) continue;
+        if (i < 2) weights = true;
+        TRY(copy_named(p->source, to, files[i], p->o->progress, p->o->progress_user, err));
+    }
+    if (!weights)
+        return mltf_fail(err, MLTF_NOT_FOUND,
+                         "the adapter in \"%s\" has no adapter_model.safetensors", p->source);
+    return MLTF_OK;
+}
+
+static int skip_compiled(const char *rel)
+{
+    const mltf_str s = str_from(rel);
+    if (str_ends(s, ".pyc") || str_ends(s, "__pycache__")) return 1;
+    return strstr(rel, "__pycache__/") != NULL;
+}
+
+mltf_status save_write_code(const save_plan *p, mltf_err *err)
+{
+    if (!p->o->code_paths || !*p->o->code_paths) return MLTF_OK;
+    const char *code = arena_printf(p->a, "%s/code", p->out);
+    if (!code) return mltf_fail_memory(err);
+    TRY(dir_make(code, err));
+    for (const char *const *path = p->o->code_paths; *path; path++) {
+        char *name = path_name(*path), *to = name ? path_join(code, name) : NULL;
+        mltf_err why = {0};
+        mltf_status st = MLTF_OK;
+        if (!to)
+            st = mltf_fail_memory(err);
+        else if (dir_exists(*path))
+            st = dir_copy(*path, to, skip_compiled, NULL, NULL, &why);
+        else
+            st = file_copy(*path, to, NULL, NULL, &why);
+        free(name);
+        free(to);
+        if (st == MLTF_NO_MEMORY) return mltf_fail_memory(err);
+        if (st)
+            return mltf_fail(err, MLTF_INVALID_INPUT,
+                             "Failed to copy the specified code path '%s' into the model "
+                             "artifacts. It appears that your code "
+                             "path includes file(s) that cannot be copied. Please specify a code "
+                             "path that does not include "
+                             "such files and try again. (%s)",
+                             *path, why.msg);
+    }
+    return MLTF_OK;
+}
