@@ -52,9 +52,9 @@ void mltf_model_free(mltf_model *m)
     model_free(m);
 }
 
-mltf_status mltf_model_describe(const mltf_model *m, mltf_buf *json, mltf_err *err)
+mltf_status mltf_model_describe(const mltf_model *m, mltf_buf *out, mltf_err *err)
 {
-    return model_describe(m, json, err);
+    return model_describe(m, out, err);
 }
 
 const char *mltf_model_task(const mltf_model *m)
@@ -149,10 +149,10 @@ static mltf_status score(const mltf_model *m, const char *text, size_t n, bool c
     return st;
 }
 
-mltf_status mltf_predict_json(const mltf_model *m, const char *json, size_t n,
+mltf_status mltf_predict_json(const mltf_model *m, const char *text, size_t n,
                               const mltf_predict_options *opts, mltf_buf *answer, mltf_err *err)
 {
-    return score(m, json, n, false, opts, answer, err);
+    return score(m, text, n, false, opts, answer, err);
 }
 
 mltf_status mltf_predict_csv(const mltf_model *m, const char *csv, size_t n,
