@@ -28,6 +28,7 @@ mltf_status gen_trie_new(gen_trie **out, const tokenizer *tk, size_t vocab, mltf
 mltf_status gen_trie_from_tokens(gen_trie **out, const mltf_str *tokens, size_t vocab,
                                  mltf_err *err);
 void gen_trie_free(gen_trie *t);
+mltf_str gen_trie_bytes(const gen_trie *t, int32_t id); /* what a token adds; p NULL: special or unknown */
 
 /* Text that matches the whole pattern: Python's syntax without look-around, back-references and \b; ^ and $ at
  * the ends mean nothing. INVALID_INPUT for a malformed pattern, UNSUPPORTED for what no finite automaton does. */

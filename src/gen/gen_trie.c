@@ -204,3 +204,9 @@ mltf_status gen_trie_new(gen_trie **out, const tokenizer *tk, size_t vocab, mltf
     mltf_buf_release(&all);
     return st;
 }
+
+mltf_str gen_trie_bytes(const gen_trie *t, int32_t id)
+{
+    if (id < 0 || (size_t)id >= t->vocab || !t->bytes[id]) return (mltf_str){0};
+    return (mltf_str){t->bytes[id], t->length[id]};
+}

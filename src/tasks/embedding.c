@@ -471,6 +471,12 @@ static mltf_status can_embed(const pipeline *p, mltf_err *err)
                      p->def->info.name);
 }
 
+bool pipeline_has_modules(const pipeline *p)
+{
+    const struct embed_modules *m = p->state;
+    return can_embed(p, NULL) == MLTF_OK && m->by_folder;
+}
+
 /* str.strip() as far as texts have it, and lower case where the folder says so (ASCII; the tokenizer does the rest). */
 static mltf_str prepared(const struct embed_modules *m, mltf_str text, mltf_arena *a)
 {

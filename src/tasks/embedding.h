@@ -31,6 +31,8 @@ typedef struct embeddings {
     size_t n_tokens; /* special tokens included */
 } embeddings;
 
+bool pipeline_has_modules(const pipeline *p); /* a sentence-transformers folder: it says how to pool */
+
 /* The pipeline's model must have no head: task feature-extraction, sentence-embedding or sentence-similarity. */
 mltf_status pipeline_embed(const pipeline *p, const mltf_str *texts, size_t n,
                            const embed_options *o, const call_control *ctl, mltf_arena *a,

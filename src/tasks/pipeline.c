@@ -169,6 +169,7 @@ void pipeline_free(pipeline *p)
     task_schedule_free(p->schedule);
     for (size_t i = 0; i < p->n_idle; i++) arch_session_free(p->idle[i]);
     free(p->idle);
+    gen_trie_free(p->trie);
     tokenizer_free(p->tk);
     arch_model_free(p->model);
     arena_release(&p->arena);
@@ -237,6 +238,17 @@ const json *pipeline_generation_config(const pipeline *p)
 const gen_config *pipeline_gen(const pipeline *p)
 {
     return p->def->info.generates ? &p->gen : NULL;
+}
+
+mltf_status pipeline_trie(const pipeline *cp, const gen_trie **out, mltf_err *err)
+{
+    pipeline *p = (pipeline *)cp;
+    mltf_status st = MLTF_OK;
+    pthread_mutex_lock(&p->lock);
+    if (!p->trie) st = gen_trie_new(&p->trie, p->tk, p->info->vocab, err);
+    *out = p->trie;
+    pthread_mutex_unlock(&p->lock);
+    return st;
 }
 
 /* Sessions are kept when given back: their scratch has grown to the size that calls need. The pool is

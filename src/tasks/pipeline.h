@@ -14,6 +14,7 @@
 #define MLTF_TASKS_PIPELINE_H
 
 #include "arch/arch.h"
+#include "gen/constraint.h"
 #include "gen/gen.h"
 #include "tokenizers/tokenizer.h"
 
@@ -86,6 +87,9 @@ mltf_status pipeline_gen_config(const pipeline *p, const json *kwargs, gen_confi
 mltf_status pipeline_generate(const pipeline *p, const pipeline_prompt *prompts, size_t n,
                               const call_control *ctl, pipeline_token_fn on_token, void *user,
                               gen_result *results, mltf_err *err);
+
+/* The trie of the tokenizer's tokens for constraints, built at the first call and kept. */
+mltf_status pipeline_trie(const pipeline *p, const gen_trie **out, mltf_err *err);
 
 /* The registry: facts about a task without loading anything; NULL for an unknown one. */
 typedef struct task_info {

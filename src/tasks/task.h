@@ -48,7 +48,8 @@ struct pipeline {
     mltf_str prefix;      /* of config.json or task_specific_params; p NULL: none */
     void *state;          /* a task's own */
     struct task_schedule *schedule; /* the batch that all generating calls share */
-    pthread_mutex_t lock;
+    pthread_mutex_t lock; /* of what follows */
+    gen_trie *trie;       /* or NULL until the first constraint */
     arch_session **idle; /* [n_idle] sessions waiting for the next call */
     size_t n_idle, cap_idle;
 };

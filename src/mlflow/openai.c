@@ -1,0 +1,795 @@
+/* OpenAI's API over a pipeline: chat completions, completions, embeddings; whole or streamed.
+ *
+ * Every choice is a request of its own in the pipeline's shared batch. Text comes from the tokens through the
+ * streaming detokenizer, whether it is streamed or not, so both give the same characters. usage counts the ids
+ * that went in and the ids that came out; finish_reason says what ended the choice: "stop" (an end token or a
+ * stop string, which is not part of the text), "length", "tool_calls".
+ *
+ * Defaults are the pipeline's (section 16 of MLflow's behaviour: sampling at temperature 0.7) under the model's
+ * model_config; max_tokens is what the context leaves for chats, and 16 for completions. */
+#include "mlflow/llm_v1.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/utf8.h"
+#include "mlflow/base64.h"
+#include "mlflow/openai_request.h"
+#include "tasks/embedding.h"
+
+/* Tokens that a chat may get where neither it nor the model bounds them. */
+#define OPENAI_MAX_TOKENS_UNBOUND 4096
+
+typedef struct choice {
+    struct openai_run *run;
+    size_t index;  /* in the reply */
+    size_t prompt; /* which of the run's */
+    tok_stream *stream;
+    mltf_buf text; /* all that was decoded */
+    size_t sent;   /* bytes of it that went out */
+    bool stopped;  /* by a stop string, which begins at text.n */
+    json *calls;
+    mltf_str content;
+} choice;
+
+typedef struct openai_run {
+    const mltf_model *m;
+    openai_request req;
+    mltf_arena *a;
+    char id[48];
+    int64_t created;
+    llm_ids *prompts; /* [n_prompts] */
+    size_t n_prompts;
+    choice *choices; /* [n]: those of the first prompt, then of the next */
+    size_t n;
+    gen_config *cfgs; /* [n] */
+    gen_constraint *constraint;
+    mltf_stream_fn on_event; /* NULL: not streamed */
+    void *user;
+    bool cancelled; /* by on_event */
+} openai_run;
+
+static const json_write_options compact = {.compact = true, .nan_as_null = true};
+
+/* ---- prompts ---- */
+
+static bool template_knows_tools(const mltf_model *m)
+{
+    const mltf_str t = tokenizer_chat_template(pipeline_tokenizer(m->pipe), NULL);
+    const mltf_str tool_use = tokenizer_chat_template(pipeline_tokenizer(m->pipe), "tool_use");
+    return tool_use.p || (t.p && memmem(t.p, t.n, "tools", 5));
+}
+
+static mltf_status encode_chat(openai_run *r, mltf_err *err)
+{
+    const json *messages = r->req.messages, *tools = r->req.tools;
+    if (tools && !template_knows_tools(r->m)) {
+        messages = openai_describe_tools(messages, tools, r->a);
+        tools = NULL;
+    }
+    mltf_buf text = MLTF_BUF_INIT;
+    mltf_status st =
+        llm_render_chat(r->m->pipe, messages, tools, r->req.template_kwargs, &text, err);
+    if (st == MLTF_INTERNAL && err)
+        err->status = st = MLTF_INVALID_INPUT; // the messages do not suit the template
+    r->n_prompts = 1;
+    r->prompts = arena_calloc(r->a, 1, sizeof *r->prompts);
+    if (!st && !r->prompts) st = mltf_fail_memory(err);
+    if (!st)
+        st = llm_encode(r->m->pipe, r->prompts, text.p ? buf_str(&text) : STR(""), false, 0, err);
+    mltf_buf_release(&text);
+    return st;
+}
+
+static mltf_status encode_prompts(openai_run *r, mltf_err *err)
+{
+    r->n_prompts = json_len(r->req.prompts);
+    r->prompts = arena_calloc(r->a, r->n_prompts, sizeof *r->prompts);
+    if (!r->prompts) return mltf_fail_memory(err);
+    for (size_t i = 0; i < r->n_prompts; i++) {
+        const json *prompt = json_at(r->req.prompts, i);
+        if (prompt->type == JSON_STRING) {
+            TRY(llm_encode(r->m->pipe, &r->prompts[i], prompt->s, true, 0, err));
+            continue;
+        }
+        r->prompts[i].p = malloc(prompt->a.n * sizeof *r->prompts[i].p);
+        if (!r->prompts[i].p) return mltf_fail_memory(err);
+        r->prompts[i].n = prompt->a.n;
+        for (size_t k = 0; k < prompt->a.n; k++)
+            r->prompts[i].p[k] = (int32_t)json_int(&prompt->a.items[k], -1);
+    }
+    return MLTF_OK;
+}
+
+/* How many new tokens a prompt may get; refuses prompts that fill the context. */
+static mltf_status room_for(const openai_run *r, const llm_ids *prompt, int64_t *room,
+                            mltf_err *err)
+{
+    const size_t limit = arch_model_info(pipeline_model(r->m->pipe))->max_positions;
+    *room = r->req.max_tokens ? r->req.max_tokens : OPENAI_MAX_TOKENS_UNBOUND;
+    if (limit == SIZE_MAX) return MLTF_OK;
+    if (prompt->n >= limit)
+        return mltf_fail(err, MLTF_INVALID_INPUT,
+                         "This model's maximum context length is %zu tokens. However, your %s "
+                         "resulted in %zu tokens. "
+                         "Please reduce the length of the %s.",
+                         limit, r->req.chat ? "messages" : "prompt", prompt->n,
+                         r->req.chat ? "messages" : "prompt");
+    const int64_t left = (int64_t)(limit - prompt->n);
+    if (!r->req.max_tokens || *room > left) *room = left;
+    return MLTF_OK;
+}
+
+/* ---- preparing the choices ---- */
+
+static mltf_status make_constraint(openai_run *r, mltf_err *err)
+{
+    const bool forced =
+        r->req.tools && (r->req.choice == TOOLS_REQUIRED || r->req.choice == TOOLS_NAMED);
+    if (!forced && !r->req.response_format) return MLTF_OK;
+    const gen_trie *trie = NULL;
+    TRY(pipeline_trie(r->m->pipe, &trie, err));
+    if (forced)
+        return gen_constraint_json_schema(&r->constraint, trie, openai_call_schema(&r->req, r->a),
+                                          err);
+    return gen_constraint_response_format(&r->constraint, trie, r->req.response_format, err);
+}
+
+static mltf_status make_choices(openai_run *r, mltf_err *err)
+{
+    const size_t each = r->req.best_of > r->req.set.n ? r->req.best_of : r->req.set.n;
+    r->n = each * r->n_prompts;
+    r->choices = arena_calloc(r->a, r->n, sizeof *r->choices);
+    r->cfgs = arena_calloc(r->a, r->n, sizeof *r->cfgs);
+    if (!r->choices || !r->cfgs) return mltf_fail_memory(err);
+    for (size_t i = 0; i < r->n; i++)
+        r->choices[i] = (choice){.run = r, .index = i, .prompt = i / each};
+    for (size_t i = 0; i < r->n; i++) {
+        choice *c = &r->choices[i];
+        const llm_ids *prompt = &r->prompts[c->prompt];
+        int64_t room = 0;
+        TRY(room_for(r, prompt, &room, err));
+        json_set(r->a, r->req.set.kwargs, "max_new_tokens", json_new_int(r->a, room));
+        mltf_status st = pipeline_gen_config(r->m->pipe, r->req.set.kwargs, &r->cfgs[i], r->a, err);
+        if (st == MLTF_PREDICT_FAILED && err)
+            err->status = st = MLTF_INVALID_INPUT; // a value out of range
+        TRY(st);
+        if (r->cfgs[i].seed != GEN_NONE) r->cfgs[i].seed += (int64_t)(i % each);
+        // calls are marked by special tokens in some models: they must be seen
+        TRY(tok_stream_new(&c->stream, pipeline_tokenizer(r->m->pipe), !r->req.tools, err));
+        mltf_buf unseen = MLTF_BUF_INIT;
+        for (size_t k = 0; k < prompt->n && !st; k++)
+            st = tok_stream_push(c->stream, prompt->p[k], &unseen, err);
+        mltf_buf_release(&unseen);
+        TRY(st);
+    }
+    return MLTF_OK;
+}
+
+/* ---- text of a choice ---- */
+
+static bool is_end(const gen_config *cfg, int32_t id)
+{
+    for (size_t i = 0; i < cfg->eos_token_id.n; i++)
+        if (cfg->eos_token_id.p[i] == id) return true;
+    return false;
+}
+
+/* Append what tokens add; cut at a stop string. */
+static mltf_status push_tokens(choice *c, const int32_t *ids, size_t n, mltf_err *err)
+{
+    for (size_t i = 0; i < n && !c->stopped; i++) {
+        if (is_end(&c->run->cfgs[c->index], ids[i])) continue;
+        TRY(tok_stream_push(c->stream, ids[i], &c->text, err));
+    }
+    const size_t at = llm_find_stop(c->text.p ? buf_str(&c->text) : STR(""), c->run->req.set.stop);
+    if (at < c->text.n) {
+        c->text.n = at;
+        c->text.p[at] = 0;
+        c->stopped = true;
+    }
+    return buf_status(&c->text, err);
+}
+
+static mltf_status end_text(choice *c, mltf_err *err)
+{
+    if (!c->stopped) {
+        TRY(tok_stream_end(c->stream, &c->text, err));
+        TRY(push_tokens(c, NULL, 0, err));
+    }
+    c->content = c->text.p ? buf_str(&c->text) : STR("");
+    if (c->run->req.tools)
+        openai_parse_calls(&c->run->req, c->content, &c->calls, &c->content, c->run->a);
+    return MLTF_OK;
+}
+
+/* How much of the text may go out while more comes. */
+static size_t safe_length(const choice *c)
+{
+    const mltf_str text = c->text.p ? buf_str(&c->text) : STR("");
+    size_t safe = text.n;
+    if (!c->stopped) safe -= llm_stop_tail(text, c->run->req.set.stop);
+    if (c->run->req.tools) {
+        const size_t outside = openai_safe_length(text);
+        if (outside < safe) safe = outside;
+    }
+    return safe;
+}
+
+/* ---- log probabilities ---- */
+
+static void token_text(const openai_run *r, int32_t id, mltf_buf *out)
+{
+    const gen_trie *trie = NULL;
+    mltf_str bytes = {0};
+    if (pipeline_trie(r->m->pipe, &trie, NULL) == MLTF_OK) bytes = gen_trie_bytes(trie, id);
+    if (!bytes.p) bytes = tokenizer_id_to_token(pipeline_tokenizer(r->m->pipe), id);
+    buf_clear(out);
+    buf_put_str(out, bytes.p ? bytes : STR(""));
+}
+
+/* {"token", "logprob", "bytes"}: a token that is no text by itself is shown with U+FFFD and its bytes. */
+static json *logprob_entry(const openai_run *r, int32_t id, float logprob)
+{
+    mltf_arena *a = r->a;
+    mltf_buf raw = MLTF_BUF_INIT, shown = MLTF_BUF_INIT;
+    token_text(r, id, &raw);
+    for (size_t i = 0; i < raw.n;) {
+        size_t len = 1;
+        const uint32_t c = utf8_decode(raw.p + i, raw.n - i, &len);
+        if (c == UTF8_BAD)
+            buf_puts(&shown, "\xEF\xBF\xBD");
+        else
+            buf_append(&shown, raw.p + i, len);
+        i += len;
+    }
+    json *o = json_new_object(a), *bytes = json_new_array(a);
+    for (size_t i = 0; i < raw.n; i++)
+        json_push(a, bytes, json_new_int(a, (unsigned char)raw.p[i]));
+    json_set(a, o, "token", json_new_string(a, shown.p ? buf_str(&shown) : STR("")));
+    json_set(a, o, "logprob", json_new_double(a, logprob < -9999.0f ? -9999.0 : (double)logprob));
+    json_set(a, o, "bytes", bytes);
+    mltf_buf_release(&raw);
+    mltf_buf_release(&shown);
+    return o;
+}
+
+static json *chat_logprobs(const openai_run *r, const gen_sequence *s, const gen_config *cfg)
+{
+    mltf_arena *a = r->a;
+    json *content = json_new_array(a), *out = json_new_object(a);
+    for (size_t i = 0; s->logprobs && i < s->n - s->n_prompt; i++) {
+        const int32_t id = s->ids[s->n_prompt + i];
+        if (is_end(cfg, id)) continue;
+        json *entry = logprob_entry(r, id, s->logprobs[i]), *top = json_new_array(a);
+        for (size_t k = 0; s->top && k < r->req.top_logprobs; k++) {
+            const gen_logprob *t = &s->top[i * r->req.top_logprobs + k];
+            json_push(a, top, logprob_entry(r, t->id, t->logprob));
+        }
+        json_set(a, entry, "top_logprobs", top);
+        json_push(a, content, entry);
+    }
+    json_set(a, out, "content", content);
+    json_set(a, out, "refusal", json_new_null(a));
+    return out;
+}
+
+static json *completion_logprobs(const openai_run *r, const gen_sequence *s, const gen_config *cfg)
+{
+    mltf_arena *a = r->a;
+    json *tokens = json_new_array(a), *probs = json_new_array(a), *tops = json_new_array(a),
+         *offsets = json_new_array(a);
+    int64_t offset = 0;
+    for (size_t i = 0; s->logprobs && i < s->n - s->n_prompt; i++) {
+        const int32_t id = s->ids[s->n_prompt + i];
+        if (is_end(cfg, id)) continue;
+        const json *entry = logprob_entry(r, id, s->logprobs[i]);
+        const mltf_str token = json_string(json_get(entry, "token"), STR(""));
+        json *top = json_new_object(a);
+        for (size_t k = 0; s->top && k < r->req.top_logprobs; k++) {
+            const gen_logprob *t = &s->top[i * r->req.top_logprobs + k];
+            const json *other = logprob_entry(r, t->id, t->logprob);
+            json_set_str(a, top, json_string(json_get(other, "token"), STR("")),
+                         json_get(other, "logprob"));
+        }
+        json_push(a, tokens, json_get(entry, "token"));
+        json_push(a, probs, json_get(entry, "logprob"));
+        json_push(a, tops, top);
+        json_push(a, offsets, json_new_int(a, offset));
+        offset += (int64_t)(token.n ? utf8_count(token.p, token.n) : 0);
+    }
+    json *out = json_new_object(a);
+    json_set(a, out, "tokens", tokens);
+    json_set(a, out, "token_logprobs", probs);
+    json_set(a, out, "top_logprobs", r->req.top_logprobs ? tops : json_new_null(a));
+    json_set(a, out, "text_offset", offsets);
+    return out;
+}
+
+static json *logprobs_json(const openai_run *r, const gen_sequence *s, const gen_config *cfg)
+{
+    if (!r->req.logprobs) return json_new_null(r->a);
+    return r->req.chat ? chat_logprobs(r, s, cfg) : completion_logprobs(r, s, cfg);
+}
+
+/* ---- replies ---- */
+
+static json *reply_head(const openai_run *r, const char *object)
+{
+    mltf_arena *a = r->a;
+    json *o = json_new_object(a);
+    json_set(a, o, "id", json_new_cstr(a, r->id));
+    json_set(a, o, "object", json_new_cstr(a, object));
+    json_set(a, o, "created", json_new_int(a, r->created));
+    json_set(a, o, "model", json_new_cstr(a, r->m->name ? r->m->name : ""));
+    json_set(a, o, "system_fingerprint", json_new_cstr(a, "mltf-" MLTF_VERSION));
+    return o;
+}
+
+static const char *finish_reason(const choice *c, const gen_sequence *s)
+{
+    if (c->calls) return "tool_calls";
+    return s->finish == GEN_FINISH_LENGTH && !c->stopped ? "length" : "stop";
+}
+
+static json *usage_json(const openai_run *r, const gen_result *results)
+{
+    size_t prompt = 0, completion = 0;
+    for (size_t i = 0; i < r->n_prompts; i++) prompt += r->prompts[i].n;
+    for (size_t i = 0; i < r->n; i++)
+        completion += results[i].seqs[0].n - results[i].seqs[0].n_prompt;
+    json *usage = json_new_object(r->a);
+    json_set(r->a, usage, "prompt_tokens", json_new_int(r->a, (int64_t)prompt));
+    json_set(r->a, usage, "completion_tokens", json_new_int(r->a, (int64_t)completion));
+    json_set(r->a, usage, "total_tokens", json_new_int(r->a, (int64_t)(prompt + completion)));
+    return usage;
+}
+
+static json *chat_choice(const openai_run *r, const choice *c, size_t index, const gen_sequence *s)
+{
+    mltf_arena *a = r->a;
+    json *o = json_new_object(a), *message = json_new_object(a);
+    json_set(a, message, "role", json_new_cstr(a, "assistant"));
+    json_set(a, message, "content",
+             c->calls && c->content.n == 0 ? json_new_null(a) : json_new_string(a, c->content));
+    json_set(a, message, "refusal", json_new_null(a));
+    if (c->calls) json_set(a, message, "tool_calls", c->calls);
+    json_set(a, o, "index", json_new_int(a, (int64_t)index));
+    json_set(a, o, "message", message);
+    json_set(a, o, "logprobs", logprobs_json(r, s, &r->cfgs[c->index]));
+    json_set(a, o, "finish_reason", json_new_cstr(a, finish_reason(c, s)));
+    return o;
+}
+
+static mltf_status completion_choice(const openai_run *r, const choice *c, size_t index,
+                                     const gen_sequence *s, json **out, mltf_err *err)
+{
+    mltf_arena *a = r->a;
+    mltf_buf text = MLTF_BUF_INIT;
+    mltf_status st = MLTF_OK;
+    if (r->req.echo) {
+        const json *prompt = json_at(r->req.prompts, c->prompt);
+        if (json_is(prompt, JSON_STRING))
+            buf_put_str(&text, prompt->s);
+        else
+            st = llm_decode(r->m->pipe, &text, r->prompts[c->prompt].p, r->prompts[c->prompt].n,
+                            true, 0, err);
+    }
+    buf_put_str(&text, c->content);
+    json *o = json_new_object(a);
+    json_set(a, o, "text", json_new_string(a, text.p ? buf_str(&text) : STR("")));
+    json_set(a, o, "index", json_new_int(a, (int64_t)index));
+    json_set(a, o, "logprobs", logprobs_json(r, s, &r->cfgs[c->index]));
+    json_set(a, o, "finish_reason", json_new_cstr(a, finish_reason(c, s)));
+    mltf_buf_release(&text);
+    *out = o;
+    return st;
+}
+
+static float mean_logprob(const gen_sequence *s)
+{
+    const size_t n = s->n - s->n_prompt;
+    float sum = 0;
+    for (size_t i = 0; s->logprobs && i < n; i++) sum += s->logprobs[i];
+    return n ? sum / (float)n : -INFINITY;
+}
+
+/* The best n of each prompt's candidates, best first; all of them where best_of is n. */
+static void pick(const openai_run *r, const gen_result *results, size_t prompt, size_t *order)
+{
+    const size_t each = r->n / r->n_prompts;
+    for (size_t i = 0; i < each; i++) {
+        size_t at = i;
+        const float score = mean_logprob(&results[prompt * each + i].seqs[0]);
+        while (each > r->req.set.n && at > 0 &&
+               mean_logprob(&results[order[at - 1]].seqs[0]) < score) {
+            order[at] = order[at - 1];
+            at--;
+        }
+        order[at] = prompt * each + i;
+    }
+}
+
+static mltf_status whole_reply(openai_run *r, const gen_result *results, mltf_buf *answer,
+                               mltf_err *err)
+{
+    mltf_arena *a = r->a;
+    json *choices = json_new_array(a),
+         *reply = reply_head(r, r->req.chat ? "chat.completion" : "text_completion");
+    size_t *order = arena_calloc(a, r->n, sizeof *order);
+    if (!order) return mltf_fail_memory(err);
+    for (size_t p = 0; p < r->n_prompts; p++) {
+        pick(r, results, p, order);
+        for (size_t i = 0; i < r->req.set.n; i++) {
+            const choice *c = &r->choices[order[i]];
+            const size_t index = p * r->req.set.n + i;
+            json *one = NULL;
+            if (r->req.chat)
+                one = chat_choice(r, c, index, &results[order[i]].seqs[0]);
+            else
+                TRY(completion_choice(r, c, index, &results[order[i]].seqs[0], &one, err));
+            json_push(a, choices, one);
+        }
+    }
+    json_set(a, reply, "choices", choices);
+    json_set(a, reply, "usage", usage_json(r, results));
+    if (a->failed) return mltf_fail_memory(err);
+    json_write(answer, reply, &compact);
+    return buf_status(answer, err);
+}
+
+/* ---- events ---- */
+
+static mltf_status send_event(openai_run *r, const json *chunk, mltf_err *err)
+{
+    if (r->a->failed) return mltf_fail_memory(err);
+    mltf_buf text = MLTF_BUF_INIT;
+    json_write(&text, chunk, &compact);
+    mltf_status st = buf_status(&text, err);
+    if (!st && r->on_event(r->user, text.p, text.n)) {
+        r->cancelled = true;
+        st = mltf_fail(err, MLTF_CANCELLED, "the client went away");
+    }
+    mltf_buf_release(&text);
+    return st;
+}
+
+static json *chunk_head(const openai_run *r)
+{
+    json *chunk = reply_head(r, r->req.chat ? "chat.completion.chunk" : "text_completion");
+    if (r->req.include_usage) json_set(r->a, chunk, "usage", json_new_null(r->a));
+    return chunk;
+}
+
+/* One choice's part of a chunk. delta: what it says, for chats; text otherwise. */
+static mltf_status send_choice(openai_run *r, const choice *c, json *delta, mltf_str text,
+                               const json *logprobs, const char *finish, mltf_err *err)
+{
+    mltf_arena *a = r->a;
+    json *chunk = chunk_head(r), *choices = json_new_array(a), *o = json_new_object(a);
+    json_set(a, o, "index", json_new_int(a, (int64_t)c->index));
+    if (r->req.chat)
+        json_set(a, o, "delta", delta);
+    else
+        json_set(a, o, "text", json_new_string(a, text));
+    json_set(a, o, "logprobs", logprobs ? logprobs : json_new_null(a));
+    json_set(a, o, "finish_reason", finish ? json_new_cstr(a, finish) : json_new_null(a));
+    json_push(a, choices, o);
+    json_set(a, chunk, "choices", choices);
+    return send_event(r, chunk, err);
+}
+
+static mltf_status send_text(openai_run *r, const choice *c, mltf_str text, const json *logprobs,
+                             mltf_err *err)
+{
+    json *delta = json_new_object(r->a);
+    if (r->req.chat) json_set(r->a, delta, "content", json_new_string(r->a, text));
+    return send_choice(r, c, delta, text, logprobs, NULL, err);
+}
+
+static mltf_status send_first(openai_run *r, const choice *c, mltf_err *err)
+{
+    if (!r->req.chat) {
+        const json *prompt = json_at(r->req.prompts, c->prompt);
+        return r->req.echo && json_is(prompt, JSON_STRING) ? send_text(r, c, prompt->s, NULL, err)
+                                                           : MLTF_OK;
+    }
+    json *delta = json_new_object(r->a);
+    json_set(r->a, delta, "role", json_new_cstr(r->a, "assistant"));
+    json_set(r->a, delta, "content", json_new_cstr(r->a, ""));
+    return send_choice(r, c, delta, STR(""), NULL, NULL, err);
+}
+
+/* The arena is given back behind each chunk, or a long stream would fill the memory. */
+static int stream_tokens(void *user, size_t which, const int32_t *ids, size_t n)
+{
+    openai_run *r = user;
+    choice *c = &r->choices[which];
+    if (r->cancelled) return 1;
+    if (push_tokens(c, ids, n, NULL) != MLTF_OK) return 1;
+    const size_t safe = safe_length(c);
+    if (!r->req.logprobs && safe > c->sent) {
+        const mltf_arena_mark mark = arena_save(r->a);
+        const mltf_status st =
+            send_text(r, c, str_slice(buf_str(&c->text), c->sent, safe), NULL, NULL);
+        arena_restore(r->a, mark);
+        if (st) {
+            r->cancelled = true;
+            return 1;
+        }
+        c->sent = safe;
+    }
+    return c->stopped;
+}
+
+static mltf_status send_calls(openai_run *r, const choice *c, mltf_err *err)
+{
+    mltf_arena *a = r->a;
+    json *delta = json_new_object(a), *list = json_new_array(a);
+    for (size_t i = 0; i < json_len(c->calls); i++) {
+        json *call = json_new_object(a);
+        const json *own = json_at(c->calls, i);
+        json_set(a, call, "index", json_new_int(a, (int64_t)i));
+        json_set(a, call, "id", json_get(own, "id"));
+        json_set(a, call, "type", json_get(own, "type"));
+        json_set(a, call, "function", json_get(own, "function"));
+        json_push(a, list, call);
+    }
+    json_set(a, delta, "tool_calls", list);
+    return send_choice(r, c, delta, STR(""), NULL, NULL, err);
+}
+
+/* What was held back, calls, the reason, and at the very end the usage. */
+static mltf_status finish_stream(openai_run *r, const gen_result *results, mltf_err *err)
+{
+    for (size_t i = 0; i < r->n; i++) {
+        choice *c = &r->choices[i];
+        const gen_sequence *s = &results[i].seqs[0];
+        const size_t end = c->calls ? c->content.n : c->text.n;
+        const json *logprobs = r->req.logprobs ? logprobs_json(r, s, &r->cfgs[i]) : NULL;
+        if (end > c->sent || logprobs)
+            TRY(send_text(r, c,
+                          end > c->sent ? str_slice(buf_str(&c->text), c->sent, end) : STR(""),
+                          logprobs, err));
+        if (c->calls) TRY(send_calls(r, c, err));
+        TRY(send_choice(r, c, json_new_object(r->a), STR(""), NULL, finish_reason(c, s), err));
+    }
+    if (!r->req.include_usage) return MLTF_OK;
+    json *chunk = chunk_head(r);
+    json_set(r->a, chunk, "choices", json_new_array(r->a));
+    json_set(r->a, chunk, "usage", usage_json(r, results));
+    return send_event(r, chunk, err);
+}
+
+/* ---- running ---- */
+
+static mltf_status run_choices(openai_run *r, const call_control *ctl, gen_result *results,
+                               mltf_err *err)
+{
+    pipeline_prompt *prompts = arena_calloc(r->a, r->n, sizeof *prompts);
+    if (!prompts) return mltf_fail_memory(err);
+    for (size_t i = 0; i < r->n; i++) {
+        const llm_ids *ids = &r->prompts[r->choices[i].prompt];
+        prompts[i] =
+            (pipeline_prompt){.ids = ids->p,
+                              .n = ids->n,
+                              .cfg = &r->cfgs[i],
+                              .constraint = r->constraint,
+                              .want_logprobs = r->req.logprobs || r->req.best_of > r->req.set.n,
+                              .top_logprobs = r->req.top_logprobs};
+        if (r->on_event) TRY(send_first(r, &r->choices[i], err));
+    }
+    const bool streams = r->on_event != NULL;
+    mltf_status st = pipeline_generate(r->m->pipe, prompts, r->n, ctl,
+                                       streams ? stream_tokens : NULL, r, results, err);
+    if (st == MLTF_PREDICT_FAILED && err) err->status = st = MLTF_INVALID_INPUT;
+    return st;
+}
+
+static mltf_status answer_request(openai_run *r, const call_control *ctl, mltf_buf *answer,
+                                  mltf_err *err)
+{
+    TRY(r->req.chat ? encode_chat(r, err) : encode_prompts(r, err));
+    for (size_t i = 0; i < r->n_prompts; i++)
+        if (r->prompts[i].n == 0) return mltf_fail(err, MLTF_INVALID_INPUT, "the prompt is empty");
+    TRY(make_constraint(r, err));
+    TRY(make_choices(r, err));
+    gen_result *results = arena_calloc(r->a, r->n, sizeof *results);
+    if (!results) return mltf_fail_memory(err);
+    TRY(run_choices(r, ctl, results, err));
+    mltf_status st =
+        r->cancelled ? mltf_fail(err, MLTF_CANCELLED, "the client went away") : MLTF_OK;
+    for (size_t i = 0; i < r->n && !st; i++) {
+        const gen_sequence *s = &results[i].seqs[0];
+        if (!r->on_event)
+            st = push_tokens(&r->choices[i], s->ids + s->n_prompt, s->n - s->n_prompt, err);
+        if (!st) st = end_text(&r->choices[i], err);
+    }
+    if (!st)
+        st = r->on_event ? finish_stream(r, results, err) : whole_reply(r, results, answer, err);
+    for (size_t i = 0; i < r->n; i++) gen_result_release(&results[i]);
+    return st;
+}
+
+static mltf_status text_call(const mltf_model *m, bool chat, const json *request,
+                             const call_control *ctl, mltf_stream_fn on_event, void *user,
+                             mltf_arena *a, mltf_buf *answer, mltf_err *err)
+{
+    if (!pipeline_gen(m->pipe) || strcmp(pipeline_task(m->pipe), "text-generation") != 0)
+        return mltf_fail(err, MLTF_INVALID_INPUT, "this model's task is %s: it does not answer %s",
+                         m->task, chat ? "chat completions" : "completions");
+    openai_run r = {.m = m, .a = a, .created = (int64_t)time(NULL), .user = user};
+    TRY(chat ? openai_read_chat(&r.req, m, request, a, err)
+             : openai_read_completion(&r.req, m, request, a, err));
+    if (r.req.set.stream) r.on_event = on_event;
+    char hex[25];
+    llm_hex(hex, 24);
+    snprintf(r.id, sizeof r.id, "%s-%s", chat ? "chatcmpl" : "cmpl", hex);
+    const mltf_status st = answer_request(&r, ctl, answer, err);
+    for (size_t i = 0; r.choices && i < r.n; i++) {
+        tok_stream_free(r.choices[i].stream);
+        mltf_buf_release(&r.choices[i].text);
+    }
+    for (size_t i = 0; r.prompts && i < r.n_prompts; i++) llm_ids_release(&r.prompts[i]);
+    gen_constraint_free(r.constraint);
+    return st;
+}
+
+/* ---- embeddings ---- */
+
+typedef struct embedding_request {
+    mltf_str *texts; /* [n], or NULL: ids */
+    int32_t *ids;
+    size_t *start; /* [n + 1] */
+    size_t n;
+    bool base64;
+    embed_options options;
+} embedding_request;
+
+static mltf_status bad_input(mltf_err *err)
+{
+    return mltf_fail(err, MLTF_INVALID_INPUT,
+                     "Invalid value for 'input': expected a non-empty string, an array of strings, "
+                     "an array of token ids, or an "
+                     "array of such arrays.");
+}
+
+static mltf_status read_id_lists(embedding_request *e, const json *input, bool nested,
+                                 mltf_arena *a, mltf_err *err)
+{
+    e->n = nested ? input->a.n : 1;
+    size_t total = 0;
+    for (size_t i = 0; i < e->n; i++) total += json_len(nested ? &input->a.items[i] : input);
+    e->ids = arena_calloc(a, total ? total : 1, sizeof *e->ids);
+    e->start = arena_calloc(a, e->n + 1, sizeof *e->start);
+    if (!e->ids || !e->start) return mltf_fail_memory(err);
+    size_t at = 0;
+    for (size_t i = 0; i < e->n; i++) {
+        const json *list = nested ? &input->a.items[i] : input;
+        if (list->type != JSON_ARRAY || list->a.n == 0) return bad_input(err);
+        for (size_t k = 0; k < list->a.n; k++) {
+            if (list->a.items[k].type != JSON_INT) return bad_input(err);
+            e->ids[at++] = (int32_t)json_int(&list->a.items[k], -1);
+        }
+        e->start[i + 1] = at;
+    }
+    return MLTF_OK;
+}
+
+static mltf_status read_embedding_request(embedding_request *e, const mltf_model *m,
+                                          const json *body, mltf_arena *a, mltf_err *err)
+{
+    static const char *const known[] = {"input",      "model",      "encoding_format",
+                                        "dimensions", "user",       "normalize",
+                                        "pooling",    "truncation", NULL};
+    if (!json_is(body, JSON_OBJECT))
+        return mltf_fail(err, MLTF_INVALID_INPUT, "the request must be a JSON object, not %s",
+                         json_type_name(body));
+    for (size_t i = 0; i < body->o.n; i++) {
+        bool found = false;
+        for (size_t k = 0; known[k] && !found; k++)
+            found = str_is(body->o.members[i].key, known[k]);
+        if (!found)
+            return mltf_fail(err, MLTF_INVALID_INPUT,
+                             "Unrecognized request argument supplied: " STR_FMT,
+                             STR_ARG(body->o.members[i].key));
+    }
+    const bool llm = m->inference_task && strcmp(m->inference_task, "llm/v1/embeddings") == 0;
+    e->options.pooling =
+        llm && !pipeline_has_modules(m->pipe) ? EMBED_FIRST_TOKEN : EMBED_BY_FOLDER;
+    TRY(embed_options_read(&e->options, m->config, err));
+    TRY(embed_options_read(&e->options, body, err));
+    const json *format = json_get(body, "encoding_format");
+    if (format && format->type != JSON_NULL) {
+        const mltf_str name = json_string(format, STR(""));
+        e->base64 = str_is(name, "base64");
+        if (!e->base64 && !str_is(name, "float"))
+            return mltf_fail(err, MLTF_INVALID_INPUT,
+                             "Invalid value for 'encoding_format': expected one of 'float' and "
+                             "'base64', but got '" STR_FMT "'.",
+                             STR_ARG(name));
+    }
+    const json *input = json_get(body, "input");
+    if (!input || input->type == JSON_NULL)
+        return mltf_fail(err, MLTF_INVALID_INPUT, "Missing required parameter: 'input'.");
+    const json *first = json_at(input, 0);
+    if (json_is(first, JSON_INT)) return read_id_lists(e, input, false, a, err);
+    if (json_is(first, JSON_ARRAY)) return read_id_lists(e, input, true, a, err);
+    const bool many = input->type == JSON_ARRAY;
+    e->n = many ? input->a.n : 1;
+    if (e->n == 0) return bad_input(err);
+    e->texts = arena_calloc(a, e->n, sizeof *e->texts);
+    if (!e->texts) return mltf_fail_memory(err);
+    for (size_t i = 0; i < e->n; i++) {
+        e->texts[i] = json_string(many ? &input->a.items[i] : input, (mltf_str){0});
+        if (!e->texts[i].p || e->texts[i].n == 0) return bad_input(err);
+    }
+    return MLTF_OK;
+}
+
+static json *vector_json(const embeddings *e, size_t i, bool base64, mltf_arena *a)
+{
+    const float *v = e->vectors + i * e->dim;
+    if (base64) { // little-endian float32, which is what this machine has
+        mltf_buf text = MLTF_BUF_INIT;
+        base64_encode(&text, (mltf_str){(const char *)v, e->dim * sizeof *v});
+        json *s = text.p ? json_new_string(a, buf_str(&text)) : NULL;
+        mltf_buf_release(&text);
+        return s;
+    }
+    json *list = json_new_array(a);
+    for (size_t k = 0; k < e->dim; k++) json_push(a, list, json_new_float(a, v[k]));
+    return list;
+}
+
+static mltf_status embeddings_call(const mltf_model *m, const json *request,
+                                   const call_control *ctl, mltf_arena *a, mltf_buf *answer,
+                                   mltf_err *err)
+{
+    embedding_request q = {0};
+    embeddings e = {0};
+    TRY(read_embedding_request(&q, m, request, a, err));
+    mltf_status st =
+        q.texts ? pipeline_embed(m->pipe, q.texts, q.n, &q.options, ctl, a, &e, err)
+                : pipeline_embed_ids(m->pipe, q.ids, q.start, q.n, &q.options, ctl, a, &e, err);
+    if (st == MLTF_PREDICT_FAILED && err)
+        err->status = st = MLTF_INVALID_INPUT; // a text too long, an id out of range
+    TRY(st);
+    json *reply = json_new_object(a), *data = json_new_array(a), *usage = json_new_object(a);
+    for (size_t i = 0; i < e.n; i++) {
+        json *one = json_new_object(a);
+        json_set(a, one, "object", json_new_cstr(a, "embedding"));
+        json_set(a, one, "index", json_new_int(a, (int64_t)i));
+        json_set(a, one, "embedding", vector_json(&e, i, q.base64, a));
+        json_push(a, data, one);
+    }
+    json_set(a, usage, "prompt_tokens", json_new_int(a, (int64_t)e.n_tokens));
+    json_set(a, usage, "total_tokens", json_new_int(a, (int64_t)e.n_tokens));
+    json_set(a, reply, "object", json_new_cstr(a, "list"));
+    json_set(a, reply, "data", data);
+    json_set(a, reply, "model", json_new_cstr(a, m->name ? m->name : ""));
+    json_set(a, reply, "usage", usage);
+    if (a->failed) return mltf_fail_memory(err);
+    json_write(answer, reply, &compact);
+    return buf_status(answer, err);
+}
+
+mltf_status openai_call(const mltf_model *m, const char *endpoint, const json *request,
+                        const call_control *ctl, mltf_stream_fn on_event, void *user,
+                        mltf_buf *answer, mltf_err *err)
+{
+    mltf_arena a = MLTF_ARENA_INIT;
+    const size_t before = answer->n;
+    mltf_status st;
+    if (strcmp(endpoint, "chat") == 0 || strcmp(endpoint, "completions") == 0)
+        st = text_call(m, endpoint[1] == 'h', request, ctl, on_event, user, &a, answer, err);
+    else if (strcmp(endpoint, "embeddings") == 0)
+        st = embeddings_call(m, request, ctl, &a, answer, err);
+    else
+        st = mltf_fail(err, MLTF_INVALID_INPUT, "unknown endpoint \"%s\"", endpoint);
+    if (st && answer->p && answer->n > before) answer->p[answer->n = before] = 0;
+    arena_release(&a);
+    return st;
+}
