@@ -62,10 +62,11 @@ static mltf_status find_class(arch_model *m, const arch_load_options *opts, mltf
     }
     const json *quantized = json_get(root, "quantization_config");
     if (json_is(quantized, JSON_OBJECT))
-        return mltf_fail(err, MLTF_UNSUPPORTED,
-                         "the weights are quantized by \"" STR_FMT
-                         "\" (quantization_config), which is not supported; use the original weights",
-                         STR_ARG(json_string(json_get(quantized, "quant_method"), STR("?"))));
+        return mltf_fail(
+            err, MLTF_UNSUPPORTED,
+            "the weights are quantized by \"" STR_FMT
+            "\" (quantization_config), which is not supported; use the original weights",
+            STR_ARG(json_string(json_get(quantized, "quant_method"), STR("?"))));
     mltf_str want =
         opts->architecture ? str_from(opts->architecture) : json_string(named, (mltf_str){NULL, 0});
     if (!want.n) want = str_from(m->family->classes[0]);

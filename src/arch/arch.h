@@ -112,7 +112,8 @@ typedef struct arch_attention {
 } arch_attention;
 
 typedef struct arch_output {
-    size_t n_hidden;    /* columns of hidden: H, or less where the body ends in a narrower projection (opt-350m) */
+    size_t
+        n_hidden; /* columns of hidden: H, or less where the body ends in a narrower projection (opt-350m) */
     float *hidden; /* [T, H] or NULL */
     float *pooled; /* [n_seqs, H] or NULL: this model has no pooler */
     float *logits; /* [logit_rows, n_logits] or NULL */

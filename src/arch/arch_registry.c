@@ -25,6 +25,7 @@
     X(distilbert) \
     X(electra) \
     X(falcon) \
+    X(gemma) \
     X(gpt2) \
     X(gpt_neo) \
     X(gpt_neox) \
@@ -33,7 +34,9 @@
     X(mixtral) \
     X(opt) \
     X(phi) \
+    X(phi3) \
     X(roberta) \
+    X(stablelm) \
     X(t5) \
 /* end */
 // clang-format on

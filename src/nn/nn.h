@@ -98,7 +98,8 @@ typedef struct nn_norm_w {
     nn_norm_kind kind;
     size_t n;
     float eps;
-    float offset;        /* RMS: weight + offset (gemma: 1) */
+    float offset; /* RMS: weight + offset (gemma: 1) */
+    size_t turns; /* weight is [turns, n], used row by row in turn (a norm for each head); 0: 1 */
     const float *weight; /* [n] or NULL: ones */
     const float *bias;   /* [n] or NULL: zeros */
 } nn_norm_w;

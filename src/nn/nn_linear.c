@@ -128,6 +128,18 @@ static void norm_piece(void *arg, size_t first, size_t last, int worker)
     const nn_norm_w *w = j->w;
     float *y = j->y + first * w->n;
     const float *x = j->x + first * w->n;
+    if (w->turns > 1) {
+        for (size_t t = first; t < last; t++, x += w->n, y += w->n) {
+            const size_t at = t % w->turns * w->n;
+            const float *weight = w->weight ? w->weight + at : NULL,
+                        *bias = w->bias ? w->bias + at : NULL;
+            if (w->kind == NN_NORM_LAYER)
+                j->k->layer_norm(y, x, weight, bias, 1, w->n, w->eps);
+            else
+                j->k->rms_norm(y, x, weight, w->offset, 1, w->n, w->eps);
+        }
+        return;
+    }
     if (w->kind == NN_NORM_LAYER)
         j->k->layer_norm(y, x, w->weight, w->bias, last - first, w->n, w->eps);
     else

@@ -311,8 +311,10 @@ void parity_generation(const char *dir, const json *expected, parity_count *coun
     if (!json_len(generation) && !sampling) return;
     mltf_err err = {0};
     runner r = {.dir = dir, .expected = expected, .count = count};
-    mltf_status st =
-        arch_model_load(&r.m, dir, &(arch_load_options){.torch_dtype = "float32"}, &err);
+    json *overrides = json_new_object(&r.arena); // the attention that the recording ran with
+    json_set(&r.arena, overrides, "attn_implementation", json_get(expected, "attention"));
+    const arch_load_options options = {.torch_dtype = "float32", .config_overrides = overrides};
+    mltf_status st = arch_model_load(&r.m, dir, &options, &err);
     if (!st) st = arch_session_new(&r.s, r.m, &err);
     if (!st) st = load_settings(&r, &err);
     if (st) {
