@@ -27,11 +27,13 @@
     X(falcon) \
     X(gemma) \
     X(gpt2) \
+    X(gpt_bigcode) \
     X(gpt_neo) \
     X(gpt_neox) \
     X(gptj) \
     X(llama) \
     X(mixtral) \
+    X(mpt) \
     X(opt) \
     X(phi) \
     X(phi3) \

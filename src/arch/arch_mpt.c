@@ -1,0 +1,75 @@
+/* MPT. MosaicML 2023; transformers 4.57 models/mpt/modeling_mpt.py.
+ *
+ *   ids ─ embedding ─ n x [ x += attention(norm1 x) with ALiBi;  x += mlp(norm2 x) ] ─ norm ─ head
+ *
+ * Easy to get wrong: the mlp is 4 times as wide whatever expansion_ratio says; there are no biases; gelu is the
+ * erf form; ALiBi is always on, its slopes come from the next power of two of heads, the second, fourth … first;
+ * logit_scale is not used. Checked on: fixtures mpt-base. */
+#include "arch/arch_decoder.h"
+
+#include <math.h>
+
+/* Slope h of the power of two N at or above the number of heads: 2^-(bias_max (h+1) / N). */
+static void slopes_of(float *slopes, size_t heads, float bias_max)
+{
+    size_t N = 1;
+    while (N < heads) N *= 2;
+    for (size_t h = 0; h < heads; h++) {
+        const size_t k = N == heads ? h : h < N / 2 ? 2 * h + 1 : 2 * (h - N / 2);
+        slopes[h] = 1.0f / powf(2.0f, (float)(k + 1) * (bias_max / (float)N));
+    }
+}
+
+static mltf_status load(arch_build *b, mltf_err *err)
+{
+    nn_loader *ld = &b->ld;
+    arch_config *c = &b->cfg;
+    arch_config inner = {.root = cfg_get(c, "attn_config")};
+    arch_decoder *d = arch_new(b, 1, sizeof *d);
+    TRY(arch_build_ok(b, err));
+    *d = (arch_decoder){.hidden = 2048, .n_layers = 24, .heads = 16, .vocab = 50368};
+    arch_decoder_config(c, d);
+    d->kv_heads = d->heads;
+    d->head_dim = d->hidden / d->heads;
+    d->max_positions = cfg_dim(c, "max_seq_len", 2048);
+    d->scale = cfg_float(&inner, "softmax_scale", 0);
+    const size_t H = d->hidden;
+    const float eps = cfg_float(c, "layer_norm_epsilon", 1e-5f),
+                clip = cfg_float(&inner, "clip_qkv", 0);
+    const float bias_max = cfg_float(&inner, "alibi_bias_max", 8);
+    TRY(cfg_done(&inner, err));
+    if (H % d->heads)
+        cfg_fail(c, "\"d_model\" %zu is not a multiple of \"n_heads\" %zu", H, d->heads);
+    TRY(arch_decoder_layers(b, d, err));
+    float *slopes = arch_new(b, d->heads, sizeof *slopes);
+    if (slopes) slopes_of(slopes, d->heads, bias_max);
+    d->alibi = slopes;
+
+    nn_scope(ld, "%s", ld->base);
+    nn_load_embed(ld, &d->words, "wte", "input id", d->vocab, H, 0);
+    nn_load_norm(ld, &d->norm, "norm_f", NN_NORM_LAYER, H, eps, 0);
+    for (size_t il = 0; il < d->n_layers; il++) {
+        decoder_layer *l = &d->layers[il];
+        nn_scope(ld, "%sblocks.%zu.", ld->base, il);
+        nn_load_norm(ld, &l->norm1, "norm_1", NN_NORM_LAYER, H, eps, 0);
+        nn_load_norm(ld, &l->norm2, "norm_2", NN_NORM_LAYER, H, eps, 0);
+        nn_load_linear(ld, &l->attn.qkv, "attn.Wqkv", 3 * H, H, NN_NO_BIAS);
+        nn_load_linear(ld, &l->attn.o, "attn.out_proj", H, H, NN_NO_BIAS);
+        nn_load_linear(ld, &l->mlp.up, "ffn.up_proj", 4 * H, H, NN_NO_BIAS);
+        nn_load_linear(ld, &l->mlp.down, "ffn.down_proj", H, 4 * H, NN_NO_BIAS);
+        l->attn.clip = clip;
+        l->mlp.act = K_ACT_GELU;
+    }
+    arch_decoder_heads_load(b, &d->heads_w, H, &d->words, "lm_head", NN_NO_BIAS, true);
+    return arch_decoder_done(b, d, err);
+}
+
+const arch_family arch_mpt = {
+    .model_types = (const char *const[]){"mpt", NULL},
+    .classes = (const char *const[]){"MptModel", "MptForCausalLM", "MptForSequenceClassification",
+                                     "MptForTokenClassification", "MptForQuestionAnswering", NULL},
+    .kind = ARCH_DECODER,
+    .base_prefix = "transformer.",
+    .load = load,
+    .forward = arch_decoder_forward,
+};
