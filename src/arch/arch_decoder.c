@@ -103,7 +103,10 @@ static void attention(arch_run *r, float *y, const float *x, const decoder_layer
                        .sinks = w->sinks,
                        .bias = d->bias,
                        .bias_user = (void *)(uintptr_t)d};
-    nn_self_attention(r->cx, y, x, &w->attn, &a, &r->seqs, w->rope ? rope : NULL, il);
+    if (d->attention)
+        d->attention(r, y, x, w, &a, w->rope ? rope : NULL, il);
+    else
+        nn_self_attention(r->cx, y, x, &w->attn, &a, &r->seqs, w->rope ? rope : NULL, il);
     if (w->post1.kind != NN_NORM_NONE) nn_norm(r->cx, y, y, &w->post1, r->seqs.rows);
 }
 

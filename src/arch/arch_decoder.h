@@ -21,6 +21,7 @@ typedef struct decoder_layer {
     size_t window;       /* 0: none */
     const float *sinks;  /* [heads] or NULL */
     float scale;         /* of the scores; 0: the decoder's */
+    const void *own;     /* weights that only the decoder's own `attention` knows */
 } decoder_layer;
 
 typedef struct arch_decoder {
@@ -35,6 +36,9 @@ typedef struct arch_decoder {
     bool parallel;   /* x += attention(norm1 x) + mlp(norm2 x), norm2 absent: norm1 x */
     bool post_norm;  /* x = norm1(x + attention(x)); x = norm2(x + mlp(x)) (opt-350m) */
     bool residual_of_norm; /* attention and mlp are added to the norm's output (bloom's option) */
+    /* instead of nn_self_attention: y = attention(x) with projections of its own (deepseek); NULL: the usual */
+    void (*attention)(arch_run *r, float *y, const float *x, const decoder_layer *w, const nn_attn *a,
+                      const nn_rope_rows *rope, size_t il);
     nn_embed_w words;
     nn_embed_w positions;                /* learned; absent: none */
     size_t position_offset;              /* opt: rows before position 0 */

@@ -22,6 +22,7 @@
     X(bart) \
     X(bert) \
     X(bloom) \
+    X(deepseek) \
     X(distilbert) \
     X(electra) \
     X(falcon) \
@@ -30,6 +31,7 @@
     X(gpt_bigcode) \
     X(gpt_neo) \
     X(gpt_neox) \
+    X(gpt_oss) \
     X(gptj) \
     X(llama) \
     X(mixtral) \

@@ -155,6 +155,7 @@ bool nn_act_find(k_act *out, mltf_str name);
 typedef struct nn_mlp_w {
     nn_linear_w gate, up, down;
     k_act act;
+    float limit; /* gpt_oss: gate at most limit, up in [-limit, limit], gate sigmoid(1.702 gate) (up + 1); 0: no */
 } nn_mlp_w;
 void nn_mlp(nn_ctx *cx, float *y, const float *x, const nn_mlp_w *w, size_t T); /* y may be x */
 

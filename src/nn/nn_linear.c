@@ -1,4 +1,5 @@
 /* Linear layers, embeddings, norms and the two forms of MLP: cut into pieces for the pool. */
+#include <math.h>
 #include <string.h>
 
 #include "kernels/quantize.h"
@@ -217,6 +218,17 @@ void nn_embed_add_row(nn_ctx *cx, float *y, size_t row_of, const nn_embed_w *w, 
 
 /* ------------------------------------------------------------------ mlp */
 
+/* up = gate sigmoid(1.702 gate) (up + 1), with both kept below the limit (gpt_oss). */
+static void clamped_glu(nn_ctx *cx, float *up, const float *gate, float limit, size_t n)
+{
+    if (!nn_ok(cx)) return;
+    for (size_t i = 0; i < n; i++) {
+        const float g = gate[i] > limit ? limit : gate[i];
+        const float u = up[i] > limit ? limit : up[i] < -limit ? -limit : up[i];
+        up[i] = (u + 1.0f) * (g / (1.0f + expf(-1.702f * g)));
+    }
+}
+
 void nn_mlp(nn_ctx *cx, float *y, const float *x, const nn_mlp_w *w, size_t T)
 {
     if (!nn_ok(cx)) return;
@@ -227,7 +239,10 @@ void nn_mlp(nn_ctx *cx, float *y, const float *x, const nn_mlp_w *w, size_t T)
         float *gate = nn_f32(cx, T, F); // [T, F]
         nn_linear_group(cx, (float *[]){gate, up}, x, (const nn_linear_w *[]){&w->gate, &w->up}, 2,
                         T);
-        nn_act_mul(cx, up, gate, up, T * F, w->act);
+        if (w->limit > 0)
+            clamped_glu(cx, up, gate, w->limit, T * F);
+        else
+            nn_act_mul(cx, up, gate, up, T * F, w->act);
     } else {
         nn_linear(cx, up, x, &w->up, T);
         nn_act(cx, up, up, T * F, w->act);

@@ -9,18 +9,14 @@ typedef struct {
     float weight;
 } choice;
 
-/* The k largest of score[n] among those allowed, ties to the first; expert numbers into out. */
-static void top(uint32_t *out, size_t k, const float *score, const uint8_t *allowed, uint8_t *taken,
-                size_t n)
+/* The k largest of score[n], ties to the first; their numbers into out. */
+static void top(uint32_t *out, size_t k, const float *score, uint8_t *taken, size_t n)
 {
     memset(taken, 0, n);
     for (size_t i = 0; i < k; i++) {
         size_t best = n;
         for (size_t e = 0; e < n; e++)
-            if (!taken[e] && (!allowed || allowed[e]) && (best == n || score[e] > score[best]))
-                best = e;
-        if (best == n) // fewer allowed than wanted: take what is left
-            for (best = 0; taken[best];) best++;
+            if (!taken[e] && (best == n || score[e] > score[best])) best = e;
         taken[best] = 1;
         out[i] = (uint32_t)best;
     }
@@ -43,7 +39,7 @@ static void allow_groups(uint8_t *allowed, const float *score, const nn_moe_w *w
         }
         worth[g] = w->group_by_max || per < 2 ? first : first + second;
     }
-    top(best, w->top_groups, worth, NULL, taken, w->groups);
+    top(best, w->top_groups, worth, taken, w->groups);
     memset(allowed, 0, w->n);
     for (size_t i = 0; i < w->top_groups; i++) memset(allowed + best[i] * per, 1, per);
 }
@@ -73,7 +69,10 @@ static choice *route(nn_ctx *cx, const float *x, const nn_moe_w *w, size_t T)
         for (size_t e = 0; e < E; e++) score[e] = l[e] + (w->correction ? w->correction[e] : 0.0f);
         const bool grouped = w->groups > 1;
         if (grouped) allow_groups(allowed, score, w, worth, chosen, taken);
-        top(chosen, K, score, grouped ? allowed : NULL, taken, E);
+        for (size_t e = 0; grouped && e < E;
+             e++) // worth nothing, but not forbidden: as the library has it
+            if (!allowed[e]) score[e] = 0;
+        top(chosen, K, score, taken, E);
         float weight[64], sum = 0;
         for (size_t i = 0; i < K; i++) weight[i] = l[chosen[i]];
         if (w->scores == NN_MOE_SOFTMAX_TOPK) softmax(weight, K);
