@@ -1,0 +1,58 @@
+/* GGUF to a standard Hugging Face checkpoint: config.json, generation_config.json, tokenizer.json and the
+ * files around it, chat_template.jinja and safetensors. transformers loads the result, with the same tokens
+ * and, up to the type that the weights are stored in, the same logits.
+ *
+ * It stands on formats/ alone: what a family of models is called here and there is a table of names, and no
+ * network has to be built for it. */
+#ifndef MLTF_CONVERT_CONVERT_GGUF_H
+#define MLTF_CONVERT_CONVERT_GGUF_H
+
+#include "base/status.h"
+#include "formats/gguf.h"
+#include "formats/json.h"
+
+/* dir must be missing or empty; it appears whole or not at all. UNSUPPORTED names an architecture, tokenizer
+ * or option that has no form there. opts may be NULL. */
+mltf_status convert_gguf(const char *file, const char *dir, const mltf_convert_options *opts, mltf_err *err);
+
+/* ---- the parts, shared by the files of this directory -------------------------------------- */
+
+/* A family: how its tensors and settings are called on either side. */
+typedef enum {
+    CONVERT_COPY,
+    CONVERT_ROWS_Q,    /* rows of each query head in halves instead of pairs (rotary embedding of Llama) */
+    CONVERT_ROWS_K,    /* the same by the number of key heads */
+    CONVERT_TRANSPOSE, /* GPT-2's Conv1D */
+    CONVERT_MINUS_ONE, /* Gemma's norms hold 1 + w in the GGUF file */
+    CONVERT_SETTING,   /* goes into config.json */
+} convert_op;
+
+typedef struct convert_rule {
+    const char *from, *to; /* without ".weight" or ".bias"; "%" is the number of the layer */
+    convert_op op;
+    bool required; /* in every layer; otherwise only where there */
+} convert_rule;
+
+typedef struct convert_family {
+    const char *name;       /* general.architecture */
+    const char *model_type; /* of config.json */
+    const char *class_name; /* architectures[0] */
+    const char *embedding;  /* tensor whose rows are the vocabulary, in the GGUF file */
+    const convert_rule *rules; /* ends with from NULL */
+    mltf_status (*config)(const gguf_file *g, mltf_arena *a, json *config, mltf_err *err);
+} convert_family;
+
+const convert_family *convert_family_find(mltf_str name); /* NULL if unknown */
+void convert_family_names(mltf_buf *out);
+
+/* "llama.block_count" by its last part; fallback where absent. */
+int64_t convert_int(const gguf_file *g, const char *key, int64_t fallback);
+double convert_double(const gguf_file *g, const char *key, double fallback);
+
+/* Write tokenizer.json, tokenizer_config.json, special_tokens_map.json and the chat templates into dir. */
+mltf_status convert_tokenizer(const gguf_file *g, const char *dir, mltf_err *err);
+/* An id of tokenizer.ggml.NAME_token_id, or -1 where absent or no token. */
+int64_t convert_token_id(const gguf_file *g, const char *name);
+mltf_status convert_write_json(const char *dir, const char *name, const json *v, mltf_err *err); /* indent 2, as HF */
+
+#endif
