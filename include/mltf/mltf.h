@@ -252,6 +252,30 @@ MLTF_API mltf_status mltf_log_model(const char *checkpoint, const mltf_log_optio
 /* Find the local directory behind a URI (a path, runs:/, models:/) without opening the model. */
 MLTF_API mltf_status mltf_resolve_uri(const char *uri, const char *tracking_uri, mltf_buf *dir, mltf_err *err);
 
+/* ---- evaluate ------------------------------------------------------------------------------ */
+
+typedef struct mltf_evaluate_options {
+    const char *data_path;   /* rows with a target: .csv with a header line, else JSON lines */
+    const char *target;      /* column of the right answers; NULL: "target", "label" or "labels" */
+    const char *text_path;   /* instead of data: a text whose perplexity is measured */
+    const char *params_json; /* params of each request */
+    size_t batch;            /* rows a request; 0: 32 */
+    int log_to_run;          /* the metrics are logged to a run of the tracking store */
+    const char *tracking_uri, *experiment_name, *run_id, *run_name; /* as in mltf_log_options */
+    mltf_progress_fn progress;
+    void *progress_user;
+} mltf_evaluate_options;
+
+/* Run a model over labelled rows, or over a text, and measure it. Appends a JSON object to *report: task, rows
+ * (or tokens), seconds, metrics {name: number} and, when logged, run_id. Which metrics depends on the task:
+ *   classification        accuracy_score, precision_score, recall_score, f1_score, macro_f1_score
+ *   generation, answers   exact_match/v1, rouge1/v1/mean, rouge2/v1/mean, rougeL/v1/mean, bleu/v1/mean, corpus_bleu
+ *   embeddings            spearman, of cosine similarity with the target; rows have two columns of text
+ *   a text                perplexity, nll_per_token (windows of the model's length, each token predicted once)
+ * *predictions, if not NULL, receives the JSON list of what was predicted, one text a row. */
+MLTF_API mltf_status mltf_evaluate(const mltf_model *m, const mltf_evaluate_options *opts, mltf_buf *report,
+                                   mltf_buf *predictions, mltf_err *err);
+
 /* ---- serve --------------------------------------------------------------------------------- */
 
 typedef struct mltf_serve_options {

@@ -67,50 +67,10 @@ static mltf_status find_experiment(store_log *l, store_experiment *exp, mltf_err
     return MLTF_OK;
 }
 
-/* A JSON object of scalars as pairs; other values as their JSON text. Nested objects are flattened with
- * "/", as MLflow does for model_config. */
-static mltf_status pairs_of(mltf_arena *a, const json *object, const char *prefix, store_pair **out,
-                            size_t *n, size_t *cap, mltf_err *err)
-{
-    for (size_t i = 0; i < json_len(object); i++) {
-        const json_member *m = &object->o.members[i];
-        const char *key = arena_printf(a, "%s%.*s", prefix, (int)m->key.n, m->key.p);
-        if (!key) return mltf_fail_memory(err);
-        if (json_is(&m->value, JSON_OBJECT) && json_len(&m->value) > 0) {
-            const char *deeper = arena_printf(a, "%s/", key);
-            if (!deeper) return mltf_fail_memory(err);
-            TRY(pairs_of(a, &m->value, deeper, out, n, cap, err));
-            continue;
-        }
-        if (*n == *cap) {
-            const size_t more = *cap ? 2 * *cap : 16;
-            store_pair *grown = arena_calloc(a, more, sizeof *grown);
-            if (!grown) return mltf_fail_memory(err);
-            if (*n) memcpy(grown, *out, *n * sizeof *grown);
-            *out = grown;
-            *cap = more;
-        }
-        mltf_buf text = MLTF_BUF_INIT;
-        if (json_is(&m->value, JSON_STRING))
-            buf_put_str(&text, m->value.s);
-        else if (json_is(&m->value, JSON_BOOL))
-            buf_puts(&text, m->value.b ? "True" : "False"); // str() of Python
-        else if (json_is(&m->value, JSON_NULL))
-            buf_puts(&text, "None");
-        else
-            json_write(&text, &m->value, NULL);
-        const char *value = text.failed ? NULL : arena_strdup(a, text.p ? text.p : "", text.n);
-        mltf_buf_release(&text);
-        if (!value) return mltf_fail_memory(err);
-        (*out)[(*n)++] = (store_pair){key, value};
-    }
-    return MLTF_OK;
-}
-
+/* A JSON object as pairs of text; values that are no text as their JSON. */
 static mltf_status parse_pairs(mltf_arena *a, const char *text, const char *what, store_pair **out,
                                size_t *n, mltf_err *err)
 {
-    size_t cap = 0;
     *out = NULL;
     *n = 0;
     if (!text || !*text) return MLTF_OK;
@@ -119,7 +79,22 @@ static mltf_status parse_pairs(mltf_arena *a, const char *text, const char *what
         !json_is(object, JSON_OBJECT))
         return mltf_fail(err, MLTF_INVALID_INPUT, "%s must be a JSON object, got '%.200s'", what,
                          text);
-    return pairs_of(a, object, "", out, n, &cap, err);
+    store_pair *pairs = arena_calloc(a, json_len(object), sizeof *pairs);
+    if (!pairs) return mltf_fail_memory(err);
+    for (size_t i = 0; i < json_len(object); i++) {
+        const json_member *m = &object->o.members[i];
+        mltf_buf value = MLTF_BUF_INIT;
+        if (json_is(&m->value, JSON_STRING))
+            buf_put_str(&value, m->value.s);
+        else
+            json_write(&value, &m->value, NULL);
+        pairs[i].key = arena_strdup(a, m->key.p, m->key.n);
+        pairs[i].value = arena_strdup(a, value.p ? value.p : "", value.n);
+        mltf_buf_release(&value);
+    }
+    *out = pairs;
+    *n = json_len(object);
+    return a->failed ? mltf_fail_memory(err) : MLTF_OK;
 }
 
 static mltf_status begin(store_log *l, mltf_err *err)
@@ -213,10 +188,6 @@ static mltf_status commit(store_log *l, mltf_buf *info, mltf_err *err)
 {
     mltf_arena *a = &l->arena;
     const mltf_log_options *o = l->opts;
-    store_pair *params;
-    size_t n_params;
-    TRY(parse_pairs(a, o->save.model_config_json, "model_config", &params, &n_params, err));
-    if (n_params) TRY(store_log_params(l->st, l->run.id, params, n_params, err));
     TRY(store_logged_model_finish(l->st, l->model.id, STORE_MODEL_READY, err));
 
     const char *uri = arena_printf(a, "models:/%s", l->model.id);

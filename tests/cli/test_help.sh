@@ -2,7 +2,7 @@
 . "$(dirname "$0")/common.sh"
 expect 0 "$mltf" --help
 contains out "models predict"
-for c in "models log" "models save" "models predict" "models serve" "models describe" try convert doctor version; do
+for c in "models log" "models save" "models evaluate" "models compare" "models persist" "models predict" "models serve" "models describe" try convert doctor version; do
     # shellcheck disable=SC2086
     expect 0 "$mltf" $c --help
     contains out "usage: mltf $c"

@@ -125,7 +125,6 @@ static void log_one(place *p, const char *name, const char *registered, const ch
         .aliases = alias ? aliases : NULL,
         .experiment_name = "nlp",
         .params_json = "{\"lr\": \"0.1\"}",
-        .save = {.model_config_json = "{\"max_new_tokens\": 5, \"nested\": {\"a\": true}}"},
     };
     store_log *l;
     OK(store_log_begin(&l, &o, &p->err));
@@ -187,15 +186,6 @@ static void test_a_logged_model_is_found_by_every_kind_of_uri(void **state)
         mltf_buf_release(&dir);
     }
 
-    store *st;
-    store_pair *params;
-    size_t n;
-    OK(store_open(&st, NULL, false, &p->err));
-    OK(store_run_params(st, &p->arena, text_of(p, &first, "run_id"), &params, &n, &p->err));
-    assert_int_equal(n, 2); // the model_config, flattened
-    assert_string_equal(params[1].key, "nested/a");
-    assert_string_equal(params[1].value, "True");
-    store_close(st);
     json_doc_release(&first);
     json_doc_release(&second);
 }
