@@ -19,6 +19,7 @@ arch_head arch_head_of(mltf_str name)
         {"TapasForQuestionAnswering", ARCH_HEAD_TABLE_QA},
         {"ForMaskedLM", ARCH_HEAD_MASKED_LM},
         {"BertForPreTraining", ARCH_HEAD_MASKED_LM},
+        {"AlbertForPreTraining", ARCH_HEAD_MASKED_LM},
         {"ForCausalLM", ARCH_HEAD_LM},
         {"LMHeadModel", ARCH_HEAD_LM},
         {"DoubleHeadsModel", ARCH_HEAD_LM},

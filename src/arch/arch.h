@@ -69,7 +69,8 @@ typedef struct arch_info {
     const json *config;          /* config.json, with overrides */
     const char *const *warnings; /* [n_warnings]: surplus tensors, newly initialised ones … */
     size_t n_warnings;
-    bool stepwise; /* rotary frequencies follow the length (dynamic, longrope): with a cache the answer depends
+    bool
+        stepwise; /* rotary frequencies follow the length (dynamic, longrope): with a cache the answer depends
                     * on how tokens are split over calls. Feed a prompt whole, then token by token. */
 } arch_info;
 const arch_info *arch_model_info(const arch_model *m);

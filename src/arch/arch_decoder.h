@@ -37,8 +37,8 @@ typedef struct arch_decoder {
     bool post_norm;  /* x = norm1(x + attention(x)); x = norm2(x + mlp(x)) (opt-350m) */
     bool residual_of_norm; /* attention and mlp are added to the norm's output (bloom's option) */
     /* instead of nn_self_attention: y = attention(x) with projections of its own (deepseek); NULL: the usual */
-    void (*attention)(arch_run *r, float *y, const float *x, const decoder_layer *w, const nn_attn *a,
-                      const nn_rope_rows *rope, size_t il);
+    void (*attention)(arch_run *r, float *y, const float *x, const decoder_layer *w,
+                      const nn_attn *a, const nn_rope_rows *rope, size_t il);
     nn_embed_w words;
     nn_embed_w positions;                /* learned; absent: none */
     size_t position_offset;              /* opt: rows before position 0 */

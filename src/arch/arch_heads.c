@@ -80,10 +80,16 @@ static void head_forward(arch_run *r, const arch_head_w *w, const float *x, size
         rows = r->seqs.n;
     }
     x = transform(r, w, x, rows, &cols);
+    if (!nn_ok(cx)) return;
     out->logit_rows = rows;
     out->n_logits = nn_has(&w->out) ? w->out.w.N : cols;
     out->logits = nn_keep(cx, rows, out->n_logits);
-    if (nn_has(&w->out))
+    if (nn_has(&w->out2)) {
+        float *rest = nn_f32(cx, rows, out->n_logits);
+        nn_linear_strided(cx, out->logits, out->n_logits, x, cols, &w->out, rows);
+        nn_linear_strided(cx, rest, out->n_logits, x + w->out.w.K, cols, &w->out2, rows);
+        nn_add(cx, out->logits, rest, rows * out->n_logits);
+    } else if (nn_has(&w->out))
         nn_linear(cx, out->logits, x, &w->out, rows);
     else
         nn_copy(cx, out->logits, x, rows * cols);
@@ -99,7 +105,7 @@ void arch_heads_forward(arch_run *r, const arch_heads *h, const float *x, size_t
         r->out->hidden = nn_keep(cx, r->seqs.rows, cols);
         nn_copy(cx, r->out->hidden, x, r->seqs.rows * cols);
     }
-    if (r->want & ARCH_WANT_POOLED && nn_has(&h->pooler.dense)) {
+    if (r->want & ARCH_WANT_POOLED && h->has_pooler) {
         size_t width = cols;
         const float *y = choose_rows(r, x, cols, h->pooler.pool, h->pooler.pad);
         y = transform(r, &h->pooler, y, r->seqs.n, &width);
@@ -140,6 +146,7 @@ void arch_encoder_heads_load(arch_build *b, arch_heads *h, const arch_encoder_na
                        NN_BIAS | (head == ARCH_HEAD_NONE ? NN_OPTIONAL : 0));
         h->pooler.pool = POOL_FIRST;
         h->pooler.act = n->pooler_act;
+        h->has_pooler = nn_has(&h->pooler.dense);
     }
     nn_scope(ld, "%s", "");
     h->has_head = true;

@@ -179,14 +179,16 @@ typedef struct arch_head_w {
     nn_norm_w norm;  /* kind NONE: none */
     nn_linear_w out; /* absent: the head's answer is what dense gave */
     float scale;     /* of the logits; 0: 1 */
-    float softcap;   /* 0: none */
-    int64_t pad;     /* POOL_LAST_TOKEN: padding id, or -1; POOL_LAST_EOS: the eos id */
+    nn_linear_w
+        out2; /* mobilebert: reads the columns behind those of `out` and is added; absent: none */
+    float softcap; /* 0: none */
+    int64_t pad;   /* POOL_LAST_TOKEN: padding id, or -1; POOL_LAST_EOS: the eos id */
 } arch_head_w;
 
 typedef struct arch_heads {
     arch_head_w pooler; /* base models: `dense` absent: no pooler */
     arch_head_w head;   /* of the class */
-    bool has_head;
+    bool has_head, has_pooler;
 } arch_heads;
 
 /* x [T, cols] is the last hidden state: fills out->hidden, pooled and logits as wanted. */

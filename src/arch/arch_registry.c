@@ -19,6 +19,7 @@
 
 // clang-format off
 #define FAMILIES(X) /* one line each, sorted */ \
+    X(albert) \
     X(bart) \
     X(bert) \
     X(bloom) \
@@ -35,6 +36,8 @@
     X(gptj) \
     X(llama) \
     X(mixtral) \
+    X(mobilebert) \
+    X(mpnet) \
     X(mpt) \
     X(opt) \
     X(phi) \

@@ -168,44 +168,6 @@ static mltf_status load(arch_build *b, mltf_err *err)
 
 /* ------------------------------------------------------------------ forward */
 
-/* Which row of the bias table belongs to a key `distance` = j - i away; in f32, as Python computes it. */
-static size_t bucket_of(const t5_config *c, ptrdiff_t distance, bool causal)
-{
-    size_t n = c->buckets, first = 0, d;
-    if (causal) {
-        d = distance < 0 ? (size_t)-distance : 0;
-    } else {
-        n /= 2;
-        if (distance > 0) first = n;
-        d = (size_t)(distance < 0 ? -distance : distance);
-    }
-    const size_t exact = n / 2;
-    if (d < exact) return first + d;
-    const float x = logf((float)d / (float)exact) /
-                    (float)log((double)c->max_distance / (double)exact) * (float)(n - exact);
-    const size_t far = exact + (size_t)x;
-    return first + (far < n - 1 ? far : n - 1);
-}
-
-/* The bias by distance for one layer: [heads, 2 longest - 1] in scratch, into a. */
-static void prepare_bias(arch_run *r, nn_attn *a, const float *table, bool causal)
-{
-    const t5_model *m = r->impl;
-    size_t longest = 1;
-    for (size_t s = 0; s < r->seqs.n; s++) {
-        const size_t n = nn_past(&r->seqs, s) + r->seqs.start[s + 1] - r->seqs.start[s];
-        if (n > longest) longest = n;
-    }
-    a->rel_zero = longest - 1;
-    a->rel_n = 2 * longest - 1;
-    float *rel = nn_f32(r->cx, a->heads, a->rel_n);
-    for (size_t i = 0; nn_ok(r->cx) && i < a->rel_n; i++) {
-        const size_t b = bucket_of(&m->cfg, (ptrdiff_t)i - (ptrdiff_t)a->rel_zero, causal);
-        for (size_t h = 0; h < a->heads; h++) rel[h * a->rel_n + i] = table[b * a->heads + h];
-    }
-    a->rel = rel;
-}
-
 static void layer_forward(arch_run *r, float *x, const t5_layer *w, const nn_attn *attn, size_t H,
                           size_t il)
 {
@@ -240,7 +202,9 @@ static float *stack_forward(arch_run *r, const t5_stack *s)
     float *x = arch_embed_tokens(r, &m->words); // [T, H]
     for (size_t il = 0; il < s->n; il++) {
         arch_keep_hidden(r, x, c->hidden);
-        if (s->layers[il].bias) prepare_bias(r, &attn, s->layers[il].bias, s->causal);
+        if (s->layers[il].bias)
+            nn_bucket_bias(cx, &attn, &r->seqs, s->layers[il].bias, c->buckets, c->max_distance,
+                           s->causal);
         layer_forward(r, x, &s->layers[il], &attn, c->hidden, il);
     }
     nn_norm(cx, x, x, &s->norm, r->seqs.rows);

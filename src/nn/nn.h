@@ -92,7 +92,12 @@ typedef struct nn_embed_w {
     const char *what; /* "input id", "position": for the message about a row that does not exist */
 } nn_embed_w;
 
-typedef enum { NN_NORM_NONE, NN_NORM_LAYER, NN_NORM_RMS } nn_norm_kind;
+typedef enum {
+    NN_NORM_NONE,
+    NN_NORM_LAYER,
+    NN_NORM_RMS,
+    NN_NORM_AFFINE /* x weight + bias alone */
+} nn_norm_kind;
 
 typedef struct nn_norm_w {
     nn_norm_kind kind;
@@ -155,7 +160,8 @@ bool nn_act_find(k_act *out, mltf_str name);
 typedef struct nn_mlp_w {
     nn_linear_w gate, up, down;
     k_act act;
-    float limit; /* gpt_oss: gate at most limit, up in [-limit, limit], gate sigmoid(1.702 gate) (up + 1); 0: no */
+    float
+        limit; /* gpt_oss: gate at most limit, up in [-limit, limit], gate sigmoid(1.702 gate) (up + 1); 0: no */
 } nn_mlp_w;
 void nn_mlp(nn_ctx *cx, float *y, const float *x, const nn_mlp_w *w, size_t T); /* y may be x */
 
@@ -330,6 +336,11 @@ void nn_cross_attention(nn_ctx *cx, float *y, const float *x, const nn_attn_w *w
 /* Keys and values of encoder rows [T] for one decoder layer, into each sequence's memory. */
 void nn_memory_fill(nn_ctx *cx, const float *x, const nn_attn_w *w, const nn_attn *a,
                     const nn_seqs *seqs, size_t layer);
+
+/* a->rel from a table [buckets, heads] by T5's logarithmic buckets of distance, in scratch; causal: keys
+ * ahead do not count (decoders). Long enough for every sequence of this forward and its cache. */
+void nn_bucket_bias(nn_ctx *cx, nn_attn *a, const nn_seqs *seqs, const float *table, size_t buckets,
+                    size_t max_distance, bool causal);
 
 /* The slopes of ALiBi for any number of heads, as Press et al. and transformers make them. */
 void nn_alibi_slopes(float *slopes, size_t heads);

@@ -327,6 +327,44 @@ void nn_memory_fill(nn_ctx *cx, const float *x, const nn_attn_w *w, const nn_att
     if (nn_ok(cx)) nn_restore(cx, mark);
 }
 
+/* Which row of the table belongs to a key `distance` = j - i away; in f32, as Python computes it. */
+static size_t bucket_of(size_t n, size_t max_distance, ptrdiff_t distance, bool causal)
+{
+    size_t first = 0, d;
+    if (causal) {
+        d = distance < 0 ? (size_t)-distance : 0;
+    } else {
+        n /= 2;
+        if (distance > 0) first = n;
+        d = (size_t)(distance < 0 ? -distance : distance);
+    }
+    const size_t exact = n / 2;
+    if (d < exact) return first + d;
+    const float x = logf((float)d / (float)exact) /
+                    (float)log((double)max_distance / (double)exact) * (float)(n - exact);
+    const size_t far = exact + (size_t)x;
+    return first + (far < n - 1 ? far : n - 1);
+}
+
+void nn_bucket_bias(nn_ctx *cx, nn_attn *a, const nn_seqs *seqs, const float *table, size_t buckets,
+                    size_t max_distance, bool causal)
+{
+    size_t longest = 1;
+    for (size_t s = 0; s < seqs->n; s++) {
+        const size_t n = nn_past(seqs, s) + seqs->start[s + 1] - seqs->start[s];
+        if (n > longest) longest = n;
+    }
+    a->rel_zero = longest - 1;
+    a->rel_n = 2 * longest - 1;
+    float *rel = nn_f32(cx, a->heads, a->rel_n);
+    for (size_t i = 0; nn_ok(cx) && i < a->rel_n; i++) {
+        const size_t b =
+            bucket_of(buckets, max_distance, (ptrdiff_t)i - (ptrdiff_t)a->rel_zero, causal);
+        for (size_t h = 0; h < a->heads; h++) rel[h * a->rel_n + i] = table[b * a->heads + h];
+    }
+    a->rel = rel;
+}
+
 void nn_alibi_slopes(float *slopes, size_t heads)
 {
     size_t power = 1;

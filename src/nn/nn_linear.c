@@ -129,6 +129,12 @@ static void norm_piece(void *arg, size_t first, size_t last, int worker)
     const nn_norm_w *w = j->w;
     float *y = j->y + first * w->n;
     const float *x = j->x + first * w->n;
+    if (w->kind == NN_NORM_AFFINE) {
+        for (size_t t = first; t < last; t++, x += w->n, y += w->n)
+            for (size_t i = 0; i < w->n; i++)
+                y[i] = x[i] * w->weight[i] + (w->bias ? w->bias[i] : 0.0f);
+        return;
+    }
     if (w->turns > 1) {
         for (size_t t = first; t < last; t++, x += w->n, y += w->n) {
             const size_t at = t % w->turns * w->n;

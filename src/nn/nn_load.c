@@ -487,7 +487,7 @@ void nn_load_norm(nn_loader *ld, nn_norm_w *w, const char *name, nn_norm_kind ki
     if (!check_shape(ld, t, &n, 1)) return;
     w->kind = kind;
     w->weight = take_vector(ld, t);
-    if (kind != NN_NORM_LAYER) return;
+    if (kind == NN_NORM_RMS) return;
     const ck_tensor *b = find_one(ld, found, ".bias");
     if (b && check_shape(ld, b, &n, 1)) w->bias = take_vector(ld, b);
     if (!b && flags & NN_BIAS) report_missing(ld, found, ".bias");
