@@ -37,6 +37,8 @@ typedef struct tok_encoding {
     int32_t *word_ids;   /* [n] -1: none */
     int8_t *sequence_ids; /* [n] 0, 1; -1 for special tokens added */
     uint8_t *special;    /* [n] special_tokens_mask */
+    uint8_t *mask;       /* [n] attention_mask: 0 where `raw` padded */
+    uint32_t *trim;      /* internal */
     size_t n, cap;
 } tok_encoding;
 #define TOK_ENCODING_INIT {0}
@@ -52,7 +54,7 @@ typedef struct tok_options {
     bool truncate_left;      /* overrides the tokenizer's truncation_side only if set */
     bool raw;                /* as `tokenizers` alone: truncation and padding stored in tokenizer.json are in force */
     bool is_split_into_words; /* texts come as tokenizer_encode_words() */
-    bool ids_only;           /* only ids (and type_ids) are wanted: faster */
+    bool ids_only;           /* only ids and type_ids are wanted: faster; the other arrays are NULL then */
 } tok_options;
 
 /* Encode a text, or a pair (pair.p not NULL). Replaces what enc held. */

@@ -1,0 +1,709 @@
+/* Pre-tokenizers: https://github.com/huggingface/tokenizers, tokenizers/src/pre_tokenizers (0.22.2).
+ *
+ * Most only cut pieces. Metaspace and ByteLevel also rewrite them; then the text is built anew, with the
+ * pieces one after the other. */
+#include <stdlib.h>
+
+#include "tokenizers/tok_internal.h"
+
+typedef enum {
+    P_BERT,
+    P_BYTE_LEVEL,
+    P_DELIMITER,
+    P_METASPACE,
+    P_WHITESPACE,
+    P_WHITESPACE_SPLIT,
+    P_SEQUENCE,
+    P_SPLIT,
+    P_PUNCTUATION,
+    P_DIGITS,
+    P_SCRIPTS,
+    P_FIXED,
+} pretok_type;
+
+typedef enum { B_REMOVED, B_ISOLATED, B_WITH_PREVIOUS, B_WITH_NEXT, B_CONTIGUOUS } behaviour;
+
+struct tok_pretok {
+    pretok_type type;
+    tok_pretok **parts; /* Sequence */
+    size_t n;
+    bool prefix_space, use_regex; /* ByteLevel */
+    uint32_t delimiter;           /* CharDelimiterSplit; the replacement of Metaspace */
+    tok_prepend prepend;          /* Metaspace */
+    bool split;
+    tok_pattern *pattern;         /* Split */
+    bool invert;
+    behaviour behaviour;          /* Split, Punctuation */
+    bool individual;              /* Digits */
+    size_t length;                /* FixedLength */
+};
+
+const uint16_t tok_byte_char[256] = {
+    256, 257, 258, 259, 260, 261, 262, 263, 264, 265, 266, 267, 268, 269, 270, 271, 272, 273, 274, 275, 276, 277,
+    278, 279, 280, 281, 282, 283, 284, 285, 286, 287, 288, 33,  34,  35,  36,  37,  38,  39,  40,  41,  42,  43,
+    44,  45,  46,  47,  48,  49,  50,  51,  52,  53,  54,  55,  56,  57,  58,  59,  60,  61,  62,  63,  64,  65,
+    66,  67,  68,  69,  70,  71,  72,  73,  74,  75,  76,  77,  78,  79,  80,  81,  82,  83,  84,  85,  86,  87,
+    88,  89,  90,  91,  92,  93,  94,  95,  96,  97,  98,  99,  100, 101, 102, 103, 104, 105, 106, 107, 108, 109,
+    110, 111, 112, 113, 114, 115, 116, 117, 118, 119, 120, 121, 122, 123, 124, 125, 126, 289, 290, 291, 292, 293,
+    294, 295, 296, 297, 298, 299, 300, 301, 302, 303, 304, 305, 306, 307, 308, 309, 310, 311, 312, 313, 314, 315,
+    316, 317, 318, 319, 320, 321, 322, 161, 162, 163, 164, 165, 166, 167, 168, 169, 170, 171, 172, 323, 174, 175,
+    176, 177, 178, 179, 180, 181, 182, 183, 184, 185, 186, 187, 188, 189, 190, 191, 192, 193, 194, 195, 196, 197,
+    198, 199, 200, 201, 202, 203, 204, 205, 206, 207, 208, 209, 210, 211, 212, 213, 214, 215, 216, 217, 218, 219,
+    220, 221, 222, 223, 224, 225, 226, 227, 228, 229, 230, 231, 232, 233, 234, 235, 236, 237, 238, 239, 240, 241,
+    242, 243, 244, 245, 246, 247, 248, 249, 250, 251, 252, 253, 254, 255,
+};
+
+int tok_char_byte(uint32_t cp)
+{
+    if (cp < 256) return tok_byte_char[cp] == cp ? (int)cp : -1;
+    if (cp <= 288) return (int)cp - 256;
+    if (cp <= 322) return (int)cp - 289 + 127;
+    return cp == 323 ? 173 : -1;
+}
+
+/* ---- reading ---- */
+
+void tok_pretok_free(tok_pretok *p)
+{
+    if (!p) return;
+    for (size_t i = 0; i < p->n; i++) tok_pretok_free(p->parts[i]);
+    free(p->parts);
+    tok_pattern_free(p->pattern);
+    free(p);
+}
+
+static const struct {
+    const char *name;
+    pretok_type type;
+} pretok_names[] = {
+    {"BertPreTokenizer", P_BERT},
+    {"ByteLevel", P_BYTE_LEVEL},
+    {"CharDelimiterSplit", P_DELIMITER},
+    {"Delimiter", P_DELIMITER},
+    {"Metaspace", P_METASPACE},
+    {"Whitespace", P_WHITESPACE},
+    {"WhitespaceSplit", P_WHITESPACE_SPLIT},
+    {"Sequence", P_SEQUENCE},
+    {"Split", P_SPLIT},
+    {"Punctuation", P_PUNCTUATION},
+    {"Digits", P_DIGITS},
+    {"UnicodeScripts", P_SCRIPTS},
+    {"FixedLength", P_FIXED},
+};
+
+static mltf_status parse_behaviour(behaviour *out, const json *v, behaviour fallback, mltf_err *err)
+{
+    static const char *const names[] = {"Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous"};
+    *out = fallback;
+    if (!v) return MLTF_OK;
+    const mltf_str s = json_string(v, STR(""));
+    for (size_t i = 0; i < 5; i++) {
+        if (!str_is(s, names[i])) continue;
+        *out = (behaviour)i;
+        return MLTF_OK;
+    }
+    return mltf_fail(err, MLTF_CORRUPT_FILE, "split behavior \"" STR_FMT "\" is not known", STR_ARG(s));
+}
+
+static mltf_status one_char(uint32_t *out, const json *v, const char *what, mltf_err *err)
+{
+    const mltf_str s = json_string(v, STR(""));
+    size_t len = 0;
+    *out = s.n ? utf8_decode(s.p, s.n, &len) : UTF8_BAD;
+    if (*out == UTF8_BAD || len != s.n)
+        return mltf_fail(err, MLTF_CORRUPT_FILE, "%s must be one character, not \"" STR_FMT "\"", what, STR_ARG(s));
+    return MLTF_OK;
+}
+
+static mltf_status parse_metaspace(tok_pretok *p, const json *spec, mltf_err *err)
+{
+    TRY(one_char(&p->delimiter, json_get(spec, "replacement"), "replacement of Metaspace", err));
+    const mltf_str scheme = json_string(json_get(spec, "prepend_scheme"), STR("always"));
+    if (str_is(scheme, "always"))
+        p->prepend = TOK_PREPEND_ALWAYS;
+    else if (str_is(scheme, "first"))
+        p->prepend = TOK_PREPEND_FIRST;
+    else if (str_is(scheme, "never"))
+        p->prepend = TOK_PREPEND_NEVER;
+    else
+        return mltf_fail(err, MLTF_CORRUPT_FILE, "prepend_scheme \"" STR_FMT "\" is not known", STR_ARG(scheme));
+    if (!json_bool(json_get(spec, "add_prefix_space"), true)) {
+        if (p->prepend != TOK_PREPEND_NEVER)
+            return mltf_fail(err, MLTF_CORRUPT_FILE, "add_prefix_space does not match declared prepend_scheme");
+    }
+    p->split = json_bool(json_get(spec, "split"), true);
+    return MLTF_OK;
+}
+
+static mltf_status parse_into(tok_pretok *p, const json *spec, mltf_err *err)
+{
+    switch (p->type) {
+    case P_BYTE_LEVEL:
+        p->prefix_space = json_bool(json_get(spec, "add_prefix_space"), true);
+        p->use_regex = json_bool(json_get(spec, "use_regex"), true);
+        return MLTF_OK;
+    case P_DELIMITER:
+        return one_char(&p->delimiter, json_get(spec, "delimiter"), "delimiter of CharDelimiterSplit", err);
+    case P_METASPACE:
+        return parse_metaspace(p, spec, err);
+    case P_SEQUENCE: {
+        const json *list = json_get(spec, "pretokenizers");
+        if (!json_is(list, JSON_ARRAY))
+            return mltf_fail(err, MLTF_CORRUPT_FILE, "pre-tokenizer Sequence lacks the list \"pretokenizers\"");
+        p->parts = calloc(list->a.n + 1, sizeof(tok_pretok *));
+        if (!p->parts) return mltf_fail_memory(err);
+        for (size_t i = 0; i < list->a.n; i++) {
+            TRY(tok_pretok_parse(&p->parts[p->n], &list->a.items[i], err));
+            if (!p->parts[p->n]) return mltf_fail(err, MLTF_CORRUPT_FILE, "pre-tokenizer Sequence holds null");
+            p->n++;
+        }
+        return MLTF_OK;
+    }
+    case P_SPLIT: {
+        const json *pattern = json_get(spec, "pattern");
+        const json *text = json_get(pattern, "String"), *re = json_get(pattern, "Regex");
+        if (!json_is(text, JSON_STRING) && !json_is(re, JSON_STRING))
+            return mltf_fail(err, MLTF_CORRUPT_FILE, "pre-tokenizer Split lacks its pattern");
+        TRY(tok_pattern_new(&p->pattern, text ? text->s : re->s, !text, err));
+        p->invert = json_bool(json_get(spec, "invert"), false);
+        return parse_behaviour(&p->behaviour, json_get(spec, "behavior"), B_ISOLATED, err);
+    }
+    case P_PUNCTUATION:
+        return parse_behaviour(&p->behaviour, json_get(spec, "behavior"), B_ISOLATED, err);
+    case P_DIGITS:
+        p->individual = json_bool(json_get(spec, "individual_digits"), false);
+        return MLTF_OK;
+    case P_FIXED: {
+        const int64_t n = json_int(json_get(spec, "length"), 5);
+        if (n < 1) return mltf_fail(err, MLTF_CORRUPT_FILE, "length of FixedLength must be above 0");
+        p->length = (size_t)n;
+        return MLTF_OK;
+    }
+    default:
+        return MLTF_OK;
+    }
+}
+
+mltf_status tok_pretok_parse(tok_pretok **out, const json *spec, mltf_err *err)
+{
+    *out = NULL;
+    if (!spec || spec->type == JSON_NULL) return MLTF_OK;
+    const mltf_str type = json_string(json_get(spec, "type"), STR(""));
+    for (size_t i = 0; i < sizeof pretok_names / sizeof *pretok_names; i++) {
+        if (!str_is(type, pretok_names[i].name)) continue;
+        tok_pretok *p = calloc(1, sizeof *p);
+        if (!p) return mltf_fail_memory(err);
+        p->type = pretok_names[i].type;
+        const mltf_status st = parse_into(p, spec, err);
+        if (st != MLTF_OK) {
+            tok_pretok_free(p);
+            return st;
+        }
+        *out = p;
+        return MLTF_OK;
+    }
+    return mltf_fail(err, MLTF_UNSUPPORTED, "pre-tokenizer type \"" STR_FMT "\" is not known", STR_ARG(type));
+}
+
+/* ---- what fast paths ask ---- */
+
+static const tok_pretok *last_step(const tok_pretok *p)
+{
+    while (p && p->type == P_SEQUENCE) p = p->n ? p->parts[p->n - 1] : NULL;
+    return p;
+}
+
+static size_t count_byte_level(const tok_pretok *p)
+{
+    if (!p) return 0;
+    size_t k = p->type == P_BYTE_LEVEL;
+    for (size_t i = 0; i < p->n; i++) k += count_byte_level(p->parts[i]);
+    return k;
+}
+
+bool tok_pretok_byte_level(const tok_pretok *p)
+{
+    const tok_pretok *last = last_step(p);
+    return last && last->type == P_BYTE_LEVEL && count_byte_level(p) == 1;
+}
+
+bool tok_pretok_set_prefix_space(tok_pretok *p, bool on)
+{
+    if (!p || p->type != P_BYTE_LEVEL) return false;
+    p->prefix_space = on;
+    return true;
+}
+
+bool tok_pretok_needs_spans(const tok_pretok *p)
+{
+    if (!p) return false;
+    if (p->type == P_METASPACE) return p->prepend == TOK_PREPEND_FIRST;
+    for (size_t i = 0; i < p->n; i++)
+        if (tok_pretok_needs_spans(p->parts[i])) return true;
+    return false;
+}
+
+tok_matcher tok_pretok_matcher(const tok_pretok *p, bool *prefix_space, bool *digits1)
+{
+    *prefix_space = *digits1 = false;
+    if (!p) return NULL;
+    if (p->type == P_SEQUENCE && p->n == 1) return tok_pretok_matcher(p->parts[0], prefix_space, digits1);
+    if (p->type == P_BYTE_LEVEL && p->use_regex) {
+        *prefix_space = p->prefix_space;
+        return tok_match_gpt2;
+    }
+    if (p->type != P_SEQUENCE || p->n != 2 || p->parts[1]->type != P_BYTE_LEVEL) return NULL;
+    const tok_pretok *a = p->parts[0], *b = p->parts[1];
+    if (a->type == P_DIGITS && a->individual && b->use_regex && !b->prefix_space) {
+        *digits1 = true;
+        return tok_match_gpt2;
+    }
+    if (a->type == P_SPLIT && a->behaviour == B_ISOLATED && !a->invert && !b->use_regex && !b->prefix_space)
+        return tok_pattern_hand(a->pattern);
+    return NULL;
+}
+
+bool tok_pretok_is_bert(const tok_pretok *p)
+{
+    if (p && p->type == P_SEQUENCE && p->n == 1) p = p->parts[0];
+    return p && p->type == P_BERT;
+}
+
+bool tok_pretok_is_metaspace(const tok_pretok *p, tok_prepend *prepend, bool *split)
+{
+    if (p && p->type == P_SEQUENCE && p->n == 1) p = p->parts[0];
+    if (!p || p->type != P_METASPACE || p->delimiter != 0x2581) return false;
+    *prepend = p->prepend;
+    *split = p->split;
+    return true;
+}
+
+/* ---- cutting ---- */
+
+static bool add_piece(tok_state *s, size_t *n, size_t start, size_t end, int32_t added)
+{
+    if (start >= end) return true;
+    if (!TOK_GROW(s->next, s->next_cap, *n + 1)) return false;
+    s->next[(*n)++] = (tok_piece){(uint32_t)start, (uint32_t)end, added};
+    return true;
+}
+
+static void swap_pieces(tok_state *s, size_t n)
+{
+    tok_piece *p = s->pieces;
+    const size_t cap = s->cap;
+    s->pieces = s->next;
+    s->cap = s->next_cap;
+    s->n = n;
+    s->next = p;
+    s->next_cap = cap;
+}
+
+/* Matches and gaps between them, in order: .start is where one ends, .end whether it is a match. */
+static bool add_match(tok_state *s, size_t *n, size_t end, bool match)
+{
+    if (!TOK_GROW(s->matches, s->matches_cap, *n + 1)) return false;
+    s->matches[(*n)++] = (tok_span){(uint32_t)end, match};
+    return true;
+}
+
+static bool apply_behaviour(tok_state *s, size_t *n_out, size_t from, size_t n, behaviour b)
+{
+    size_t start = from; // of match i
+    bool previous = false;
+    switch (b) {
+    case B_REMOVED:
+    case B_ISOLATED:
+        for (size_t i = 0; i < n; start = s->matches[i++].start)
+            if ((b == B_ISOLATED || !s->matches[i].end) && !add_piece(s, n_out, start, s->matches[i].start, -1))
+                return false;
+        return true;
+    case B_CONTIGUOUS:
+    case B_WITH_PREVIOUS: {
+        size_t open = from, end = from; // the piece that may still grow
+        for (size_t i = 0; i < n; i++) {
+            const bool match = s->matches[i].end != 0;
+            const bool joins = b == B_CONTIGUOUS ? match == previous : match && !previous;
+            if (i > 0 && !joins) {
+                if (!add_piece(s, n_out, open, end, -1)) return false;
+                open = end;
+            }
+            end = s->matches[i].start;
+            previous = match;
+        }
+        return n == 0 || add_piece(s, n_out, open, end, -1);
+    }
+    case B_WITH_NEXT: {
+        // decided from the end; a mark on the match that another joins keeps the order
+        for (size_t i = n; i-- > 0;) {
+            const bool match = (s->matches[i].end & 1) != 0;
+            if (i + 1 < n && match && !previous) s->matches[i].end |= 2; // goes with the one behind it
+            previous = match;
+        }
+        size_t open = from;
+        for (size_t i = 0; i < n; i++) {
+            if (s->matches[i].end & 2) continue;
+            if (!add_piece(s, n_out, open, s->matches[i].start, -1)) return false;
+            open = s->matches[i].start;
+        }
+        return true;
+    }
+    }
+    return true;
+}
+
+typedef bool (*char_test)(uint32_t cp, uint32_t arg);
+static bool test_space(uint32_t cp, uint32_t arg) { (void)arg; return uc_is_space(cp); }
+static bool test_punct(uint32_t cp, uint32_t arg) { (void)arg; return (uc_flags(cp) & UC_PUNCT) != 0; }
+static bool test_numeric(uint32_t cp, uint32_t arg) { (void)arg; return (uc_flags(cp) & UC_NUMERIC) != 0; }
+static bool test_equal(uint32_t cp, uint32_t arg) { return cp == arg; }
+
+static mltf_status cut_by_char(tok_state *s, char_test test, uint32_t arg, behaviour b, mltf_err *err)
+{
+    size_t n = 0;
+    for (size_t k = 0; k < s->n; k++) {
+        const tok_piece piece = s->pieces[k];
+        bool ok = true;
+        if (piece.added >= 0) {
+            ok = add_piece(s, &n, piece.start, piece.end, piece.added);
+        } else {
+            size_t m = 0;
+            const char *base = s->v.p, *p = base + piece.start, *end = base + piece.end, *gap = p;
+            while (ok && p < end) {
+                const char *c = p;
+                if (!test(utf8_next(&p), arg)) continue;
+                if (gap < c) ok = add_match(s, &m, (size_t)(c - base), false);
+                ok = ok && add_match(s, &m, (size_t)(p - base), true);
+                gap = p;
+            }
+            if (ok && gap < end) ok = add_match(s, &m, piece.end, false);
+            ok = ok && apply_behaviour(s, &n, piece.start, m, b);
+        }
+        if (!ok) return mltf_fail_memory(err);
+    }
+    swap_pieces(s, n);
+    return MLTF_OK;
+}
+
+static mltf_status cut_by_pattern(tok_state *s, const tok_pattern *pattern, bool invert, behaviour b, mltf_err *err)
+{
+    size_t n = 0;
+    for (size_t k = 0; k < s->n; k++) {
+        const tok_piece piece = s->pieces[k];
+        if (piece.added >= 0) {
+            if (!add_piece(s, &n, piece.start, piece.end, piece.added)) return mltf_fail_memory(err);
+            continue;
+        }
+        tok_finder f;
+        TRY(tok_find_begin(&f, pattern, s->v.p + piece.start, piece.end - piece.start, err));
+        size_t m = 0, last = 0, start = 0, end = 0;
+        bool found, ok = true;
+        mltf_status st;
+        while ((st = tok_find_next(&f, &start, &end, &found, err)) == MLTF_OK && found && ok) {
+            if (last != start) ok = add_match(s, &m, piece.start + start, invert);
+            ok = ok && add_match(s, &m, piece.start + end, !invert);
+            last = end;
+        }
+        tok_find_end(&f);
+        if (st != MLTF_OK) return st;
+        if (ok && last != piece.end - piece.start) ok = add_match(s, &m, piece.end, invert);
+        if (!ok || !apply_behaviour(s, &n, piece.start, m, b)) return mltf_fail_memory(err);
+    }
+    swap_pieces(s, n);
+    return MLTF_OK;
+}
+
+/* Pieces from a matcher that covers all text. */
+static mltf_status cut_by_matcher(tok_state *s, tok_matcher match, mltf_err *err)
+{
+    size_t n = 0;
+    for (size_t k = 0; k < s->n; k++) {
+        const tok_piece piece = s->pieces[k];
+        bool ok = true;
+        if (piece.added >= 0) {
+            ok = add_piece(s, &n, piece.start, piece.end, piece.added);
+        } else {
+            const char *p = s->v.p + piece.start;
+            const size_t len = piece.end - piece.start;
+            for (size_t at = 0; ok && at < len;) {
+                const size_t end = match(p, len, at);
+                ok = add_piece(s, &n, piece.start + at, piece.start + end, -1);
+                at = end;
+            }
+        }
+        if (!ok) return mltf_fail_memory(err);
+    }
+    swap_pieces(s, n);
+    return MLTF_OK;
+}
+
+/* \w+|[^\w\s]+ */
+static mltf_status cut_words(tok_state *s, mltf_err *err)
+{
+    size_t n = 0;
+    for (size_t k = 0; k < s->n; k++) {
+        const tok_piece piece = s->pieces[k];
+        bool ok = true;
+        if (piece.added >= 0) {
+            ok = add_piece(s, &n, piece.start, piece.end, piece.added);
+        } else {
+            const char *base = s->v.p, *p = base + piece.start, *end = base + piece.end, *open = p;
+            int kind = 0; // 1 word, 2 other, 0 space
+            while (ok && p < end) {
+                const char *c = p;
+                const uint32_t cp = utf8_next(&p);
+                const int now = uc_word_regex(cp) ? 1 : uc_is_space(cp) ? 0 : 2;
+                if (now != kind) {
+                    if (kind) ok = add_piece(s, &n, (size_t)(open - base), (size_t)(c - base), -1);
+                    open = c;
+                    kind = now;
+                }
+            }
+            if (ok && kind) ok = add_piece(s, &n, (size_t)(open - base), piece.end, -1);
+        }
+        if (!ok) return mltf_fail_memory(err);
+    }
+    swap_pieces(s, n);
+    return MLTF_OK;
+}
+
+/* What comes before the first character of a script is lost, as in the reference. */
+static mltf_status cut_scripts(tok_state *s, mltf_err *err)
+{
+    size_t n = 0;
+    for (size_t k = 0; k < s->n; k++) {
+        const tok_piece piece = s->pieces[k];
+        bool ok = true;
+        if (piece.added >= 0) {
+            ok = add_piece(s, &n, piece.start, piece.end, piece.added);
+        } else {
+            const char *base = s->v.p, *p = base + piece.start, *end = base + piece.end, *open = NULL;
+            unsigned last = 0;
+            while (ok && p < end) {
+                const char *c = p;
+                const unsigned script = uc_get(utf8_next(&p))->script;
+                if (!script) continue;
+                if (script != last) {
+                    if (open) ok = add_piece(s, &n, (size_t)(open - base), (size_t)(c - base), -1);
+                    open = c;
+                }
+                last = script;
+            }
+            if (ok && open) ok = add_piece(s, &n, (size_t)(open - base), piece.end, -1);
+        }
+        if (!ok) return mltf_fail_memory(err);
+    }
+    swap_pieces(s, n);
+    return MLTF_OK;
+}
+
+static mltf_status cut_fixed(tok_state *s, size_t length, mltf_err *err)
+{
+    size_t n = 0;
+    for (size_t k = 0; k < s->n; k++) {
+        const tok_piece piece = s->pieces[k];
+        bool ok = true;
+        if (piece.added >= 0) {
+            ok = add_piece(s, &n, piece.start, piece.end, piece.added);
+        } else {
+            for (size_t at = piece.start; ok && at < piece.end;) {
+                size_t end = at;
+                for (size_t i = 0; i < length && end < piece.end; i++) {
+                    end++;
+                    while (end < piece.end && tok_is_cont(s->v.p[end])) end++;
+                }
+                ok = add_piece(s, &n, at, end, -1);
+                at = end;
+            }
+        }
+        if (!ok) return mltf_fail_memory(err);
+    }
+    swap_pieces(s, n);
+    return MLTF_OK;
+}
+
+/* ---- rewriting ---- */
+
+/* Text being built anew from the pieces of s. */
+typedef struct rebuild {
+    tok_state *s;
+    tok_text *out;
+    tok_piece piece;  /* being copied */
+    tok_view v;       /* its text */
+    bool spans;
+} rebuild;
+
+static bool put(rebuild *r, const char *p, size_t n, tok_span span)
+{
+    tok_text *t = r->out;
+    if (!TOK_GROW(t->p, t->cap, t->n + n + 8)) return false;
+    memcpy(t->p + t->n, p, n);
+    if (r->spans) {
+        if (!TOK_GROW(t->a, t->acap, t->n + n)) return false;
+        for (size_t i = 0; i < n; i++) t->a[t->n + i] = span;
+    }
+    t->n += n;
+    return true;
+}
+
+static tok_view piece_view(const tok_state *s, tok_piece piece)
+{
+    return (tok_view){s->v.p + piece.start, piece.end - piece.start, s->v.a ? s->v.a + piece.start : NULL,
+                      s->v.base + piece.start};
+}
+
+static bool copy_bytes(rebuild *r, size_t from, size_t to)
+{
+    tok_text *t = r->out;
+    const size_t n = to - from;
+    if (!TOK_GROW(t->p, t->cap, t->n + n + 8)) return false;
+    memcpy(t->p + t->n, r->v.p + from, n);
+    if (r->spans) {
+        if (!TOK_GROW(t->a, t->acap, t->n + n)) return false;
+        if (r->v.a)
+            memcpy(t->a + t->n, r->v.a + from, n * sizeof *t->a);
+        else
+            for (size_t i = from; i < to;) {
+                const tok_span s = tok_view_span(&r->v, i);
+                for (size_t end = s.end - r->v.base; i < end && i < to; i++) t->a[t->n + i - from] = s;
+            }
+    }
+    t->n += n;
+    return true;
+}
+
+static void rebuild_begin(rebuild *r, tok_state *s, bool spans)
+{
+    r->s = s;
+    r->out = s->v.p == s->text[0].p ? &s->text[1] : &s->text[0];
+    r->out->n = 0;
+    r->spans = spans;
+}
+
+static void rebuild_end(rebuild *r, size_t n)
+{
+    tok_state *s = r->s;
+    s->v = (tok_view){r->out->p ? r->out->p : "", r->out->n, r->spans ? r->out->a : NULL, 0};
+    swap_pieces(s, n);
+}
+
+static mltf_status run_metaspace(const tok_pretok *p, tok_state *s, bool spans, mltf_err *err)
+{
+    char rep[4];
+    const size_t rep_n = utf8_encode(rep, p->delimiter);
+    rebuild r;
+    rebuild_begin(&r, s, spans);
+    size_t n = 0;
+    for (size_t k = 0; k < s->n; k++) {
+        r.piece = s->pieces[k];
+        r.v = piece_view(s, r.piece);
+        const size_t from = r.out->n;
+        bool ok = true;
+        if (r.piece.added >= 0) {
+            ok = copy_bytes(&r, 0, r.v.n) && add_piece(s, &n, from, r.out->n, r.piece.added);
+        } else {
+            const tok_span first = tok_view_span(&r.v, 0);
+            const bool starts = r.v.p[0] == ' ' || (r.v.n >= rep_n && memcmp(r.v.p, rep, rep_n) == 0);
+            if (!starts && (p->prepend == TOK_PREPEND_ALWAYS || (p->prepend == TOK_PREPEND_FIRST && first.start == 0)))
+                ok = put(&r, rep, rep_n, first);
+            for (size_t i = 0; ok && i < r.v.n;) {
+                if (r.v.p[i] == ' ') {
+                    ok = put(&r, rep, rep_n, spans ? tok_view_span(&r.v, i) : first);
+                    i++;
+                } else {
+                    const char *q = memchr(r.v.p + i, ' ', r.v.n - i);
+                    const size_t end = q ? (size_t)(q - r.v.p) : r.v.n;
+                    ok = copy_bytes(&r, i, end);
+                    i = end;
+                }
+            }
+            ok = ok && add_piece(s, &n, from, r.out->n, -1);
+        }
+        if (!ok) return mltf_fail_memory(err);
+    }
+    rebuild_end(&r, n);
+    return p->split ? cut_by_char(s, test_equal, p->delimiter, B_WITH_NEXT, err) : MLTF_OK;
+}
+
+static mltf_status add_prefix_spaces(tok_state *s, bool spans, mltf_err *err)
+{
+    bool any = false;
+    for (size_t k = 0; k < s->n; k++) any = any || (s->pieces[k].added < 0 && s->v.p[s->pieces[k].start] != ' ');
+    if (!any) return MLTF_OK;
+    rebuild r;
+    rebuild_begin(&r, s, spans);
+    size_t n = 0;
+    for (size_t k = 0; k < s->n; k++) {
+        r.piece = s->pieces[k];
+        r.v = piece_view(s, r.piece);
+        const size_t from = r.out->n;
+        bool ok = true;
+        if (r.piece.added < 0 && r.v.p[0] != ' ') ok = put(&r, " ", 1, tok_view_span(&r.v, 0));
+        ok = ok && copy_bytes(&r, 0, r.v.n) && add_piece(s, &n, from, r.out->n, r.piece.added);
+        if (!ok) return mltf_fail_memory(err);
+    }
+    rebuild_end(&r, n);
+    return MLTF_OK;
+}
+
+static mltf_status map_bytes(tok_state *s, bool spans, mltf_err *err)
+{
+    rebuild r;
+    rebuild_begin(&r, s, spans);
+    size_t n = 0;
+    for (size_t k = 0; k < s->n; k++) {
+        r.piece = s->pieces[k];
+        r.v = piece_view(s, r.piece);
+        const size_t from = r.out->n;
+        bool ok = true;
+        if (r.piece.added >= 0) {
+            ok = copy_bytes(&r, 0, r.v.n);
+        } else {
+            for (size_t i = 0; ok && i < r.v.n; i++) {
+                char buf[4];
+                const size_t len = utf8_encode(buf, tok_byte_char[(unsigned char)r.v.p[i]]);
+                ok = put(&r, buf, len, spans ? tok_view_span(&r.v, i) : (tok_span){0, 0});
+            }
+        }
+        ok = ok && add_piece(s, &n, from, r.out->n, r.piece.added);
+        if (!ok) return mltf_fail_memory(err);
+    }
+    rebuild_end(&r, n);
+    return MLTF_OK;
+}
+
+mltf_status tok_pretokenize(const tok_pretok *p, tok_state *s, bool spans, bool bytes_later, mltf_err *err)
+{
+    if (!p) return MLTF_OK;
+    switch (p->type) {
+    case P_BERT:
+        TRY(cut_by_char(s, test_space, 0, B_REMOVED, err));
+        return cut_by_char(s, test_punct, 0, B_ISOLATED, err);
+    case P_BYTE_LEVEL:
+        if (p->prefix_space) TRY(add_prefix_spaces(s, spans, err));
+        if (p->use_regex) TRY(cut_by_matcher(s, tok_match_gpt2, err));
+        return bytes_later ? MLTF_OK : map_bytes(s, spans, err);
+    case P_DELIMITER:
+        return cut_by_char(s, test_equal, p->delimiter, B_REMOVED, err);
+    case P_METASPACE:
+        return run_metaspace(p, s, spans, err);
+    case P_WHITESPACE:
+        return cut_words(s, err);
+    case P_WHITESPACE_SPLIT:
+        return cut_by_char(s, test_space, 0, B_REMOVED, err);
+    case P_SEQUENCE:
+        for (size_t i = 0; i < p->n; i++) TRY(tok_pretokenize(p->parts[i], s, spans, bytes_later, err));
+        return MLTF_OK;
+    case P_SPLIT:
+        return cut_by_pattern(s, p->pattern, p->invert, p->behaviour, err);
+    case P_PUNCTUATION:
+        return cut_by_char(s, test_punct, 0, p->behaviour, err);
+    case P_DIGITS:
+        return cut_by_char(s, test_numeric, 0, p->individual ? B_ISOLATED : B_CONTIGUOUS, err);
+    case P_SCRIPTS:
+        return cut_scripts(s, err);
+    case P_FIXED:
+        return cut_fixed(s, p->length, err);
+    }
+    return MLTF_OK;
+}
