@@ -173,8 +173,12 @@ static mltf_status config_llama(const gguf_file *g, mltf_arena *a, json *c, mltf
     TRY(decoder(g, a, c, err));
     rms_norm(g, a, c, 1e-6);
     put_text(a, c, "hidden_act", "silu");
-    put_bool(a, c, "attention_bias",
-             gguf_find(g, "blk.0.attn_output.bias") || gguf_find(g, "blk.0.attn_q.bias"));
+    const bool q = gguf_find(g, "blk.0.attn_q.bias") != NULL,
+               o = gguf_find(g, "blk.0.attn_output.bias") != NULL;
+    if (q != o)
+        return mltf_fail(err, MLTF_UNSUPPORTED,
+                         "attention with some biases but not all is not known to Llama");
+    put_bool(a, c, "attention_bias", q);
     put_bool(a, c, "mlp_bias", gguf_find(g, "blk.0.ffn_up.bias") != NULL);
     put_int(a, c, "pretraining_tp", 1);
     return MLTF_OK;
