@@ -863,7 +863,7 @@ pv_frame *pv_frame_from_rows(mltf_arena *a, const pv *rows, mltf_err *err)
 pv_frame *pv_frame_from_columns(mltf_arena *a, const pv *dict, mltf_err *err)
 {
     size_t rows = 0;
-    bool known = false;
+    bool known = false, dicts = false, lists = false;
     for (size_t c = 0; c < dict->dict.n; c++) {
         const pv *v = &dict->dict.pairs[c].value;
         size_t n;
@@ -877,18 +877,23 @@ pv_frame *pv_frame_from_columns(mltf_arena *a, const pv *dict, mltf_err *err)
             n = v->array.n;
         } else if (v->kind == PV_LIST || v->kind == PV_TUPLE)
             n = v->list.n;
-        else if (v->kind == PV_DICT) {
-            mltf_fail(err, MLTF_SCHEMA_MISMATCH,
-                      "Mixing dicts with non-Series may lead to ambiguous ordering.");
-            return NULL;
+        else if (v->kind == PV_DICT) { // its keys become the rows
+            n = v->dict.n;
+            dicts = true;
         } else
             continue;
         if (known && n != rows) {
             mltf_fail(err, MLTF_SCHEMA_MISMATCH, "All arrays must be of the same length");
             return NULL;
         }
+        lists |= v->kind != PV_DICT;
         rows = n;
         known = true;
+    }
+    if (dicts && lists) {
+        mltf_fail(err, MLTF_SCHEMA_MISMATCH,
+                  "Mixing dicts with non-Series may lead to ambiguous ordering.");
+        return NULL;
     }
     if (!known && dict->dict.n > 0) {
         mltf_fail(err, MLTF_SCHEMA_MISMATCH, "If using all scalar values, you must pass an index");
@@ -908,6 +913,8 @@ pv_frame *pv_frame_from_columns(mltf_arena *a, const pv *dict, mltf_err *err)
                 x = v->array.items[v->array.ndim == 0 ? 0 : i];
             else if (v->kind == PV_LIST || v->kind == PV_TUPLE)
                 x = v->list.items[i];
+            else if (v->kind == PV_DICT)
+                x = v->dict.pairs[i].value;
             *pv_cell(f, c, i) = pv_unbox(x);
         }
         f->types[c] = pv_infer_column(f->cells + c * rows, rows);

@@ -524,8 +524,13 @@ static void infer_signature(save_plan *p, mltf_model *m)
     const double seconds = limit && atof(limit) > 0 ? atof(limit) : 180;
     const call_control ctl = {.deadline = (double)t.tv_sec + 1e-9 * (double)t.tv_nsec + seconds};
     pv out = pv_none();
-    if (wrapper_predict(m, &scratch, &p->example, &p->params, false, &ctl, &out, &why) == MLTF_OK &&
-        schema_infer(p->a, &p->sig.inputs, &p->example, NULL, &why) == MLTF_OK &&
+    const mltf_status st =
+        wrapper_predict(m, &scratch, &p->example, &p->params, false, &ctl, &out, &why);
+    // features of several texts are a list of arrays; the schema describes one
+    if (st == MLTF_OK && out.kind == PV_LIST && out.list.n > 0 &&
+        out.list.items[0].kind == PV_ARRAY)
+        out = out.list.items[0];
+    if (st == MLTF_OK && schema_infer(p->a, &p->sig.inputs, &p->example, NULL, &why) == MLTF_OK &&
         schema_infer(p->a, &p->sig.outputs, &out, NULL, &why) == MLTF_OK &&
         (p->params.kind != PV_DICT || p->params.dict.n == 0 ||
          param_schema_infer(p->a, &p->sig.params, &p->params, &why) == MLTF_OK))

@@ -299,15 +299,61 @@ bool save_has_tokenizer(const char *dir)
     return false;
 }
 
-/* Today's save_pretrained() keeps a chat template in a file of its own, and always writes special_tokens_map.json. */
+/* The token of added_tokens_decoder that reads like this, without the key `special`; NULL: there is none. */
+static json *added_token(mltf_arena *a, const json *config, mltf_str content)
+{
+    const json *added = json_get(config, "added_tokens_decoder");
+    for (size_t i = 0; i < json_len(added); i++) {
+        const json *t = &added->o.members[i].value;
+        if (!str_eq(json_string(json_get(t, "content"), STR("")), content)) continue;
+        json *out = json_clone(a, t);
+        json_remove(out, "special");
+        return out;
+    }
+    return NULL;
+}
+
+/* special_tokens_map.json as a loaded tokenizer writes it: the named tokens with all their properties. */
+static mltf_status write_special_tokens(json_doc *doc, const char *from, const char *to,
+                                        mltf_err *err)
+{
+    static const char *const named[] = {"bos_token", "eos_token", "unk_token", "sep_token",
+                                        "pad_token", "cls_token", "mask_token"};
+    mltf_arena *a = &doc->arena;
+    json_doc given = JSON_DOC_INIT;
+    if (save_has_file(from, "special_tokens_map.json"))
+        TRY(read_json_in(&given, from, "special_tokens_map.json", err));
+    json *map = json_is(given.root, JSON_OBJECT) ? json_clone(a, given.root) : json_new_object(a);
+    json_doc_release(&given);
+    bool changed = !save_has_file(from, "special_tokens_map.json");
+    for (size_t i = 0; i < sizeof named / sizeof *named; i++) {
+        const json *own = json_get(map, named[i]);
+        const json *v = own ? own : json_get(doc->root, named[i]);
+        if (!json_is(v, JSON_STRING)) {
+            if (!own && json_is(v, JSON_OBJECT)) json_set(a, map, named[i], v);
+            continue;
+        }
+        const json *full = added_token(a, doc->root, v->s);
+        if (own && !full) continue;
+        json_set(a, map, named[i], full ? full : v);
+        changed = true;
+    }
+    const json *more = json_get(doc->root, "additional_special_tokens");
+    if (json_len(more) > 0 && !json_get(map, "additional_special_tokens")) {
+        json_set(a, map, "additional_special_tokens", more);
+        changed = true;
+    }
+    if (a->failed) return mltf_fail_memory(err);
+    return changed ? write_json_file(to, "special_tokens_map.json", map, true, err)
+                   : copy_named(from, to, "special_tokens_map.json", NULL, NULL, err);
+}
+
+/* Today's save_pretrained() keeps a chat template in a file of its own. */
 static mltf_status write_tokenizer_config(const char *from, const char *to, mltf_err *err)
 {
-    static const char *const special[] = {
-        "bos_token", "eos_token", "unk_token",  "sep_token",
-        "pad_token", "cls_token", "mask_token", "additional_special_tokens",
-        NULL};
     json_doc doc = JSON_DOC_INIT;
     mltf_status st = read_json_in(&doc, from, "tokenizer_config.json", err);
+    if (st == MLTF_OK) st = write_special_tokens(&doc, from, to, err);
     const json *chat = json_get(doc.root, "chat_template");
     if (st == MLTF_OK && json_is(chat, JSON_STRING)) {
         if (!save_has_file(to, "chat_template.jinja")) {
@@ -319,17 +365,6 @@ static mltf_status write_tokenizer_config(const char *from, const char *to, mltf
         if (st == MLTF_OK) st = write_json_file(to, "tokenizer_config.json", doc.root, true, err);
     } else if (st == MLTF_OK)
         st = copy_named(from, to, "tokenizer_config.json", NULL, NULL, err);
-    if (st == MLTF_OK && !save_has_file(from, "special_tokens_map.json")) {
-        json *map = json_new_object(&doc.arena);
-        for (size_t i = 0; special[i]; i++) {
-            const json *v = json_get(doc.root, special[i]);
-            if (json_is(v, JSON_STRING) || json_is(v, JSON_OBJECT) ||
-                (json_is(v, JSON_ARRAY) && v->a.n))
-                json_set(&doc.arena, map, special[i], v);
-        }
-        st = doc.arena.failed ? mltf_fail_memory(err)
-                              : write_json_file(to, "special_tokens_map.json", map, true, err);
-    }
     json_doc_release(&doc);
     return st;
 }
@@ -337,12 +372,13 @@ static mltf_status write_tokenizer_config(const char *from, const char *to, mltf
 mltf_status save_copy_tokenizer(const char *from, const char *to, mltf_err *err)
 {
     TRY(dir_make(to, err));
+    const bool config = save_has_file(from, "tokenizer_config.json");
     for (size_t i = 0; i < sizeof tokenizer_files / sizeof *tokenizer_files; i++)
         if (strcmp(tokenizer_files[i], "tokenizer_config.json") != 0 &&
+            !(config && strcmp(tokenizer_files[i], "special_tokens_map.json") == 0) &&
             save_has_file(from, tokenizer_files[i]))
             TRY(copy_named(from, to, tokenizer_files[i], NULL, NULL, err));
-    return save_has_file(from, "tokenizer_config.json") ? write_tokenizer_config(from, to, err)
-                                                        : MLTF_OK;
+    return config ? write_tokenizer_config(from, to, err) : MLTF_OK;
 }
 
 static mltf_status copy_processor(const char *from, const char *to, mltf_err *err)

@@ -291,7 +291,7 @@ static bool has_complex_column(const schema *s)
     return false;
 }
 
-static pv_frame *one_row(mltf_arena *a, const pv *dict)
+static pv_frame *one_row(mltf_arena *a, const pv *dict, bool lists)
 {
     pv_frame *f = pv_frame_new(a, dict->dict.n, 1);
     for (size_t c = 0; f && c < f->n_cols; c++) {
@@ -299,6 +299,8 @@ static pv_frame *one_row(mltf_arena *a, const pv *dict)
         f->cells[c] = dict->dict.pairs[c].value;
         if (f->cells[c].kind == PV_ARRAY && f->cells[c].array.ndim == 0)
             f->cells[c] = pv_unbox(f->cells[c].array.items[0]);
+        else if (lists && f->cells[c].kind == PV_ARRAY)
+            f->cells[c] = pv_array_tolist(a, &f->cells[c]);
         f->types[c] = pv_infer_column(&f->cells[c], 1);
     }
     return f;
@@ -307,6 +309,7 @@ static pv_frame *one_row(mltf_arena *a, const pv *dict)
 static pv_frame *frame_of_dict(mltf_arena *a, const pv *v, const schema *s, mltf_err *err)
 {
     bool simple = true, zero_d = v->dict.n > 0, deep = false;
+    bool scalars = false, text_arrays = false, others = false;
     for (size_t i = 0; i < v->dict.n; i++) {
         const pv *x = &v->dict.pairs[i].value;
         if (!(pv_is_scalar(x) || x->kind == PV_NONE || pv_all_str(x))) simple = false;
@@ -314,10 +317,18 @@ static pv_frame *frame_of_dict(mltf_arena *a, const pv *v, const schema *s, mltf
             !(x->kind == PV_STR && x->np == NP_STR))
             zero_d = false;
         if (x->kind == PV_ARRAY && x->array.ndim > 1) deep = true;
+        if (x->kind == PV_ARRAY && x->np == NP_STR && x->array.ndim == 1)
+            text_arrays = true;
+        else if (!pv_is_scalar(x))
+            others = true;
+        else
+            scalars = true;
     }
+    // one object whose lists came as arrays: lists stay cells, as they do where they come as lists
+    const bool object = scalars && text_arrays && !others;
     pv_frame *f;
-    if (has_complex_column(s) || simple || zero_d)
-        f = one_row(a, v);
+    if (has_complex_column(s) || simple || zero_d || object)
+        f = one_row(a, v, object);
     else {
         pv flat = *v;
         if (deep) {

@@ -270,6 +270,7 @@ mltf_status wrapper_predict(const mltf_model *m, mltf_arena *a, const pv *data, 
     pv v = data->kind == PV_FRAME ? pv_frame_records(a, data->frame) : *data;
     TRY(check_kind(&v, err));
     unwrap_rows(&w, &v);
+    TRY(wrap_unwrap(&w, &v, err));
     if (v.kind == PV_DICT) TRY(check_dict(a, &v, err));
     for (size_t i = 0; v.kind == PV_LIST && pv_all_dict(&v) && i < v.list.n; i++)
         TRY(check_dict(a, &v.list.items[i], err));

@@ -48,7 +48,8 @@ mltf_status wrapper_predict(const mltf_model *m, mltf_arena *a, const pv *data, 
 
 wrap_kind wrap_kind_of(const char *task);
 
-/* wrapper_input.c: data as the task's pipeline takes it. */
+/* wrapper_input.c: rows unwrapped, before the check of dictionaries; then data as the task's pipeline takes it. */
+mltf_status wrap_unwrap(wrap_call *w, pv *data, mltf_err *err);
 mltf_status wrap_prepare(wrap_call *w, pv *data, mltf_err *err);
 /* wrapper_output.c: the pipeline's answer as predict() returns it. data: what the pipeline got. */
 mltf_status wrap_finish(wrap_call *w, const pv *data, const json *raw, pv *out, mltf_err *err);

@@ -2,6 +2,16 @@
 #include "mlflow/pyliteral.h"
 #include "mlflow/wrapper.h"
 
+/* The caller's data stay as they are: what is converted in place is converted in a copy. */
+static bool own_pairs(mltf_arena *a, pv *dict)
+{
+    pv copy = pv_dict(a, dict->dict.n);
+    for (size_t i = 0; i < dict->dict.n; i++)
+        pv_dict_add(&copy, dict->dict.pairs[i].key, dict->dict.pairs[i].value);
+    *dict = copy;
+    return copy.dict.pairs != NULL;
+}
+
 static mltf_status texts_only(wrap_call *w, const pv *v, mltf_err *err)
 {
     if (v->kind != PV_STR && v->kind != PV_LIST)
@@ -49,7 +59,7 @@ static void pairs_from_literals(mltf_arena *a, pv *list)
     if (parsed.list.n) *list = parsed;
 }
 
-static mltf_status prepare_text_classification(wrap_call *w, pv *v, mltf_err *err)
+static mltf_status unwrap_text_classification(wrap_call *w, pv *v, mltf_err *err)
 {
     if (v->kind == PV_STR) return MLTF_OK;
     if (v->kind == PV_DICT) return check_pair_keys(v, err);
@@ -198,12 +208,8 @@ static mltf_status parse_table(wrap_call *w, pv *table, mltf_err *err)
 
 static mltf_status prepare_table(wrap_call *w, pv *v, mltf_err *err)
 {
-    TRY(merge_table_rows(w, v, err));
-    pv *table = v->kind == PV_DICT ? (pv *)pv_get(v, "table") : NULL;
-    if (!table)
-        return mltf_fail(err, MLTF_INVALID_INPUT,
-                         "The input dictionary must have the 'table' key.");
-    return parse_table(w, table, err);
+    if (!own_pairs(w->a, v)) return mltf_fail_memory(err);
+    return parse_table(w, (pv *)pv_get(v, "table"), err);
 }
 
 /* ---- zero-shot ----------------------------------------------------------------------------- */
@@ -211,13 +217,19 @@ static mltf_status prepare_table(wrap_call *w, pv *v, mltf_err *err)
 static mltf_status prepare_labels(wrap_call *w, pv *v, mltf_err *err)
 {
     if (v->kind == PV_LIST) {
-        for (size_t i = 0; i < v->list.n; i++) TRY(prepare_labels(w, &v->list.items[i], err));
+        pv list = pv_list(w->a, v->list.n);
+        for (size_t i = 0; i < list.list.n; i++) {
+            list.list.items[i] = v->list.items[i];
+            TRY(prepare_labels(w, &list.list.items[i], err));
+        }
+        *v = list;
         return MLTF_OK;
     }
     if (v->kind != PV_DICT || !pv_get(v, "candidate_labels"))
         return mltf_fail(err, MLTF_INVALID_INPUT,
                          "Invalid key in inference payload. The expected inference data key is: "
                          "candidate_labels");
+    if (!own_pairs(w->a, v)) return mltf_fail_memory(err);
     pv *labels = (pv *)pv_get(v, "candidate_labels");
     json *list = NULL;
     if (labels->kind == PV_STR &&
@@ -243,6 +255,18 @@ static void features_from_rows(wrap_call *w, pv *v)
     *v = list;
 }
 
+/* The first step: rows of a frame become what the task means by them. */
+mltf_status wrap_unwrap(wrap_call *w, pv *v, mltf_err *err)
+{
+    if (w->kind == WRAP_TEXT_CLASSIFICATION) return unwrap_text_classification(w, v, err);
+    if (w->kind != WRAP_TABLE_QA) return MLTF_OK;
+    TRY(merge_table_rows(w, v, err));
+    if (v->kind != PV_DICT || !pv_get(v, "table"))
+        return mltf_fail(err, MLTF_INVALID_INPUT,
+                         "The input dictionary must have the 'table' key.");
+    return MLTF_OK;
+}
+
 mltf_status wrap_prepare(wrap_call *w, pv *v, mltf_err *err)
 {
     switch (w->kind) {
@@ -259,7 +283,7 @@ mltf_status wrap_prepare(wrap_call *w, pv *v, mltf_err *err)
     case WRAP_QUESTION_ANSWERING:
         return prepare_question(w, v, err);
     case WRAP_TEXT_CLASSIFICATION:
-        return prepare_text_classification(w, v, err);
+        return MLTF_OK; // done when it was unwrapped
     case WRAP_ZERO_SHOT:
         return prepare_labels(w, v, err);
     case WRAP_TABLE_QA:

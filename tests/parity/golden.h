@@ -23,6 +23,7 @@ typedef struct golden {
     size_t listed, worded; /* intended differences; errors of Python's own whose words differ */
     size_t at;             /* index of the record */
     const char *record_text;
+    double tolerance; /* of floats, relative: 1e-4; 5e-3 for models that compute in 16 bits */
     struct golden_model {
         char *key;
         mltf_model *m;

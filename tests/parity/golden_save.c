@@ -387,6 +387,19 @@ static const char *python_only(golden *g, const json *input, const json *record)
     return NULL;
 }
 
+/* What the recording program pinned where it did not let MLflow infer. */
+static const char **pinned(golden *g)
+{
+    static const char *const names[] = {"mlflow", "torch", "transformers"};
+    const json *versions = json_get(json_at(g->doc.root, 0), "output");
+    const char **list = arena_calloc(&g->a, 4, sizeof *list);
+    for (size_t i = 0; list && i < 3; i++) {
+        const mltf_str v = json_string(json_get(versions, names[i]), STR(""));
+        list[i] = arena_printf(&g->a, "%s==" STR_FMT, names[i], STR_ARG(v));
+    }
+    return list;
+}
+
 static void read_texts(golden *g, saving *s, const json *input, const char *saved)
 {
     const json *v;
@@ -409,6 +422,10 @@ static void read_texts(golden *g, saving *s, const json *input, const char *save
             s->id.conda_env = v;
         if (s->o.pip_requirements) s->o.conda_env_path = "conda.yaml"; // both were given
     }
+    const bool infer = json_bool(json_get(input, "infer_env"), false);
+    if (!infer && !s->o.pip_requirements && !s->o.extra_pip_requirements && !s->o.conda_env_path &&
+        !s->id.conda_env)
+        s->o.pip_requirements = pinned(g);
     if (json_get(input, "model_card")) s->o.model_card_path = card_file(g, saved);
     if ((v = json_get(input, "save_pretrained"))) s->o.reference_only = !json_bool(v, true);
     if ((v = json_get(input, "input_example"))) {
