@@ -7,7 +7,9 @@
 #define WIDE2             4
 #define WIDE1             8
 #define NARROW_MAX        6
-#define NARROW_KERNELS(X) X(1, 2) X(2, 2) X(3, 2) X(4, 2) X(6, 2)
+#define NARROW_KERNELS(X) X(1) X(2) X(4) X(6)
+#define NARROW_TYPES(X, R)                                                                         \
+    X(DT_F32, R) X(DT_BF16, R) X(DT_F16, R) X(DT_F8_E4M3, R) X(DT_Q8, R) X(DT_Q4, R)
 
 VEC_INLINE vecf v_mac(vecf a, vec x, vec w)
 {

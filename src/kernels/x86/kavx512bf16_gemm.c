@@ -6,12 +6,13 @@
 #include "kernels/x86/kavx512_vec.h"
 #include "kernels/tiers.h"
 
-#define UNIT_K            2
-#define WIDE3             8
-#define WIDE2             8
-#define WIDE1             16
-#define NARROW_MAX        11
-#define NARROW_KERNELS(X) X(1, 2) X(2, 2) X(3, 2) X(4, 2) X(6, 2) X(8, 2) X(11, 2)
+#define UNIT_K             2
+#define WIDE3              8
+#define WIDE2              8
+#define WIDE1              16
+#define NARROW_MAX         11
+#define NARROW_KERNELS(X)  X(1) X(2) X(3) X(4) X(6) X(8) X(11)
+#define NARROW_TYPES(X, R) X(DT_BF16, R) X(DT_F8_E4M3, R)
 
 VEC_INLINE vecf v_mac(vecf a, vec x, vec w)
 {

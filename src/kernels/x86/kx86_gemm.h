@@ -10,7 +10,8 @@
  *     bool w_direct(w)              rows of this matrix are units as they lie in memory
  *     WIDE3, WIDE2, WIDE1           outputs a kernel computes at once for 3, 2 and 1 vectors of tokens
  *     NARROW_MAX                    tails of up to so many tokens take the narrow way
- *     NARROW_KERNELS(X)             X(R, T): R tokens, T vectors of outputs at once
+ *     NARROW_KERNELS(X)             X(R): the narrow way for R tokens
+ *     NARROW_TYPES(X, R)            X(T, R): for weights of type T
  *
  * One order of summation. K is cut into equal chunks of at most K_CHUNK (a function of K alone). In a
  * chunk each output has one accumulator, which takes its products one unit after the other; the sums of
@@ -27,14 +28,13 @@
 #ifndef MLTF_KERNELS_KX86_GEMM_H
 #define MLTF_KERNELS_KX86_GEMM_H
 
+#include <assert.h>
 #include <string.h>
 
 #define K_CHUNK 512
 #define STRIP   64                 /* outputs of a strip: their sums stay in L1 */
 #define UNITS   (K_CHUNK / UNIT_K) /* units of the longest chunk */
-#define NARROW  (2 * VL) /* outputs of a narrow strip: two chains of sums hide the latency of one */
-#define SUB     256      /* units a narrow pass transposes at once: 32 KiB with VL = 16 */
-#define ROW_GAP 16       /* units between widened rows, against cache collisions */
+#define ROW_GAP 16                 /* units between widened rows, against cache collisions */
 
 static inline size_t min_size(size_t a, size_t b)
 {
@@ -54,7 +54,7 @@ typedef struct m_layout {
     size_t units, blocks, tail, tail_width;
 } m_layout;
 
-#define NARROW_WIDTH(R, T)                                                                         \
+#define NARROW_WIDTH(R)                                                                            \
     if (l.tail <= (R)) {                                                                           \
         l.tail_width = (R);                                                                        \
         return l;                                                                                  \
@@ -249,44 +249,8 @@ static void wide_strip(int V, float *y, size_t ldy, const uint32_t *x, const k_w
 
 /* ---- narrow ----------------------------------------------------------------------------------- */
 
-/* sums[r][t] += over `units` units; R tokens, T vectors of outputs, constants.
- *   x [units][R]; w [T][SUB][VL]; sums [R][NARROW] */
-VEC_INLINE void narrow_kernel(const int R, const int T, float *sums, const uint32_t *x,
-                              const uint32_t *w, size_t units, bool fresh)
-{
-    vecf acc[12][2];
-#pragma GCC unroll 16
-    for (int r = 0; r < R; r++)
-#pragma GCC unroll 4
-        for (int t = 0; t < T; t++)
-            acc[r][t] = fresh ? f_zero() : f_load(sums + r * NARROW + t * VL);
-    for (size_t u = 0; u < units; u++) {
-        vec wv[2];
-#pragma GCC unroll 4
-        for (int t = 0; t < T; t++) wv[t] = v_load(w + ((size_t)t * SUB + u) * VL);
-#pragma GCC unroll 16
-        for (int r = 0; r < R; r++) {
-            const vec xr = v_bcast(x + u * (size_t)R + r);
-#pragma GCC unroll 4
-            for (int t = 0; t < T; t++) acc[r][t] = v_mac(acc[r][t], wv[t], xr);
-        }
-    }
-#pragma GCC unroll 16
-    for (int r = 0; r < R; r++)
-#pragma GCC unroll 4
-        for (int t = 0; t < T; t++) f_store(sums + r * NARROW + t * VL, acc[r][t]);
-}
-
-#define NARROW_FUNCTION(R, T)                                                                      \
-    static __attribute__((noinline)) void narrow_##R(float *sums, const uint32_t *x,               \
-                                                     const uint32_t *w, size_t units, bool fresh)  \
-    {                                                                                              \
-        narrow_kernel(R, T, sums, x, w, units, fresh);                                             \
-    }
-NARROW_KERNELS(NARROW_FUNCTION)
-
-/* What memory should bring next: `left` bytes from p on, in the order they lie there. Rows of a strip are read
- * side by side, which memory does not like; asking for the next strip line by line does the reading for us. */
+/* What memory should bring next: `left` bytes from p on, in the order they lie there. Rows of a tile are read
+ * side by side, which memory does not like; asking for the next tile line by line does the reading for us. */
 typedef struct prefetch {
     const char *p;
     size_t left;
@@ -300,101 +264,98 @@ VEC_INLINE void prefetch_some(prefetch *f, const size_t bytes)
     f->left -= bytes;
 }
 
-/* VL outputs from n on, `units` units from element k on, into to[units][VL]; outputs at `end` and behind
- * repeat the last one: their sums are thrown away. T is a constant, so that fetching is compiled for it. */
-VEC_INLINE void transpose_rows(uint32_t *to, const k_weight *w, const mltf_dtype T, size_t n,
-                               size_t end, size_t k, size_t units, prefetch *next)
+/* The last units of the rows, fewer than a vector. */
+static __attribute__((noinline)) void narrow_row_end(int R, vecf *acc, const uint32_t *x,
+                                                     const char *const *row, mltf_dtype t, size_t K,
+                                                     size_t u, size_t u_end)
 {
-    const size_t step_bytes = VL * (T == DT_Q8   ? VL * UNIT_K * 34 / 32
-                                    : T == DT_Q4 ? VL * UNIT_K * 20 / 32
-                                                 : VL * UNIT_K *
-                                                       (T == DT_F32       ? 4
-                                                        : T == DT_F8_E4M3 ? 1
-                                                                          : 2));
+    vec v[VL];
+    for (size_t i = 0; i < VL; i++) v[i] = w_fetch(row[i], t, u * UNIT_K, K - u * UNIT_K);
+    v_transpose(v);
+    for (size_t i = 0; i < u_end - u; i++)
+        for (int r = 0; r < R; r++)
+            acc[r] = v_mac(acc[r], v[i], v_bcast(x + (u + i) * (size_t)R + (size_t)r));
+}
+
+/* R tokens against VL outputs from n on, R and the type T constants: weights go from memory through a
+ * transposition in registers into the products. Outputs at `end` and behind repeat the last one; their
+ * sums are thrown away. total [R]. */
+VEC_INLINE void narrow_tile(const int R, const mltf_dtype T, vecf *total, const uint32_t *x,
+                            const k_weight *w, size_t n, size_t end, prefetch *next)
+{
+    const size_t step_bytes = VL * (VL * UNIT_K) *
+                              (T == DT_F32                   ? 4
+                               : T == DT_BF16 || T == DT_F16 ? 2
+                                                             : 1);
+    const size_t K = w->K, chunk = chunk_of(K), all_units = (K + UNIT_K - 1) / UNIT_K;
     const char *row[VL];
     for (size_t i = 0; i < VL; i++)
         row[i] = (const char *)w->data + quant_bytes(T, min_size(n + i, end - 1) * w->stride);
-    size_t u = 0;
-    for (; u + VL <= units && k + (u + VL) * UNIT_K <= w->K; u += VL) {
-        vec r[VL];
-        prefetch_some(next, step_bytes);
-#pragma GCC unroll 16
-        for (size_t i = 0; i < VL; i++) r[i] = w_fetch(row[i], T, k + u * UNIT_K, VL * UNIT_K);
-        v_transpose(r);
-#pragma GCC unroll 16
-        for (size_t i = 0; i < VL; i++) v_store(to + (u + i) * VL, r[i]);
-    }
-    for (; u < units; u += VL) {
-        vec r[VL];
-        for (size_t i = 0; i < VL; i++)
-            r[i] = w_fetch(row[i], T, k + u * UNIT_K, w->K - k - u * UNIT_K);
-        v_transpose(r);
-        for (size_t i = 0; i < VL; i++) v_store(to + (u + i) * VL, r[i]);
-    }
-}
-
-static void transpose_any(uint32_t *to, const k_weight *w, size_t n, size_t end, size_t k,
-                          size_t units, prefetch *next)
-{
-    switch (w->dtype) {
-    case DT_F32:
-        transpose_rows(to, w, DT_F32, n, end, k, units, next);
-        return;
-    case DT_BF16:
-        transpose_rows(to, w, DT_BF16, n, end, k, units, next);
-        return;
-    case DT_F16:
-        transpose_rows(to, w, DT_F16, n, end, k, units, next);
-        return;
-    case DT_F8_E4M3:
-        transpose_rows(to, w, DT_F8_E4M3, n, end, k, units, next);
-        return;
-    case DT_Q8:
-        transpose_rows(to, w, DT_Q8, n, end, k, units, next);
-        return;
-    default:
-        transpose_rows(to, w, DT_Q4, n, end, k, units, next);
-        return;
-    }
-}
-
-/* The tail's tokens, l->tail of them from m on, against outputs [n, n + count), count <= NARROW. */
-static void narrow_strip(float *y, size_t ldy, const uint32_t *x, const k_weight *w,
-                         const float *bias, const m_layout *l, size_t m, size_t n, size_t count,
-                         prefetch *next)
-{
-    _Alignas(64) float total[12][NARROW], sums[12][NARROW];
-    _Alignas(64) uint32_t panel[NARROW / VL][SUB][VL];
-    const size_t K = w->K, chunk = chunk_of(K), R = l->tail_width;
-    if (K == 0) memset(total, 0, sizeof total);
+    for (int r = 0; r < R; r++) total[r] = f_zero();
     for (size_t k = 0; k < K; k += chunk) {
-        const size_t u0 = k / UNIT_K, units = min_size(chunk / UNIT_K, l->units - u0);
-        for (size_t u = 0; u < units; u += SUB) {
-            const size_t sub = min_size(SUB, units - u);
-            for (size_t j = 0; j < count; j += VL)
-                transpose_any(panel[j / VL][0], w, n + j, n + count, k + u * UNIT_K, sub, next);
-            const uint32_t *xu = x + (u0 + u) * R;
-#define NARROW_CALL(r, T)                                                                          \
-    case r:                                                                                        \
-        for (size_t j = 0; j < count; j += (T)*VL)                                                 \
-            narrow_##r(&sums[0][j], xu, panel[j / VL][0], sub, u == 0);                            \
-        break;
-            switch (R) {
-                NARROW_KERNELS(NARROW_CALL)
-            }
+        vecf acc[12];
+#pragma GCC unroll 16
+        for (int r = 0; r < R; r++) acc[r] = f_zero();
+        size_t u = k / UNIT_K;
+        const size_t u_end = min_size(u + chunk / UNIT_K, all_units);
+        for (; u + VL <= u_end && (u + VL) * UNIT_K <= K; u += VL) {
+            vec t[VL];
+            prefetch_some(next, step_bytes);
+#pragma GCC unroll 16
+            for (size_t i = 0; i < VL; i++) t[i] = w_fetch(row[i], T, u * UNIT_K, VL * UNIT_K);
+            v_transpose(t);
+#pragma GCC unroll 16
+            for (size_t i = 0; i < VL; i++)
+#pragma GCC unroll 16
+                for (int r = 0; r < R; r++)
+                    acc[r] = v_mac(acc[r], t[i], v_bcast(x + (u + i) * (size_t)R + r));
         }
-        for (size_t r = 0; r < R; r++)
-            for (size_t j = 0; j < count; j += VL) {
-                const vecf s = f_load(&sums[r][j]);
-                f_store(&total[r][j], k ? f_add(f_load(&total[r][j]), s) : s);
-            }
+        if (u < u_end) narrow_row_end(R, acc, x, row, T, K, u, u_end);
+#pragma GCC unroll 16
+        for (int r = 0; r < R; r++) total[r] = k ? f_add(total[r], acc[r]) : acc[r];
     }
-    for (size_t r = 0; r < l->tail; r++)
-        for (size_t j = 0; j < count; j += VL) {
-            const size_t outs = min_size(VL, count - j);
-            const vecf b = bias ? f_load_first(bias + n + j, outs) : f_zero();
-            f_store_first(y + (m + r) * ldy + n + j, f_add(f_load(&total[r][j]), b), outs);
+}
+
+#define NARROW_TYPE_CASE(T, R)                                                                     \
+    case T:                                                                                        \
+        narrow_tile(R, T, total, x, w, n, end, next);                                              \
+        return;
+#define NARROW_FUNCTION(R)                                                                         \
+    static __attribute__((noinline)) void narrow_##R(                                              \
+        vecf *total, const uint32_t *x, const k_weight *w, size_t n, size_t end, prefetch *next)   \
+    {                                                                                              \
+        switch (w->dtype) {                                                                        \
+            NARROW_TYPES(NARROW_TYPE_CASE, R)                                                      \
+        default:                                                                                   \
+            assert(!"a weight type that gemm does not take");                                      \
+        }                                                                                          \
+    }
+NARROW_KERNELS(NARROW_FUNCTION)
+
+/* The tail's tokens, l->tail of them from m on, against outputs [n, n + count). */
+static void narrow_strip(float *y, size_t ldy, const uint32_t *x, const k_weight *w,
+                         const float *bias, const m_layout *l, size_t m, size_t n, size_t count)
+{
+    const size_t row_bytes = quant_bytes(w->dtype, w->stride);
+    for (size_t j = 0; j < count; j += VL) {
+        const size_t outs = min_size(VL, count - j), behind = n + j + outs;
+        prefetch next = {NULL, 0}; // behind wide blocks the strip lies in the cache already
+        if (l->blocks == 0 && behind < w->N) {
+            next.p = (const char *)w->data + behind * row_bytes;
+            next.left = min_size(VL, w->N - behind) * row_bytes;
         }
+        vecf total[12];
+#define NARROW_CALL(R)                                                                             \
+    case R:                                                                                        \
+        narrow_##R(total, x, w, n + j, n + count, &next);                                          \
+        break;
+        switch (l->tail_width) {
+            NARROW_KERNELS(NARROW_CALL)
+        }
+        const vecf b = bias ? f_load_first(bias + n + j, outs) : f_zero();
+        for (size_t r = 0; r < l->tail; r++)
+            f_store_first(y + (m + r) * ldy + n + j, f_add(total[r], b), outs);
+    }
 }
 
 static void tmpl_gemm(float *y, size_t ldy, const void *panel, const k_weight *w, const float *bias,
@@ -410,17 +371,8 @@ static void tmpl_gemm(float *y, size_t ldy, const void *panel, const k_weight *w
             wide_strip(V, y, ldy, x + b * VL * l.units, w, bias, M, b * VL, n, count);
             b += (size_t)V;
         }
-        const size_t row_bytes = quant_bytes(w->dtype, w->stride);
-        for (size_t j = n; l.tail && j < n + count; j += NARROW) {
-            const size_t outs = min_size(NARROW, n + count - j), behind = j + outs;
-            prefetch next = {NULL, 0}; // with blocks before, the strip lies in the cache already
-            if (l.blocks == 0 && behind < w->N) {
-                next.p = (const char *)w->data + behind * row_bytes;
-                next.left = min_size(NARROW, w->N - behind) * row_bytes;
-            }
-            narrow_strip(y, ldy, x + l.blocks * VL * l.units, w, bias, &l, l.blocks * VL, j, outs,
-                         &next);
-        }
+        if (l.tail)
+            narrow_strip(y, ldy, x + l.blocks * VL * l.units, w, bias, &l, l.blocks * VL, n, count);
     }
 }
 
