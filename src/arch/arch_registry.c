@@ -23,6 +23,7 @@
     X(bart) \
     X(bert) \
     X(bloom) \
+    X(deberta) \
     X(deepseek) \
     X(distilbert) \
     X(electra) \
