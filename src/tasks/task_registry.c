@@ -14,17 +14,27 @@ extern const task_def task_zero_shot_classification;
 extern const task_def task_text2text_generation;
 extern const task_def task_summarization;
 extern const task_def task_translation;
+extern const task_def task_question_answering;
+extern const task_def task_table_question_answering;
 extern const task_def task_sentence_embedding;
 extern const task_def task_sentence_similarity;
 extern const task_def task_text_ranking;
 
 static const task_def *const served[] = {
-    &task_feature_extraction,   &task_text_classification,
-    &task_token_classification, &task_fill_mask,
-    &task_text_generation,      &task_zero_shot_classification,
-    &task_text2text_generation, &task_summarization,
-    &task_translation,          &task_sentence_embedding,
-    &task_sentence_similarity,  &task_text_ranking,
+    &task_feature_extraction,
+    &task_text_classification,
+    &task_token_classification,
+    &task_fill_mask,
+    &task_text_generation,
+    &task_zero_shot_classification,
+    &task_text2text_generation,
+    &task_summarization,
+    &task_translation,
+    &task_question_answering,
+    &task_table_question_answering,
+    &task_sentence_embedding,
+    &task_sentence_similarity,
+    &task_text_ranking,
 };
 
 #define KNOWN(task, cls, autos, gen)                                                               \
@@ -34,10 +44,6 @@ static const task_def *const served[] = {
 static const char *const vqa_aliases[] = {"vqa", NULL};
 static const char *const tts_aliases[] = {"text-to-speech", NULL};
 static const task_def known[] = {
-    KNOWN("question-answering", "QuestionAnsweringPipeline", "AutoModelForQuestionAnswering",
-          false),
-    KNOWN("table-question-answering", "TableQuestionAnsweringPipeline",
-          "AutoModelForTableQuestionAnswering", true),
     KNOWN("audio-classification", "AudioClassificationPipeline", "AutoModelForAudioClassification",
           false),
     KNOWN("automatic-speech-recognition", "AutomaticSpeechRecognitionPipeline",
