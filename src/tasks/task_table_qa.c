@@ -378,7 +378,7 @@ static mltf_status build_sequence(const table_qa *q, const table *t, const token
     const task_call *c = q->c;
     tok_encoding question = TOK_ENCODING_INIT;
     bool skipped = false;
-    size_t n_rows, n_tokens = all->longest;
+    size_t n_rows = 0, n_tokens = all->longest;
     TRY(check_size(c, q, t, &n_rows, err));
     mltf_status st = tokenize_question(c, query, &question, &skipped, err);
     if (!st && q->drop_rows) st = fit_table(c, all, question.n, &n_rows, &n_tokens, err);
@@ -642,8 +642,8 @@ static mltf_status answer_item(const task_call *c, const json *item, bool drop_r
                   .sequential = sequential,
                   .answers = json_new_array(c->arena)};
     table t;
-    mltf_str *queries;
-    size_t n;
+    mltf_str *queries = NULL;
+    size_t n = 0;
     TRY(read_table(c, json_get(item, "table"), &t, err));
     TRY(read_queries(c, json_get(item, "query"), &queries, &n, err));
     TRY(c->p->info->head == ARCH_HEAD_TABLE_QA ? answer_tapas(&q, &t, queries, n, err)
