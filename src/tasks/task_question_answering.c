@@ -157,7 +157,9 @@ static mltf_status read_input(const task_call *c, qa *q, mltf_err *err)
     if (!input) return mltf_fail(err, MLTF_PREDICT_FAILED, "Unknown arguments {}");
     if (json_is(input, JSON_OBJECT)) {
         const json *questions = json_get(input, "question"), *contexts = json_get(input, "context");
-        if (json_is(questions, JSON_ARRAY) || json_is(contexts, JSON_ARRAY))
+        if (!questions || !contexts)
+            return mltf_fail(err, MLTF_PREDICT_FAILED, "Unknown arguments %s", task_repr(c, input));
+        if (!json_is(questions, JSON_STRING) || !json_is(contexts, JSON_STRING))
             return read_keywords(c, q, questions, contexts, err);
     }
     const bool many = json_is(input, JSON_ARRAY);

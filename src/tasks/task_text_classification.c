@@ -90,6 +90,7 @@ static mltf_status encode_input(const task_call *c, tok_encoding *enc, const jso
                                 const task_tok_args *given, mltf_err *err)
 {
     if (json_is(input, JSON_OBJECT)) {
+        if (!json_get(input, "text")) return task_encode(c, enc, NULL, NULL, given, err);
         task_tok_args a = *given;
         for (size_t i = 0; i < input->o.n; i++) {
             const json_member *m = &input->o.members[i];

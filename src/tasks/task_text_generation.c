@@ -204,7 +204,8 @@ static mltf_status read_args(const task_call *c, textgen *g, mltf_err *err)
             return mltf_fail(err, MLTF_PREDICT_FAILED,
                              "%s is not a valid value for `handle_long_generation` parameter "
                              "expected [None, 'hole']",
-                             task_repr(c, v));
+                             json_is(v, JSON_STRING) ? arena_strdup(c->arena, v->s.p, v->s.n)
+                                                     : task_repr(c, v));
         g->hole = true;
     }
     static const char *const to_tokenizer[] = {"add_special_tokens", "truncation", "padding",

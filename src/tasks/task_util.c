@@ -223,7 +223,9 @@ mltf_status task_tok_arg(const task_call *c, task_tok_args *a, mltf_str key, con
         if (str_is(key, neutral[i])) return MLTF_OK;
     return mltf_fail(err, MLTF_INVALID_INPUT,
                      "%s._batch_encode_plus() got an unexpected keyword argument '" STR_FMT "'",
-                     tokenizer_class(c->p->tk), STR_ARG(key));
+                     tokenizer_is_fast(c->p->tk) ? "PreTrainedTokenizerFast"
+                                                 : "PreTrainedTokenizer",
+                     STR_ARG(key));
 }
 
 mltf_status task_tok_args_finish(const task_call *c, task_tok_args *a, mltf_err *err)
