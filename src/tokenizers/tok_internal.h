@@ -222,6 +222,7 @@ struct tok_model {
     bool bytes;          /* BPE that reads raw bytes instead of the byte alphabet */
     int32_t *byte_ids;   /* [256] ids of "<0x00>" ..., or NULL */
     bool values_from_text; /* Unigram: a token's value is its text */
+    char continuing[16];   /* continuing_subword_prefix, NUL-terminated; empty: none */
 };
 mltf_status tok_model_parse(tok_model **out, const json *spec, const tok_pretok *pretok, mltf_err *err);
 void tok_model_free(tok_model *m);
