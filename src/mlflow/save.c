@@ -338,10 +338,10 @@ static mltf_status find_components(save_plan *p, mltf_err *err)
         mltf_status st = save_has_tokenizer(dir) ? tokenizer_load(&tk, dir, &why) : MLTF_NOT_FOUND;
         const char *class_name = st == MLTF_OK ? keep(p, tokenizer_class(tk)) : NULL;
         tokenizer_free(tk);
-        if (st ==
-            MLTF_UNSUPPORTED) { // a class of its own: its files are kept under the name they give
+        if (st == MLTF_UNSUPPORTED || (st == MLTF_NOT_FOUND && save_has_tokenizer(dir))) {
+            // a class without an implementation here: its files are kept under the name they give
             class_name = component_class(p, dir, "tokenizer_config.json", "tokenizer_class");
-            st = MLTF_OK;
+            if (class_name) st = MLTF_OK;
         }
         if (class_name)
             p->components[p->n_components++] = (save_component){"tokenizer", class_name, dir};
@@ -567,10 +567,12 @@ static void settle_signature(save_plan *p, mltf_model *m)
     }
     if (!p->has_sig) {
         p->has_sig = signature_default(p->a, &p->sig, p->task);
+        // an array that could not be tried is no text and no file all the same
+        if (p->has_sig && p->has_example && !m->pipe && p->example.kind == PV_ARRAY)
+            schema_infer(p->a, &p->sig.inputs, &p->example, NULL, NULL);
         if (!p->has_sig)
             warn(p, "An unsupported task type was saved: the model has no default signature; give "
                     "one or an input example.");
-        // params of the example hold also where the rest could not be inferred
     }
 }
 

@@ -203,6 +203,18 @@ static mltf_status write_config(const save_plan *p, const char *dir, mltf_err *e
     return st;
 }
 
+/* Classes with generate(), by their names. */
+static bool can_generate(const char *model_class)
+{
+    static const char *const ends[] = {
+        "ForCausalLM",      "LMHeadModel",     "ForConditionalGeneration",
+        "ForVision2Seq",    "WithLMHeadModel", "EncoderDecoderModel",
+        "DoubleHeadsModel", "MTModel",         "ForSpeechSeq2Seq"};
+    for (size_t i = 0; model_class && i < sizeof ends / sizeof *ends; i++)
+        if (str_ends(str_from(model_class), ends[i])) return true;
+    return false;
+}
+
 /* What GenerationConfig.from_model_config() takes from config.json where there is no file. */
 static mltf_status write_generation_config(const save_plan *p, const char *dir, mltf_err *err)
 {
@@ -215,8 +227,7 @@ static mltf_status write_generation_config(const save_plan *p, const char *dir, 
                                        NULL};
     if (save_has_file(p->model_src, "generation_config.json"))
         return copy_named(p->model_src, dir, "generation_config.json", NULL, NULL, err);
-    const task_info *info = task_find(p->task);
-    if (!info || !info->generates) return MLTF_OK;
+    if (!can_generate(p->model_class)) return MLTF_OK;
     json_doc doc = JSON_DOC_INIT;
     mltf_status st = read_json_in(&doc, p->model_src, "config.json", err);
     if (st == MLTF_OK) {

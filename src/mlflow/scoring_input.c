@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "mlflow/base64.h"
 
@@ -22,6 +23,13 @@ static const char protocol_change[] =
     "order to use the new request format. For more information about the updated MLflow Model "
     "scoring protocol "
     "in MLflow 2.0, see https://mlflow.org/docs/latest/models.html#deploy-mlflow-models.";
+
+static mltf_status bad_frame(mltf_err *err)
+{
+    if (err && err->status == MLTF_NO_MEMORY) return MLTF_NO_MEMORY;
+    if (err) err->status = MLTF_BAD_REQUEST;
+    return MLTF_BAD_REQUEST;
+}
 
 static const char *printed(mltf_arena *a, const pv *v, bool repr)
 {
@@ -224,7 +232,7 @@ static mltf_status parse_instances(mltf_arena *a, pv *out, const pv *given, cons
         return parse_inputs(a, out, given, s, err);
     if (has_complex(s)) { // rows stay rows: turned into columns, lists of objects would not survive
         pv_frame *f = pv_frame_from_rows(a, given, err);
-        if (!f) return MLTF_BAD_REQUEST;
+        if (!f) return bad_frame(err);
         *out = (pv){.kind = PV_FRAME, .frame = f};
         return MLTF_OK;
     }
@@ -380,7 +388,7 @@ static mltf_status frame_from_split(mltf_arena *a, pv_frame **out, const json *v
                          "'split' format. Error: 'DataFrame constructor not properly called!'");
     const pv data = pv_from_json(a, rows);
     pv_frame *f = pv_frame_from_rows(a, &data, err);
-    if (!f) return MLTF_BAD_REQUEST;
+    if (!f) return bad_frame(err);
     const bool named_rows = data.list.n > 0 && data.list.items[0].kind == PV_DICT;
     if (columns.kind == PV_LIST && !named_rows) {
         if (f->n_rows == 0 && f->n_cols == 0) { // no rows: the columns are still there
@@ -449,7 +457,7 @@ mltf_status scoring_frame(mltf_arena *a, pv *out, const json *v, bool split, con
                 json_is(v, JSON_OBJECT) ? "dictionary" : "type ",
                 json_is(v, JSON_OBJECT) ? "" : pv_type_repr(a, &shown));
         f = pv_frame_from_rows(a, &shown, err);
-        if (!f) return MLTF_BAD_REQUEST;
+        if (!f) return bad_frame(err);
     }
     TRY(cast_frame(a, f, s, err));
     *out = (pv){.kind = PV_FRAME, .frame = f};
@@ -486,6 +494,9 @@ mltf_status scoring_parse_json(mltf_arena *a, scoring_request *out, const char *
     mltf_err why = {0};
     if (json_parse_in(a, &body, text, n, NULL, &why)) {
         if (why.status == MLTF_NO_MEMORY) return mltf_fail_memory(err);
+        // json.loads() takes such a beginning for UTF-16
+        if (n >= 2 && (memcmp(text, "\xFF\xFE", 2) == 0 || memcmp(text, "\xFE\xFF", 2) == 0))
+            mltf_fail(&why, MLTF_CORRUPT_FILE, "Expecting value: line 1 column 1 (char 0)");
         const pv shown = {.kind = PV_BYTES, .s = {text, n < 1000 ? n : 1000}};
         return mltf_fail(
             err, MLTF_BAD_REQUEST,

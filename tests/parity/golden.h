@@ -23,6 +23,10 @@ typedef struct golden {
     size_t listed, worded; /* intended differences; errors of Python's own whose words differ */
     size_t at;             /* index of the record */
     const char *record_text;
+    struct golden_diff {
+        const char *path, *why;
+    } diffs[64]; /* of the comparison at hand */
+    size_t n_diffs;
     double tolerance; /* of floats, relative: 1e-4; 5e-3 for models that compute in 16 bits */
     struct golden_model {
         char *key;
@@ -34,9 +38,9 @@ typedef struct golden {
 
 /* golden_value.c */
 pv golden_decode(mltf_arena *a, const json *v); /* {"__type__": …} to data */
-/* Does `have` equal the recorded `want`? *why says where not. Floats to 1e-4 relative. */
-bool golden_same(golden *g, const json *want, const pv *have, const char **why);
-bool golden_same_json(golden *g, const json *want, const json *have, const char *path, const char **why);
+/* Compare with the recorded `want`: what differs is left in g->diffs, all places of it. */
+bool golden_same(golden *g, const json *want, const pv *have);
+bool golden_same_json(golden *g, const json *want, const json *have, const char *path);
 /* Messages: sets in any order, placeholders, data shown in another form; `have` may say more at its end. */
 bool golden_same_message(golden *g, mltf_str want, const char *have);
 
@@ -44,6 +48,8 @@ bool golden_same_message(golden *g, mltf_str want, const char *have);
 void golden_load_rules(golden *g, const char *path);
 /* Is this difference listed? Counts it. */
 bool golden_listed(golden *g, const char *call, const char *here);
+/* The verdict on g->diffs: passed without one, listed if each of them is listed as "answers PATH". */
+void golden_verdict_diffs(golden *g, const json *record);
 /* Pass, or fail with the reason, or count as listed. */
 void golden_verdict(golden *g, const json *record, bool ok, const char *here, const char *why);
 

@@ -2,6 +2,8 @@
 
 #include <ctype.h>
 #include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -94,92 +96,100 @@ static bool is_uuid4(mltf_str s)
     return true;
 }
 
-bool golden_same_json(golden *g, const json *want, const json *have, const char *path,
-                      const char **why)
+static bool differ(golden *g, const char *path, const char *fmt, ...) MLTF_PRINTF(3, 4);
+static bool differ(golden *g, const char *path, const char *fmt, ...)
 {
-    if (json_is_number(want) && json_is_number(have)) {
-        const double x = json_double(want, 0), y = json_double(have, 0), d = fabs(x - y);
-        if ((isnan(x) && isnan(y)) || d <= g->tolerance * fabs(x) + g->tolerance / 10) {
-            if (d > g->count.max_diff) g->count.max_diff = d;
-            return true;
-        }
-        *why = arena_printf(&g->a, "%s: %.9g, recorded %.9g", path, y, x);
-        return false;
+    char text[600];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    if (g->n_diffs < sizeof g->diffs / sizeof *g->diffs)
+        g->diffs[g->n_diffs++] =
+            (struct golden_diff){path, arena_strdup(&g->a, text, strlen(text))};
+    return false;
+}
+
+static bool same_number(golden *g, const json *want, const json *have, const char *path)
+{
+    const double x = json_double(want, 0), y = json_double(have, 0), d = fabs(x - y);
+    if (!(isnan(x) && isnan(y)) && !(d <= g->tolerance * fabs(x) + g->tolerance / 10))
+        return differ(g, path, "%s: %.9g, recorded %.9g", path, y, x);
+    if (d > g->count.max_diff) g->count.max_diff = d;
+    return true;
+}
+
+static bool same_object(golden *g, const json *want, const json *have, const char *path)
+{
+    bool same = true;
+    for (size_t i = 0; i < want->o.n; i++) {
+        const mltf_str key = want->o.members[i].key;
+        const json *x = json_get_str(have, key);
+        const char *below = arena_printf(&g->a, "%s." STR_FMT, path, STR_ARG(key));
+        if (!x)
+            same = differ(g, below, "%s is missing", below);
+        else
+            same &= golden_same_json(g, &want->o.members[i].value, x, below);
     }
+    for (size_t i = 0; i < have->o.n; i++) {
+        const mltf_str key = have->o.members[i].key;
+        if (json_get_str(want, key)) continue;
+        const char *below = arena_printf(&g->a, "%s." STR_FMT, path, STR_ARG(key));
+        same = differ(g, below, "%s is surplus", below);
+    }
+    return same;
+}
+
+bool golden_same_json(golden *g, const json *want, const json *have, const char *path)
+{
+    if (json_is_number(want) && json_is_number(have)) return same_number(g, want, have, path);
     if (json_is(want, JSON_STRING)) {
-        if (str_is(want->s, "<uuid4>")) return json_is(have, JSON_STRING) && is_uuid4(have->s);
+        if (str_is(want->s, "<uuid4>"))
+            return (json_is(have, JSON_STRING) && is_uuid4(have->s)) ||
+                   differ(g, path, "%s is no UUID", path);
         if (str_is(want->s, "<unix seconds>"))
-            return json_is(have, JSON_INT) && have->i > 1600000000;
+            return (json_is(have, JSON_INT) && have->i > 1600000000) ||
+                   differ(g, path, "%s is no time", path);
     }
-    if (!want || !have || want->type != have->type) {
-        *why = arena_printf(&g->a, "%s: a %s, recorded a %s", path, json_type_name(have),
-                            json_type_name(want));
-        return false;
-    }
+    if (!want || !have || want->type != have->type)
+        return differ(g, path, "%s: a %s, recorded a %s", path, json_type_name(have),
+                      json_type_name(want));
+    bool same = true;
     switch (want->type) {
     case JSON_STRING:
-        if (str_eq(want->s, have->s)) return true;
-        *why = arena_printf(&g->a, "%s: \"" STR_FMT "\", recorded \"" STR_FMT "\"", path,
-                            STR_ARG(have->s), STR_ARG(want->s));
-        return false;
+        return str_eq(want->s, have->s) ||
+               differ(g, path, "%s: \"" STR_FMT "\", recorded \"" STR_FMT "\"", path,
+                      STR_ARG(have->s), STR_ARG(want->s));
     case JSON_ARRAY:
-        if (want->a.n != have->a.n) {
-            *why = arena_printf(&g->a, "%s: %zu items, recorded %zu", path, have->a.n, want->a.n);
-            return false;
-        }
+        if (want->a.n != have->a.n)
+            return differ(g, path, "%s: %zu items, recorded %zu", path, have->a.n, want->a.n);
         for (size_t i = 0; i < want->a.n; i++)
-            if (!golden_same_json(g, &want->a.items[i], &have->a.items[i],
-                                  arena_printf(&g->a, "%s[%zu]", path, i), why))
-                return false;
-        return true;
+            same &= golden_same_json(g, &want->a.items[i], &have->a.items[i],
+                                     arena_printf(&g->a, "%s[%zu]", path, i));
+        return same;
     case JSON_OBJECT:
-        for (size_t i = 0; i < want->o.n; i++) {
-            const json *x = json_get_str(have, want->o.members[i].key);
-            const char *below =
-                arena_printf(&g->a, "%s." STR_FMT, path, STR_ARG(want->o.members[i].key));
-            if (!x) {
-                *why = arena_printf(&g->a, "%s is missing", below);
-                return false;
-            }
-            if (!golden_same_json(g, &want->o.members[i].value, x, below, why)) return false;
-        }
-        for (size_t i = 0; i < have->o.n; i++)
-            if (!json_get_str(want, have->o.members[i].key)) {
-                *why = arena_printf(&g->a, "%s." STR_FMT " is surplus", path,
-                                    STR_ARG(have->o.members[i].key));
-                return false;
-            }
-        return true;
+        return same_object(g, want, have, path);
     default:
-        if (json_equal(want, have)) return true;
-        *why = arena_printf(&g->a, "%s differs", path);
-        return false;
+        return json_equal(want, have) || differ(g, path, "%s differs", path);
     }
 }
 
-bool golden_same(golden *g, const json *want, const pv *have, const char **why)
+bool golden_same(golden *g, const json *want, const pv *have)
 {
     const pv w = golden_decode(&g->a, want);
     // numbers compare as nested lists; what a frame or an array is beside that must agree too
     if ((w.kind == PV_FRAME) != (have->kind == PV_FRAME) ||
-        (w.kind == PV_ARRAY) != (have->kind == PV_ARRAY)) {
-        *why = arena_printf(&g->a, "a %s, recorded a %s", pv_class(have), pv_class(&w));
-        return false;
-    }
-    if (w.kind == PV_ARRAY && w.np != have->np) {
-        *why = arena_printf(&g->a, "an array of %s, recorded %s", np_name(have->np), np_name(w.np));
-        return false;
-    }
-    if (w.kind == PV_FRAME && w.frame && have->frame) {
+        (w.kind == PV_ARRAY) != (have->kind == PV_ARRAY))
+        return differ(g, "kind", "a %s, recorded a %s", pv_class(have), pv_class(&w));
+    if (w.kind == PV_ARRAY && w.np != have->np)
+        return differ(g, "dtype", "an array of %s, recorded %s", np_name(have->np), np_name(w.np));
+    if (w.kind == PV_FRAME && w.frame && have->frame)
         for (size_t c = 0; c < w.frame->n_cols; c++)
             if (c >= have->frame->n_cols ||
                 !pv_key_equal(&w.frame->names[c], &have->frame->names[c]) ||
-                w.frame->types[c] != have->frame->types[c]) {
-                *why = arena_printf(&g->a, "column %zu has another name or type", c);
-                return false;
-            }
-    }
-    return golden_same_json(g, pv_to_json(&g->a, &w), pv_to_json(&g->a, have), "answer", why);
+                w.frame->types[c] != have->frame->types[c])
+                return differ(g, "columns", "column %zu has another name or type", c);
+    return golden_same_json(g, pv_to_json(&g->a, &w), pv_to_json(&g->a, have), "answer");
 }
 
 /* ---- comparing messages -------------------------------------------------------------------- */
@@ -245,6 +255,10 @@ bool golden_same_message(golden *g, mltf_str want, const char *have)
     if (str_starts(want, "(\"") && str_ends(want, "\",)"))
         want = str_slice(want, 2, want.n - 3); // a one-tuple's text
     const char *w = sort_sets(&g->a, want), *h = sort_sets(&g->a, str_from(have));
+    // where in a template the failure lies is said here beside what the reference says
+    const char *at = strstr(h, "chat template: line ");
+    const char *end = at ? strstr(at + 20, ": ") : NULL;
+    if (end) h = arena_printf(&g->a, "%.*s%s", (int)(at + 15 - h), h, end + 2);
     if (begins_like(w, h)) return true;
     static const char *const marks[][2] = {
         {"Failed to predict data '", "'. \nError: "},

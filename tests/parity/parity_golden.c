@@ -129,7 +129,6 @@ static void replay_predict(golden *g, const json *record)
         pv params = given ? golden_decode(&g->a, given) : pv_none(), out = pv_none();
         const call_control ctl = {0};
         const mltf_status st = pyfunc_predict(m, &g->a, &data, &params, &ctl, &out, &err);
-        const char *why = NULL;
         if (st && want_error)
             judge_error(g, record, want_error, &err);
         else if (st)
@@ -138,8 +137,8 @@ static void replay_predict(golden *g, const json *record)
         else if (want_error)
             golden_verdict(g, record, false, "answers", "answers where an error was recorded");
         else {
-            const bool ok = golden_same(g, json_get(record, "output"), &out, &why);
-            golden_verdict(g, record, ok, "answers", why);
+            golden_same(g, json_get(record, "output"), &out);
+            golden_verdict_diffs(g, record);
         }
     }
     if (env) unsetenv(variable);
@@ -212,9 +211,13 @@ static void replay_http(golden *g, const json *record)
     json *have = NULL;
     bool ok = r.status == status &&
               json_parse_in(&g->a, &have, r.body.p, r.body.n, NULL, NULL) == MLTF_OK;
-    if (ok && status == 200)
-        ok = golden_same_json(g, want_json, have, "body", &why);
-    else if (ok) {
+    if (ok && status == 200) {
+        golden_same_json(g, want_json, have, "body");
+        golden_verdict_diffs(g, record);
+        mltf_buf_release(&r.body);
+        return;
+    }
+    if (ok) {
         const char *const keys[] = {"error_code", "sqlstate", "error_class"};
         for (size_t i = 0; i < 3; i++)
             if (json_get(want_json, keys[i]) &&
@@ -268,7 +271,8 @@ static void replay_edited(golden *g, const json *record)
     else if (want)
         judge_error(g, record, want, &err);
     else
-        golden_verdict(g, record, false, "fails", err.msg);
+        golden_verdict(g, record, false,
+                       arena_printf(&g->a, "fails %s", mltf_status_name(err.status)), err.msg);
     model_free(m);
 }
 
@@ -285,7 +289,8 @@ static void replay_stored(golden *g, const json *record)
         const call_control ctl = {0};
         pv out = pv_none();
         ok = pyfunc_predict(m, &g->a, &data, NULL, &ctl, &out, &err) == MLTF_OK &&
-             golden_same(g, json_get(record, "output"), &out, &why);
+             golden_same(g, json_get(record, "output"), &out);
+        if (!ok && g->n_diffs) why = g->diffs[0].why;
     }
     golden_verdict(g, record, ok, "answers", why);
     json_doc_release(&example);
@@ -399,10 +404,12 @@ static void replay_tokenizer(golden *g, const json *record)
     json_set(&g->a, have, "tokens", tokens);
     json_set(&g->a, have, "decoded", json_new_string(&g->a, buf_str(&decoded)));
     json_set(&g->a, have, "decoded_clean", json_new_string(&g->a, buf_str(&clean)));
-    const char *why = err.msg;
-    const bool ok =
-        st == MLTF_OK && golden_same_json(g, json_get(record, "output"), have, "tokenizer", &why);
-    golden_verdict(g, record, ok, "answers", why);
+    if (st)
+        golden_verdict(g, record, false, "fails", err.msg);
+    else {
+        golden_same_json(g, json_get(record, "output"), have, "tokenizer");
+        golden_verdict_diffs(g, record);
+    }
     tok_encoding_release(&with);
     tok_encoding_release(&without);
     mltf_buf_release(&decoded);
@@ -443,7 +450,6 @@ static void replay_pipeline(golden *g, const json *record)
     json *input = pv_to_json(&g->a, &data), *raw = NULL;
     if (json_is(input, JSON_ARRAY) && input->a.n == 0) input = NULL; // keywords only
     const mltf_status st = pipeline_call(m->pipe, input, kwargs, NULL, &g->a, &raw, &err);
-    const char *why = NULL;
     if (st && want) {
         if (!golden_same_message(g, json_string(json_get(want, "message"), STR("")), err.msg))
             g->worded++;
@@ -454,9 +460,8 @@ static void replay_pipeline(golden *g, const json *record)
         golden_verdict(g, record, false, "answers", "answers where an error was recorded");
     else {
         const pv plain = golden_decode(&g->a, json_get(record, "output"));
-        golden_verdict(g, record,
-                       golden_same_json(g, pv_to_json(&g->a, &plain), raw, "output", &why),
-                       "answers", why);
+        golden_same_json(g, pv_to_json(&g->a, &plain), raw, "output");
+        golden_verdict_diffs(g, record);
     }
 }
 
@@ -523,6 +528,7 @@ int parity_golden(const char *dir, int argc, char **argv)
     for (size_t i = 0; i < json_len(g->doc.root); i++) {
         const json *record = json_at(g->doc.root, i);
         g->at = i;
+        g->n_diffs = 0;
         g->record_text = dump(&g->a, record);
         replay(g, record, i);
         arena_release(&g->a);
