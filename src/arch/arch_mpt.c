@@ -4,19 +4,19 @@
  *
  * Easy to get wrong: the mlp is 4 times as wide whatever expansion_ratio says; there are no biases; gelu is the
  * erf form; ALiBi is always on, its slopes come from the next power of two of heads, the second, fourth … first;
- * logit_scale is not used. Checked on: fixtures mpt-base. */
+ * logit_scale and alibi_bias_max are not used. Checked on: fixtures mpt-base. */
 #include "arch/arch_decoder.h"
 
 #include <math.h>
 
-/* Slope h of the power of two N at or above the number of heads: 2^-(bias_max (h+1) / N). */
-static void slopes_of(float *slopes, size_t heads, float bias_max)
+/* Slope h of the power of two N at or above the number of heads: 2^-(8 (h+1) / N). */
+static void slopes_of(float *slopes, size_t heads)
 {
     size_t N = 1;
     while (N < heads) N *= 2;
     for (size_t h = 0; h < heads; h++) {
         const size_t k = N == heads ? h : h < N / 2 ? 2 * h + 1 : 2 * (h - N / 2);
-        slopes[h] = 1.0f / powf(2.0f, (float)(k + 1) * (bias_max / (float)N));
+        slopes[h] = 1.0f / powf(2.0f, (float)(k + 1) * (8.0f / (float)N));
     }
 }
 
@@ -36,13 +36,12 @@ static mltf_status load(arch_build *b, mltf_err *err)
     const size_t H = d->hidden;
     const float eps = cfg_float(c, "layer_norm_epsilon", 1e-5f),
                 clip = cfg_float(&inner, "clip_qkv", 0);
-    const float bias_max = cfg_float(&inner, "alibi_bias_max", 8);
     TRY(cfg_done(&inner, err));
     if (H % d->heads)
         cfg_fail(c, "\"d_model\" %zu is not a multiple of \"n_heads\" %zu", H, d->heads);
     TRY(arch_decoder_layers(b, d, err));
     float *slopes = arch_new(b, d->heads, sizeof *slopes);
-    if (slopes) slopes_of(slopes, d->heads, bias_max);
+    if (slopes) slopes_of(slopes, d->heads);
     d->alibi = slopes;
 
     nn_scope(ld, "%s", ld->base);
