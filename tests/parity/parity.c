@@ -58,6 +58,8 @@ static const struct {
      parity_logits},
     {"--greedy", "CHECKPOINT DTYPE N   JSON ids on stdin, those and N greedy ones on stdout",
      parity_greedy},
+    {"--generate", "CHECKPOINT DTYPE     JSON {inputs, kwargs} on stdin, JSON sequences on stdout",
+     parity_generate},
 };
 
 int main(int argc, char **argv)

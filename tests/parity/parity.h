@@ -30,6 +30,7 @@ int parity_chat_template(const char *dir, int argc, char **argv);
 int parity_checkpoint(const char *dir, int argc, char **argv);
 int parity_golden(const char *dir, int argc, char **argv);
 int parity_logits(const char *dir, int argc, char **argv);
+int parity_generate(const char *dir, int argc, char **argv);
 int parity_greedy(const char *dir, int argc, char **argv);
 
 /* The rows of `pipelines` in an expected.json (object `expected`), run on the checkpoint in dir; compares outputs,
