@@ -15,7 +15,10 @@ struct tok_trie {
     int only; /* the one first byte of all patterns, or -1 */
 };
 
-bool tok_trie_empty(const tok_trie *t) { return !t || !t->n; }
+bool tok_trie_empty(const tok_trie *t)
+{
+    return !t || !t->n;
+}
 
 static void trie_free(tok_trie *t)
 {
@@ -59,11 +62,13 @@ bool tok_added_special(const tok_added *a, mltf_str content)
 
 static bool same_token(const tok_added_token *a, const tok_added_token *b)
 {
-    return str_eq(a->content, b->content) && a->single_word == b->single_word && a->lstrip == b->lstrip &&
-           a->rstrip == b->rstrip && a->normalized == b->normalized && a->special == b->special;
+    return str_eq(a->content, b->content) && a->single_word == b->single_word &&
+           a->lstrip == b->lstrip && a->rstrip == b->rstrip && a->normalized == b->normalized &&
+           a->special == b->special;
 }
 
-mltf_status tok_added_add(tok_added *a, const tok_model *m, const tok_added_token *given, mltf_err *err)
+mltf_status tok_added_add(tok_added *a, const tok_model *m, const tok_added_token *given,
+                          mltf_err *err)
 {
     if (!a->by_content.n) a->max_id = -1;
     if (!given->content.n) return MLTF_OK;
@@ -71,7 +76,8 @@ mltf_status tok_added_add(tok_added *a, const tok_model *m, const tok_added_toke
     t.content = arena_str(&a->arena, given->content);
     if (a->arena.failed) return mltf_fail_memory(err);
     if (t.special && !tok_added_special(a, t.content)) {
-        if (!TOK_GROW(a->special, a->special_cap, a->n_special + 1) || !vocab_put(&a->special_set, t.content, 0))
+        if (!TOK_GROW(a->special, a->special_cap, a->n_special + 1) ||
+            !vocab_put(&a->special_set, t.content, 0))
             return mltf_fail_memory(err);
         a->special[a->n_special++] = t;
     }
@@ -80,8 +86,10 @@ mltf_status tok_added_add(tok_added *a, const tok_model *m, const tok_added_toke
     if (id < 0) id = vocab_find(&m->vocab, t.content.p, t.content.n);
     if (id < 0) {
         const int64_t size = (int64_t)m->vocab.live;
-        const int64_t next = a->max_id >= 0 && (a->max_id >= size || size == 0) ? a->max_id + 1 : size;
-        if (next > INT32_MAX) return mltf_fail(err, MLTF_CORRUPT_FILE, "there are too many added tokens");
+        const int64_t next =
+            a->max_id >= 0 && (a->max_id >= size || size == 0) ? a->max_id + 1 : size;
+        if (next > INT32_MAX)
+            return mltf_fail(err, MLTF_CORRUPT_FILE, "there are too many added tokens");
         id = (int32_t)next;
     }
     t.id = id;
@@ -91,7 +99,8 @@ mltf_status tok_added_add(tok_added *a, const tok_model *m, const tok_added_toke
     } else {
         char key[4];
         memcpy(key, &id, 4);
-        if (!TOK_GROW(a->tokens, a->cap, a->n + 1) || !vocab_put(&a->by_id, (mltf_str){key, 4}, (int32_t)a->n))
+        if (!TOK_GROW(a->tokens, a->cap, a->n + 1) ||
+            !vocab_put(&a->by_id, (mltf_str){key, 4}, (int32_t)a->n))
             return mltf_fail_memory(err);
         a->tokens[a->n++] = t;
     }
@@ -104,7 +113,8 @@ mltf_status tok_added_add(tok_added *a, const tok_model *m, const tok_added_toke
     return MLTF_OK;
 }
 
-static mltf_status make_trie(tok_trie **out, tok_added *a, bool normalized, const tok_normalizer *n, mltf_err *err)
+static mltf_status make_trie(tok_trie **out, tok_added *a, bool normalized, const tok_normalizer *n,
+                             mltf_err *err)
 {
     trie_free(*out);
     *out = NULL;
@@ -113,7 +123,9 @@ static mltf_status make_trie(tok_trie **out, tok_added *a, bool normalized, cons
     darts_key *keys = malloc((total + 1) * sizeof *keys);
     tok_norm_scratch s = {0};
     mltf_arena texts = MLTF_ARENA_INIT;
-    mltf_status st = t && keys && (t->ids = malloc((total + 1) * sizeof *t->ids)) ? MLTF_OK : mltf_fail_memory(err);
+    mltf_status st = t && keys && (t->ids = malloc((total + 1) * sizeof *t->ids))
+                         ? MLTF_OK
+                         : mltf_fail_memory(err);
     size_t k = 0;
     for (size_t i = 0; st == MLTF_OK && i < total; i++) {
         const tok_added_token *x = i < a->n_special ? &a->special[i] : &a->plain[i - a->n_special];
@@ -207,8 +219,8 @@ static bool word_behind(const char *p)
     return uc_word_regex(utf8_next(&p));
 }
 
-mltf_status tok_added_split(const tok_added *a, const tok_trie *t, const char *p, size_t n, tok_added_emit emit,
-                            void *user, mltf_err *err)
+mltf_status tok_added_split(const tok_added *a, const tok_trie *t, const char *p, size_t n,
+                            tok_added_emit emit, void *user, mltf_err *err)
 {
     if (!n) return MLTF_OK;
     size_t from = 0, start = 0, end = 0, search = 0;
@@ -217,7 +229,9 @@ mltf_status tok_added_split(const tok_added *a, const tok_trie *t, const char *p
         search = end;
         const tok_added_token *x = tok_added_by_id(a, id);
         if (a->encode_special && tok_added_special(a, x->content)) continue;
-        if (x->single_word && ((start > 0 && word_before(p, start)) || (end < n && word_behind(p + end)))) continue;
+        if (x->single_word &&
+            ((start > 0 && word_before(p, start)) || (end < n && word_behind(p + end))))
+            continue;
         size_t stop = end;
         if (x->lstrip) {
             size_t s = start;

@@ -24,10 +24,11 @@ typedef struct bpe {
     tok_bpe_config config; /* strings lie in `strings` */
     char *strings;
     int32_t unk;
-    bool unk_missing;      /* named, but not in the vocabulary */
-    int32_t one[4][256];   /* ids of single bytes (or ASCII characters): 1 not the first, 2 the last */
-    tok_vocab raw;         /* bytes mode: tokens as raw bytes, for ignore_merges */
-    bool meta_starts;      /* no merge has "▁" behind another character: words begin there */
+    bool unk_missing; /* named, but not in the vocabulary */
+    int32_t one[4]
+               [256]; /* ids of single bytes (or ASCII characters): 1 not the first, 2 the last */
+    tok_vocab raw;    /* bytes mode: tokens as raw bytes, for ignore_merges */
+    bool meta_starts; /* no merge has "▁" behind another character: words begin there */
 } bpe;
 
 #define NO_RANK UINT32_MAX
@@ -161,7 +162,8 @@ static bool add_symbol(tok_scratch *s, size_t *n, int32_t id, uint32_t len)
 static int32_t char_id(const bpe *b, const char *c, size_t len, bool first, bool last)
 {
     const mltf_str none = {NULL, 0};
-    const mltf_str prefix = first ? none : b->config.prefix, suffix = last ? b->config.suffix : none;
+    const mltf_str prefix = first ? none : b->config.prefix,
+                   suffix = last ? b->config.suffix : none;
     if (!prefix.n && !suffix.n) return vocab_find(&b->base.vocab, c, len);
     char buf[256];
     if (prefix.n + len + suffix.n > sizeof buf) return -1;
@@ -172,22 +174,24 @@ static int32_t char_id(const bpe *b, const char *c, size_t len, bool first, bool
 }
 
 /* <0xE5> ... for the bytes of a character with its prefix and suffix, as the reference takes them. */
-static bool byte_tokens(const bpe *b, tok_scratch *s, size_t *n, const char *c, size_t len, bool first, bool last,
-                        bool *failed)
+static bool byte_tokens(const bpe *b, tok_scratch *s, size_t *n, const char *c, size_t len,
+                        bool first, bool last, bool *failed)
 {
-    const mltf_str parts[3] = {first ? (mltf_str){NULL, 0} : b->config.prefix, {c, len},
+    const mltf_str parts[3] = {first ? (mltf_str){NULL, 0} : b->config.prefix,
+                               {c, len},
                                last ? b->config.suffix : (mltf_str){NULL, 0}};
     for (int k = 0; k < 3; k++)
         for (size_t i = 0; i < parts[k].n; i++)
             if (b->base.byte_ids[(unsigned char)parts[k].p[i]] < 0) return false;
     for (int k = 0; k < 3; k++)
         for (size_t i = 0; i < parts[k].n; i++)
-            if (!add_symbol(s, n, b->base.byte_ids[(unsigned char)parts[k].p[i]], 1)) *failed = true;
+            if (!add_symbol(s, n, b->base.byte_ids[(unsigned char)parts[k].p[i]], 1))
+                *failed = true;
     return true;
 }
 
-static mltf_status word_symbols(const bpe *b, tok_scratch *s, const char *w, size_t n, size_t *count, bool *dropped,
-                                mltf_err *err)
+static mltf_status word_symbols(const bpe *b, tok_scratch *s, const char *w, size_t n,
+                                size_t *count, bool *dropped, mltf_err *err)
 {
     size_t k = 0, unk_len = 0;
     bool failed = false, unk = false;
@@ -211,7 +215,8 @@ static mltf_status word_symbols(const bpe *b, tok_scratch *s, const char *w, siz
             // an unknown character that waits is not written before them
         } else if (b->config.unk.p) {
             if (b->unk_missing)
-                return mltf_fail(err, MLTF_CORRUPT_FILE, "the unknown token \"" STR_FMT "\" is not in the vocabulary",
+                return mltf_fail(err, MLTF_CORRUPT_FILE,
+                                 "the unknown token \"" STR_FMT "\" is not in the vocabulary",
                                  STR_ARG(b->config.unk));
             if (unk && b->config.fuse_unk) {
                 unk_len += len;
@@ -248,14 +253,17 @@ static size_t unmapped(const char *w, size_t n, size_t at)
 /* In bytes mode a dropped byte moves the offsets of what follows by the length of its character: count in the
  * mapped text, as the reference does. The symbols' lengths are of raw bytes, and each stands for what it was
  * made of. */
-static bool emit_after_drop(const bpe *b, tok_scratch *s, const char *w, size_t at, size_t n, size_t count, size_t piece)
+static bool emit_after_drop(const bpe *b, tok_scratch *s, const char *w, size_t at, size_t n,
+                            size_t count, size_t piece)
 {
     size_t pos = 0, from = 0; // in the mapped text; in w
     for (size_t i = 0; i < count; i++) {
         // the bytes that this symbol was made of: the next ones that the vocabulary has
         size_t len = 0;
         for (uint32_t k = 0; k < s->symbols[i].len; k++) {
-            while (from < n && b->one[(from ? 1 : 0) | (from + 1 == n ? 2 : 0)][(unsigned char)w[from]] < 0) from++;
+            while (from < n &&
+                   b->one[(from ? 1 : 0) | (from + 1 == n ? 2 : 0)][(unsigned char)w[from]] < 0)
+                from++;
             if (from < n) len += mapped_length(w + from, 1);
             from++;
         }
@@ -266,8 +274,8 @@ static bool emit_after_drop(const bpe *b, tok_scratch *s, const char *w, size_t 
     return true;
 }
 
-static mltf_status encode_word(const bpe *b, tok_scratch *s, const char *p, size_t at, size_t n, size_t piece,
-                               mltf_err *err)
+static mltf_status encode_word(const bpe *b, tok_scratch *s, const char *p, size_t at, size_t n,
+                               size_t piece, mltf_err *err)
 {
     const char *w = p + at;
     if (b->config.ignore_merges) {
@@ -285,14 +293,15 @@ static mltf_status encode_word(const bpe *b, tok_scratch *s, const char *p, size
         return emit_after_drop(b, s, w, at, n, count, piece) ? MLTF_OK : mltf_fail_memory(err);
     size_t from = at;
     for (size_t i = 0; i < count; i++) {
-        if (!tok_emit(s, s->symbols[i].id, from, from + s->symbols[i].len, piece)) return mltf_fail_memory(err);
+        if (!tok_emit(s, s->symbols[i].id, from, from + s->symbols[i].len, piece))
+            return mltf_fail_memory(err);
         from += s->symbols[i].len;
     }
     return MLTF_OK;
 }
 
-static mltf_status encode_cached(const bpe *b, tok_scratch *s, const char *p, size_t at, size_t n, size_t piece,
-                                 mltf_err *err)
+static mltf_status encode_cached(const bpe *b, tok_scratch *s, const char *p, size_t at, size_t n,
+                                 size_t piece, mltf_err *err)
 {
     tok_cache *cache;
     if (n > CACHE_KEY || !(cache = cache_of(s))) return encode_word(b, s, p, at, n, piece, err);
@@ -306,8 +315,8 @@ static mltf_status encode_cached(const bpe *b, tok_scratch *s, const char *p, si
     return MLTF_OK;
 }
 
-static mltf_status bpe_tokenize(const tok_model *m, tok_scratch *s, const char *p, size_t at, size_t n, size_t piece,
-                                mltf_err *err)
+static mltf_status bpe_tokenize(const tok_model *m, tok_scratch *s, const char *p, size_t at,
+                                size_t n, size_t piece, mltf_err *err)
 {
     const bpe *b = (const bpe *)m;
     if (!b->meta_starts) return encode_cached(b, s, p, at, n, piece, err);
@@ -377,19 +386,22 @@ static mltf_status fill_merges(bpe *b, const tok_merge *merges, size_t n, mltf_e
     const tok_vocab *v = &b->base.vocab;
     const size_t skip = b->config.prefix.n;
     mltf_buf joined = MLTF_BUF_INIT;
-    b->meta_starts = vocab_find(v, "\xE2\x96\x81", 3) >= 0 && !b->base.bytes && !b->config.prefix.n &&
-                     !b->config.suffix.n && !b->config.ignore_merges;
+    b->meta_starts = vocab_find(v, "\xE2\x96\x81", 3) >= 0 && !b->base.bytes &&
+                     !b->config.prefix.n && !b->config.suffix.n && !b->config.ignore_merges;
     mltf_status st = MLTF_OK;
     for (size_t i = 0; i < n && st == MLTF_OK; i++) {
         const tok_merge *m = &merges[i];
-        const int32_t left = vocab_find(v, m->left.p, m->left.n), right = vocab_find(v, m->right.p, m->right.n);
+        const int32_t left = vocab_find(v, m->left.p, m->left.n),
+                      right = vocab_find(v, m->right.p, m->right.n);
         if (left < 0 || right < 0) {
-            st = mltf_fail(err, MLTF_CORRUPT_FILE, "merge %zu: token \"" STR_FMT "\" is out of vocabulary", i,
+            st = mltf_fail(err, MLTF_CORRUPT_FILE,
+                           "merge %zu: token \"" STR_FMT "\" is out of vocabulary", i,
                            STR_ARG(left < 0 ? m->left : m->right));
             break;
         }
         if (m->right.n < skip) {
-            st = mltf_fail(err, MLTF_CORRUPT_FILE, "merge %zu: \"" STR_FMT "\" lacks the subword prefix", i,
+            st = mltf_fail(err, MLTF_CORRUPT_FILE,
+                           "merge %zu: \"" STR_FMT "\" lacks the subword prefix", i,
                            STR_ARG(m->right));
             break;
         }
@@ -402,7 +414,8 @@ static mltf_status fill_merges(bpe *b, const tok_merge *merges, size_t n, mltf_e
         }
         const int32_t id = vocab_find(v, joined.p ? joined.p : "", joined.n);
         if (id < 0) {
-            st = mltf_fail(err, MLTF_CORRUPT_FILE, "merge %zu: token \"" STR_FMT "\" is out of vocabulary", i,
+            st = mltf_fail(err, MLTF_CORRUPT_FILE,
+                           "merge %zu: token \"" STR_FMT "\" is out of vocabulary", i,
                            STR_ARG(buf_str(&joined)));
             break;
         }
@@ -438,13 +451,15 @@ static void fill_single(bpe *b)
     for (int role = 0; role < 4; role++)
         for (int c = 0; c < 256; c++) {
             char buf[4];
-            const size_t n = b->base.bytes ? utf8_encode(buf, tok_byte_char[c]) : (buf[0] = (char)c, 1);
-            b->one[role][c] = b->base.bytes || c < 0x80 ? char_id(b, buf, n, !(role & 1), (role & 2) != 0) : -1;
+            const size_t n =
+                b->base.bytes ? utf8_encode(buf, tok_byte_char[c]) : (buf[0] = (char)c, 1);
+            b->one[role][c] =
+                b->base.bytes || c < 0x80 ? char_id(b, buf, n, !(role & 1), (role & 2) != 0) : -1;
         }
 }
 
-mltf_status tok_bpe_new(tok_model **out, tok_vocab *vocab, const tok_merge *merges, size_t n, const tok_bpe_config *c,
-                        mltf_err *err)
+mltf_status tok_bpe_new(tok_model **out, tok_vocab *vocab, const tok_merge *merges, size_t n,
+                        const tok_bpe_config *c, mltf_err *err)
 {
     *out = NULL;
     bpe *b = calloc(1, sizeof *b);
@@ -468,7 +483,8 @@ mltf_status tok_bpe_new(tok_model **out, tok_vocab *vocab, const tok_merge *merg
         b->base.byte_ids = malloc(256 * sizeof(int32_t));
         if (!b->base.byte_ids) return mltf_fail_memory(err);
         for (int i = 0; i < 256; i++) {
-            char name[8] = {'<', '0', 'x', "0123456789ABCDEF"[i >> 4], "0123456789ABCDEF"[i & 15], '>', 0, 0};
+            char name[8] = {'<', '0', 'x', "0123456789ABCDEF"[i >> 4], "0123456789ABCDEF"[i & 15],
+                            '>', 0,   0};
             b->base.byte_ids[i] = vocab_find(&b->base.vocab, name, 6);
         }
     }

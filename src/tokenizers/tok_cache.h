@@ -6,8 +6,8 @@
 
 #include "tokenizers/tok_internal.h"
 
-#define CACHE_KEY     24 /* bytes of the longest word kept */
-#define CACHE_TOKENS  7  /* tokens of it */
+#define CACHE_KEY     24    /* bytes of the longest word kept */
+#define CACHE_TOKENS  7     /* tokens of it */
 #define CACHE_ENTRIES 16384 /* 64 bytes each: the cache stays in the second level */
 
 typedef struct cache_entry {
@@ -53,17 +53,19 @@ static inline cache_entry *cache_slot(tok_cache *c, const uint64_t key[3], size_
 _Static_assert(CACHE_ENTRIES == 1 << 14, "cache_slot() takes the upper 14 bits");
 
 /* The entry of a word, or NULL; *slot is where to keep it. n is at most CACHE_KEY and above 0. */
-static inline const cache_entry *cache_find(tok_cache *c, cache_entry **slot, uint64_t key[3], const char *p, size_t n,
-                                            size_t room)
+static inline const cache_entry *cache_find(tok_cache *c, cache_entry **slot, uint64_t key[3],
+                                            const char *p, size_t n, size_t room)
 {
     cache_key(key, p, n, room);
     cache_entry *e = *slot = cache_slot(c, key, n);
-    return e->n_key == n && e->key[0] == key[0] && e->key[1] == key[1] && e->key[2] == key[2] ? e : NULL;
+    return e->n_key == n && e->key[0] == key[0] && e->key[1] == key[1] && e->key[2] == key[2]
+               ? e
+               : NULL;
 }
 
 /* Keep tokens t[0 .. n) of the word at `start`, if they fit and follow one another. */
-static inline void cache_keep(cache_entry *slot, const uint64_t key[3], size_t n_key, const tok_token *t, size_t n,
-                              size_t start)
+static inline void cache_keep(cache_entry *slot, const uint64_t key[3], size_t n_key,
+                              const tok_token *t, size_t n, size_t start)
 {
     if (n > CACHE_TOKENS) return;
     cache_entry e = {.n_key = (uint8_t)n_key, .n = (uint8_t)n};

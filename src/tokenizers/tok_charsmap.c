@@ -29,13 +29,15 @@ mltf_status tok_base64(mltf_buf *out, mltf_str text, mltf_err *err)
 {
     size_t n = text.n;
     while (n && text.n - n < 2 && text.p[n - 1] == '=') n--;
-    if (text.n % 4 || n % 4 == 1) return mltf_fail(err, MLTF_CORRUPT_FILE, "base64 text has a length of %zu", text.n);
+    if (text.n % 4 || n % 4 == 1)
+        return mltf_fail(err, MLTF_CORRUPT_FILE, "base64 text has a length of %zu", text.n);
     if (!buf_reserve(out, n / 4 * 3 + 3)) return mltf_fail_memory(err);
     uint32_t bits = 0;
     int have = 0;
     for (size_t i = 0; i < n; i++) {
         const int d = base64_digit(text.p[i]);
-        if (d < 0) return mltf_fail(err, MLTF_CORRUPT_FILE, "base64 text has an invalid byte at %zu", i);
+        if (d < 0)
+            return mltf_fail(err, MLTF_CORRUPT_FILE, "base64 text has an invalid byte at %zu", i);
         bits = bits << 6 | (uint32_t)d;
         have += 6;
         if (have >= 8) {
@@ -54,20 +56,26 @@ void tok_charsmap_free(tok_charsmap *m)
     free(m);
 }
 
-static uint32_t offset_of(uint32_t unit) { return (unit >> 10) << ((unit & (1u << 9)) >> 6); }
+static uint32_t offset_of(uint32_t unit)
+{
+    return (unit >> 10) << ((unit & (1u << 9)) >> 6);
+}
 
 mltf_status tok_charsmap_new(tok_charsmap **out, const void *blob, size_t n, mltf_err *err)
 {
     *out = NULL;
     const unsigned char *b = blob;
-    if (n < 4) return mltf_fail(err, MLTF_CORRUPT_FILE, "precompiled_charsmap has only %zu bytes", n);
+    if (n < 4)
+        return mltf_fail(err, MLTF_CORRUPT_FILE, "precompiled_charsmap has only %zu bytes", n);
     const size_t trie = (size_t)b[0] | (size_t)b[1] << 8 | (size_t)b[2] << 16 | (size_t)b[3] << 24;
     const size_t units = trie / 4;
     if (units * 4 > n - 4 || units == 0)
-        return mltf_fail(err, MLTF_CORRUPT_FILE, "precompiled_charsmap says its trie has %zu bytes, but %zu follow",
-                         trie, n - 4);
+        return mltf_fail(err, MLTF_CORRUPT_FILE,
+                         "precompiled_charsmap says its trie has %zu bytes, but %zu follow", trie,
+                         n - 4);
     if (!utf8_valid((const char *)b + 4 + units * 4, n - 4 - units * 4))
-        return mltf_fail(err, MLTF_CORRUPT_FILE, "the replacements of precompiled_charsmap are not UTF-8");
+        return mltf_fail(err, MLTF_CORRUPT_FILE,
+                         "the replacements of precompiled_charsmap are not UTF-8");
     tok_charsmap *m = calloc(1, sizeof *m);
     if (!m) return mltf_fail_memory(err);
     m->n_units = units;
@@ -80,14 +88,16 @@ mltf_status tok_charsmap_new(tok_charsmap **out, const void *blob, size_t n, mlt
     }
     for (size_t i = 0; i < units; i++) {
         const unsigned char *u = b + 4 + 4 * i;
-        m->units[i] = (uint32_t)u[0] | (uint32_t)u[1] << 8 | (uint32_t)u[2] << 16 | (uint32_t)u[3] << 24;
+        m->units[i] =
+            (uint32_t)u[0] | (uint32_t)u[1] << 8 | (uint32_t)u[2] << 16 | (uint32_t)u[3] << 24;
     }
     memcpy(m->text, b + 4 + units * 4, m->text_n);
     m->text[m->text_n] = '\0';
     const uint32_t root = offset_of(m->units[0]);
     if (root >= units) {
         tok_charsmap_free(m);
-        return mltf_fail(err, MLTF_CORRUPT_FILE, "the trie of precompiled_charsmap points outside itself");
+        return mltf_fail(err, MLTF_CORRUPT_FILE,
+                         "the trie of precompiled_charsmap points outside itself");
     }
     for (uint32_t c = 1; c < 256; c++) {
         const size_t at = root ^ c;

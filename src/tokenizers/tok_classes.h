@@ -5,17 +5,20 @@
 #include <stddef.h>
 
 enum {
-    TOK_CLASS_FAST               = 1 << 0,  /* there is a class of that name with "Fast" behind it */
-    TOK_CLASS_SLOW               = 1 << 1,
-    TOK_CLASS_PAD_LEFT           = 1 << 2,
-    TOK_CLASS_TYPE_IDS           = 1 << 3,  /* token_type_ids among the model's inputs */
-    TOK_CLASS_PREFIX_SPACE       = 1 << 4,  /* add_prefix_space=True */
-    TOK_CLASS_ADD_BOS            = 1 << 5,
-    TOK_CLASS_ADD_EOS            = 1 << 6,
-    TOK_CLASS_BOS_EOS_POST       = 1 << 7,  /* makes its post-processor from add_bos_token and add_eos_token */
-    TOK_CLASS_NEEDS_PREFIX_SPACE = 1 << 8,  /* refuses split words without add_prefix_space */
-    TOK_CLASS_BERT_NORMALIZER    = 1 << 9,  /* do_lower_case and its like override the stored normalizer */
-    TOK_CLASS_ROBERTA_POST       = 1 << 10, /* add_prefix_space, trim_offsets override the stored post-processor */
+    TOK_CLASS_FAST = 1 << 0, /* there is a class of that name with "Fast" behind it */
+    TOK_CLASS_SLOW = 1 << 1,
+    TOK_CLASS_PAD_LEFT = 1 << 2,
+    TOK_CLASS_TYPE_IDS = 1 << 3,     /* token_type_ids among the model's inputs */
+    TOK_CLASS_PREFIX_SPACE = 1 << 4, /* add_prefix_space=True */
+    TOK_CLASS_ADD_BOS = 1 << 5,
+    TOK_CLASS_ADD_EOS = 1 << 6,
+    TOK_CLASS_BOS_EOS_POST =
+        1 << 7, /* makes its post-processor from add_bos_token and add_eos_token */
+    TOK_CLASS_NEEDS_PREFIX_SPACE = 1 << 8, /* refuses split words without add_prefix_space */
+    TOK_CLASS_BERT_NORMALIZER =
+        1 << 9, /* do_lower_case and its like override the stored normalizer */
+    TOK_CLASS_ROBERTA_POST =
+        1 << 10, /* add_prefix_space, trim_offsets override the stored post-processor */
 };
 
 typedef struct tok_class {

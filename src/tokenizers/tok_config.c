@@ -12,12 +12,13 @@
 #include "base/file.h"
 #include "base/limits.h"
 
-static const char *const special_names[TOK_SPECIAL_COUNT] = {"bos_token", "eos_token", "unk_token", "sep_token",
-                                                             "pad_token", "cls_token", "mask_token"};
+static const char *const special_names[TOK_SPECIAL_COUNT] = {
+    "bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"};
 
 /* ---- files ---- */
 
-mltf_status tok_read_json(json_doc *doc, const char *dir, const char *name, bool *found, mltf_err *err)
+mltf_status tok_read_json(json_doc *doc, const char *dir, const char *name, bool *found,
+                          mltf_err *err)
 {
     *found = false;
     char *path = path_join(dir, name);
@@ -40,7 +41,8 @@ bool tok_has_file(const char *dir, const char *name)
     return has;
 }
 
-mltf_status tok_read_text(mltf_str *out, mltf_arena *arena, const char *dir, const char *name, mltf_err *err)
+mltf_status tok_read_text(mltf_str *out, mltf_arena *arena, const char *dir, const char *name,
+                          mltf_err *err)
 {
     *out = (mltf_str){NULL, 0};
     char *path = path_join(dir, name);
@@ -69,7 +71,8 @@ const tok_class *tok_class_find(mltf_str name)
     return NULL;
 }
 
-static const tok_class *class_of(const json *config, const char *dir, mltf_err *err, mltf_status *st)
+static const tok_class *class_of(const json *config, const char *dir, mltf_err *err,
+                                 mltf_status *st)
 {
     *st = MLTF_OK;
     mltf_str name = json_string(json_get(config, "tokenizer_class"), (mltf_str){NULL, 0});
@@ -82,7 +85,8 @@ static const tok_class *class_of(const json *config, const char *dir, mltf_err *
             name = json_string(json_get(model.root, "tokenizer_class"), (mltf_str){NULL, 0});
             const mltf_str type = json_string(json_get(model.root, "model_type"), STR(""));
             for (size_t i = 0; !name.p && i < tok_n_model_types; i++)
-                if (str_is(type, tok_model_types[i].model_type)) name = str_from(tok_model_types[i].class_name);
+                if (str_is(type, tok_model_types[i].model_type))
+                    name = str_from(tok_model_types[i].class_name);
         }
     }
     if (name.p) c = tok_class_find(name);
@@ -92,7 +96,8 @@ static const tok_class *class_of(const json *config, const char *dir, mltf_err *
 
 /* ---- special tokens ---- */
 
-mltf_status tok_token_from_json(tok_added_token *t, const json *v, bool force_special, mltf_err *err)
+mltf_status tok_token_from_json(tok_added_token *t, const json *v, bool force_special,
+                                mltf_err *err)
 {
     *t = (tok_added_token){.id = -1};
     if (json_is(v, JSON_STRING)) {
@@ -102,7 +107,9 @@ mltf_status tok_token_from_json(tok_added_token *t, const json *v, bool force_sp
         return MLTF_OK;
     }
     const json *content = json_get(v, "content");
-    if (!json_is(content, JSON_STRING)) return mltf_fail(err, MLTF_CORRUPT_FILE, "a special token is neither a string nor has a content");
+    if (!json_is(content, JSON_STRING))
+        return mltf_fail(err, MLTF_CORRUPT_FILE,
+                         "a special token is neither a string nor has a content");
     t->content = content->s;
     t->special = force_special || json_bool(json_get(v, "special"), false);
     t->single_word = json_bool(json_get(v, "single_word"), false);
@@ -142,7 +149,8 @@ static int by_token_id(const void *a, const void *b)
 }
 
 /* What added_tokens_decoder says, or in older files the others. */
-static mltf_status read_added_decoder(tok_settings *s, const char *dir, const json *tokenizer_json, mltf_err *err)
+static mltf_status read_added_decoder(tok_settings *s, const char *dir, const json *tokenizer_json,
+                                      mltf_err *err)
 {
     const json *listed = json_get(s->config.root, "added_tokens_decoder");
     bool found;
@@ -152,13 +160,16 @@ static mltf_status read_added_decoder(tok_settings *s, const char *dir, const js
             TRY(tok_token_from_json(&t, &listed->o.members[i].value, false, err));
             char digits[24];
             const mltf_str key = listed->o.members[i].key;
-            if (key.n >= sizeof digits) return mltf_fail(err, MLTF_CORRUPT_FILE, "added_tokens_decoder has the key \"" STR_FMT "\"", STR_ARG(key));
+            if (key.n >= sizeof digits)
+                return mltf_fail(err, MLTF_CORRUPT_FILE,
+                                 "added_tokens_decoder has the key \"" STR_FMT "\"", STR_ARG(key));
             memcpy(digits, key.p, key.n);
             digits[key.n] = '\0';
             char *end;
             const long long id = strtoll(digits, &end, 10);
             if (*end || end == digits || id < 0 || id > INT32_MAX)
-                return mltf_fail(err, MLTF_CORRUPT_FILE, "added_tokens_decoder has the key \"" STR_FMT "\"", STR_ARG(key));
+                return mltf_fail(err, MLTF_CORRUPT_FILE,
+                                 "added_tokens_decoder has the key \"" STR_FMT "\"", STR_ARG(key));
             t.id = (int32_t)id;
             if (!push_token(&s->decoder, t)) return mltf_fail_memory(err);
         }
@@ -169,7 +180,9 @@ static mltf_status read_added_decoder(tok_settings *s, const char *dir, const js
         for (size_t i = 0; json_is(s->added.root, JSON_OBJECT) && i < s->added.root->o.n; i++) {
             const json_member *m = &s->added.root->o.members[i];
             const int64_t id = json_int(&m->value, -1);
-            if (id < 0 || id > INT32_MAX) return mltf_fail(err, MLTF_CORRUPT_FILE, "added_tokens.json gives \"" STR_FMT "\" no id", STR_ARG(m->key));
+            if (id < 0 || id > INT32_MAX)
+                return mltf_fail(err, MLTF_CORRUPT_FILE,
+                                 "added_tokens.json gives \"" STR_FMT "\" no id", STR_ARG(m->key));
             tok_added_token t = {.content = m->key, .id = (int32_t)id, .normalized = true};
             if (!push_token(&s->decoder, t)) return mltf_fail_memory(err);
         }
@@ -189,11 +202,13 @@ static mltf_status read_added_decoder(tok_settings *s, const char *dir, const js
 static bool takes_lstrip(const char *name)
 {
     static const char *const names[] = {
-        "RobertaTokenizer", "BartTokenizer", "XLMRobertaTokenizer", "AlbertTokenizer", "CamembertTokenizer", "MBartTokenizer",
-        "MBart50Tokenizer", "NllbTokenizer", "BigBirdTokenizer", "RemBertTokenizer", "FNetTokenizer", "XLNetTokenizer",
-        "BarthezTokenizer", "LEDTokenizer", "LongformerTokenizer", "MvpTokenizer", "DebertaTokenizer", "BlenderbotTokenizer",
-        "LayoutXLMTokenizer", "MPNetTokenizer", "LayoutLMv3Tokenizer", "MarkupLMTokenizer", "LukeTokenizer", "MLukeTokenizer",
-        "CpmTokenizer", "XGLMTokenizer", "ErnieMTokenizer", "BartphoTokenizer",
+        "RobertaTokenizer",    "BartTokenizer",       "XLMRobertaTokenizer", "AlbertTokenizer",
+        "CamembertTokenizer",  "MBartTokenizer",      "MBart50Tokenizer",    "NllbTokenizer",
+        "BigBirdTokenizer",    "RemBertTokenizer",    "FNetTokenizer",       "XLNetTokenizer",
+        "BarthezTokenizer",    "LEDTokenizer",        "LongformerTokenizer", "MvpTokenizer",
+        "DebertaTokenizer",    "BlenderbotTokenizer", "LayoutXLMTokenizer",  "MPNetTokenizer",
+        "LayoutLMv3Tokenizer", "MarkupLMTokenizer",   "LukeTokenizer",       "MLukeTokenizer",
+        "CpmTokenizer",        "XGLMTokenizer",       "ErnieMTokenizer",     "BartphoTokenizer",
     };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(names[i], name) == 0) return true;
@@ -221,15 +236,18 @@ static mltf_status read_specials(tok_settings *s, mltf_err *err)
             to->token = (tok_added_token){.content = str_from(s->cls->special[i]), .id = -1};
             to->set = to->plain = to->is_default = true;
         }
-        const tok_added_token *known = to->set && !to->is_default ? find_token(&s->decoder, to->token.content) : NULL;
+        const tok_added_token *known =
+            to->set && !to->is_default ? find_token(&s->decoder, to->token.content) : NULL;
         if (known) {
             to->token = *known;
             to->plain = false;
         }
         if (i == TOK_MASK && to->set && to->plain && s->cls && takes_lstrip(s->cls->name)) {
-            const bool normalized = strcmp(s->cls->name, "RobertaTokenizer") != 0 && strcmp(s->cls->name, "AlbertTokenizer") != 0 &&
+            const bool normalized = strcmp(s->cls->name, "RobertaTokenizer") != 0 &&
+                                    strcmp(s->cls->name, "AlbertTokenizer") != 0 &&
                                     strcmp(s->cls->name, "XLMRobertaTokenizer") != 0;
-            to->token = (tok_added_token){.content = to->token.content, .id = -1, .lstrip = true, .normalized = normalized};
+            to->token = (tok_added_token){
+                .content = to->token.content, .id = -1, .lstrip = true, .normalized = normalized};
             to->plain = false;
         }
     }
@@ -250,7 +268,8 @@ static mltf_status read_specials(tok_settings *s, mltf_err *err)
             if (!json_get_str(s->added.root, t->content)) continue;
             bool special = find_token(&s->extra, t->content) != NULL;
             for (int k = 0; k < TOK_SPECIAL_COUNT; k++)
-                special = special || (s->special[k].set && !s->special[k].is_default && str_eq(s->special[k].token.content, t->content));
+                special = special || (s->special[k].set && !s->special[k].is_default &&
+                                      str_eq(s->special[k].token.content, t->content));
             if (special) {
                 t->special = true;
                 t->normalized = false;
@@ -259,7 +278,8 @@ static mltf_status read_specials(tok_settings *s, mltf_err *err)
     return MLTF_OK;
 }
 
-mltf_status tok_settings_read(tok_settings *s, const char *dir, const json *tokenizer_json, mltf_err *err)
+mltf_status tok_settings_read(tok_settings *s, const char *dir, const json *tokenizer_json,
+                              mltf_err *err)
 {
     *s = (tok_settings){0};
     bool found;
@@ -317,10 +337,13 @@ mltf_status tok_settings_add_tokens(tokenizer *tk, tok_settings *s, mltf_err *er
         const tok_special_value *v = &s->special[i];
         if (!v->set) continue;
         bool seen = false;
-        for (int k = 0; k < i; k++) seen = seen || (s->special[k].set && str_eq(s->special[k].token.content, v->token.content));
+        for (int k = 0; k < i; k++)
+            seen = seen ||
+                   (s->special[k].set && str_eq(s->special[k].token.content, v->token.content));
         if (seen) continue;
-        const bool listed = vocab_find(&tk->added.by_content, v->token.content.p, v->token.content.n) >= 0 ||
-                            find_token(&todo, v->token.content);
+        const bool listed =
+            vocab_find(&tk->added.by_content, v->token.content.p, v->token.content.n) >= 0 ||
+            find_token(&todo, v->token.content);
         if (v->plain && listed) continue;
         tok_added_token t = v->token;
         if (v->plain) t = (tok_added_token){.content = t.content, .special = true};
@@ -329,7 +352,9 @@ mltf_status tok_settings_add_tokens(tokenizer *tk, tok_settings *s, mltf_err *er
     for (size_t i = 0; i < s->extra.n && st == MLTF_OK; i++) {
         tok_added_token t = s->extra.v[i];
         const bool plain = t.id == -2;
-        if (plain && (vocab_find(&tk->added.by_content, t.content.p, t.content.n) >= 0 || find_token(&todo, t.content))) continue;
+        if (plain && (vocab_find(&tk->added.by_content, t.content.p, t.content.n) >= 0 ||
+                      find_token(&todo, t.content)))
+            continue;
         if (plain) t = (tok_added_token){.content = t.content, .special = true};
         if (!push_token(&todo, t)) st = mltf_fail_memory(err);
     }
@@ -339,11 +364,14 @@ mltf_status tok_settings_add_tokens(tokenizer *tk, tok_settings *s, mltf_err *er
     return st;
 }
 
-static void quote(mltf_buf *b, mltf_str s) { json_write_string(b, s, true); }
+static void quote(mltf_buf *b, mltf_str s)
+{
+    json_write_string(b, s, true);
+}
 
 /* Replace the post-processor by prefix $A [prefix] $B suffix … as a template. */
-mltf_status tok_set_template(tokenizer *tk, const mltf_str *before, size_t n_before, const mltf_str *behind, size_t n_behind,
-                             bool both, mltf_err *err)
+mltf_status tok_set_template(tokenizer *tk, const mltf_str *before, size_t n_before,
+                             const mltf_str *behind, size_t n_behind, bool both, mltf_err *err)
 {
     mltf_buf b = MLTF_BUF_INIT;
     buf_puts(&b, "{\"type\":\"TemplateProcessing\"");
@@ -353,12 +381,14 @@ mltf_status tok_set_template(tokenizer *tk, const mltf_str *before, size_t n_bef
         for (int seq = 0; seq <= pair; seq++) {
             // "both": each sequence has its tokens around it; else they are around the two together
             for (size_t i = 0; (both || seq == 0) && i < n_before; i++) {
-                buf_printf(&b, "%s{\"SpecialToken\":{\"type_id\":%d,\"id\":", comma ? "," : "", both ? seq : 0);
+                buf_printf(&b, "%s{\"SpecialToken\":{\"type_id\":%d,\"id\":", comma ? "," : "",
+                           both ? seq : 0);
                 quote(&b, before[i]);
                 buf_puts(&b, "}}");
                 comma = true;
             }
-            buf_printf(&b, "%s{\"Sequence\":{\"id\":\"%s\",\"type_id\":%d}}", comma ? "," : "", seq ? "B" : "A", both ? seq : 0);
+            buf_printf(&b, "%s{\"Sequence\":{\"id\":\"%s\",\"type_id\":%d}}", comma ? "," : "",
+                       seq ? "B" : "A", both ? seq : 0);
             comma = true;
             for (size_t i = 0; (both || seq == pair) && i < n_behind; i++) {
                 buf_printf(&b, ",{\"SpecialToken\":{\"type_id\":%d,\"id\":", both ? seq : 0);
@@ -373,7 +403,9 @@ mltf_status tok_set_template(tokenizer *tk, const mltf_str *before, size_t n_bef
     for (size_t i = 0; i < n_before + n_behind; i++) {
         const mltf_str t = i < n_before ? before[i] : behind[i - n_before];
         const int32_t id = tokenizer_token_to_id(tk, t);
-        if (id < 0) st = mltf_fail(err, MLTF_CORRUPT_FILE, "the special token \"" STR_FMT "\" has no id", STR_ARG(t));
+        if (id < 0)
+            st = mltf_fail(err, MLTF_CORRUPT_FILE, "the special token \"" STR_FMT "\" has no id",
+                           STR_ARG(t));
         if (i) buf_putc(&b, ',');
         quote(&b, t);
         buf_printf(&b, ":{\"ids\":[%d]}", id < 0 ? 0 : id);
@@ -395,8 +427,10 @@ mltf_status tok_set_template(tokenizer *tk, const mltf_str *before, size_t n_bef
 
 mltf_status tok_class_bos_eos(tokenizer *tk, bool bos, bool eos, mltf_err *err)
 {
-    if (bos && !tk->special[TOK_BOS].p) return mltf_fail(err, MLTF_CORRUPT_FILE, "add_bos_token = True but bos_token = None");
-    if (eos && !tk->special[TOK_EOS].p) return mltf_fail(err, MLTF_CORRUPT_FILE, "add_eos_token = True but eos_token = None");
+    if (bos && !tk->special[TOK_BOS].p)
+        return mltf_fail(err, MLTF_CORRUPT_FILE, "add_bos_token = True but bos_token = None");
+    if (eos && !tk->special[TOK_EOS].p)
+        return mltf_fail(err, MLTF_CORRUPT_FILE, "add_eos_token = True but eos_token = None");
     return tok_set_template(tk, &tk->special[TOK_BOS], bos, &tk->special[TOK_EOS], eos, true, err);
 }
 
@@ -415,7 +449,8 @@ static mltf_status class_changes(tokenizer *tk, const tok_settings *s, mltf_err 
                                 json_is(accents, JSON_BOOL) ? accents->b : -1,
                                 tok_settings_bool(s, "tokenize_chinese_chars", true));
     }
-    if (c->flags & TOK_CLASS_ROBERTA_POST) tok_post_set_trim(tk->post, prefix_space, tok_settings_bool(s, "trim_offsets", true));
+    if (c->flags & TOK_CLASS_ROBERTA_POST)
+        tok_post_set_trim(tk->post, prefix_space, tok_settings_bool(s, "trim_offsets", true));
     if (c->flags & TOK_CLASS_BOS_EOS_POST) {
         const bool bos = tok_settings_bool(s, "add_bos_token", (c->flags & TOK_CLASS_ADD_BOS) != 0);
         const bool eos = tok_settings_bool(s, "add_eos_token", (c->flags & TOK_CLASS_ADD_EOS) != 0);
@@ -481,8 +516,10 @@ static mltf_status read_templates(tokenizer *tk, const char *dir, const json *co
     const json *t = json_get(config, "chat_template");
     if (json_is(t, JSON_STRING)) return add_template(tk, STR("default"), t->s, err);
     for (size_t i = 0; json_is(t, JSON_ARRAY) && i < t->a.n; i++) {
-        const json *name = json_get(&t->a.items[i], "name"), *source = json_get(&t->a.items[i], "template");
-        if (json_is(name, JSON_STRING) && json_is(source, JSON_STRING)) TRY(add_template(tk, name->s, source->s, err));
+        const json *name = json_get(&t->a.items[i], "name"),
+                   *source = json_get(&t->a.items[i], "template");
+        if (json_is(name, JSON_STRING) && json_is(source, JSON_STRING))
+            TRY(add_template(tk, name->s, source->s, err));
     }
     for (size_t i = 0; json_is(t, JSON_OBJECT) && i < t->o.n; i++)
         if (json_is(&t->o.members[i].value, JSON_STRING))
@@ -490,19 +527,30 @@ static mltf_status read_templates(tokenizer *tk, const char *dir, const json *co
     return MLTF_OK;
 }
 
-mltf_status tok_settings_apply(tokenizer *tk, tok_settings *s, const char *dir, bool fast, mltf_err *err)
+mltf_status tok_settings_apply(tokenizer *tk, tok_settings *s, const char *dir, bool fast,
+                               mltf_err *err)
 {
     const json *config = s->config.root;
     const unsigned flags = s->cls ? s->cls->flags : TOK_CLASS_TYPE_IDS;
-    const mltf_str name = json_string(json_get(config, "tokenizer_class"), STR("PreTrainedTokenizerFast"));
+    const mltf_str name =
+        json_string(json_get(config, "tokenizer_class"), STR("PreTrainedTokenizerFast"));
     if (s->cls)
-        tk->class_name = arena_printf(&tk->arena, "%s%s", s->cls->name, fast && (flags & TOK_CLASS_FAST) ? "Fast" : "");
+        tk->class_name = arena_printf(&tk->arena, "%s%s", s->cls->name,
+                                      fast && (flags & TOK_CLASS_FAST) ? "Fast" : "");
     else
-        tk->class_name = arena_printf(&tk->arena, STR_FMT, STR_ARG(str_is(name, "TokenizersBackend") ? STR("PreTrainedTokenizerFast") : name));
+        tk->class_name = arena_printf(
+            &tk->arena, STR_FMT,
+            STR_ARG(str_is(name, "TokenizersBackend") ? STR("PreTrainedTokenizerFast") : name));
     for (int i = 0; i < TOK_SPECIAL_COUNT; i++)
-        tk->special[i] = s->special[i].set ? arena_str(&tk->arena, s->special[i].token.content) : (mltf_str){NULL, 0};
-    if (!tk->special[TOK_PAD].p && tk->padding.on && !json_get(config, "pad_token")) tk->special[TOK_PAD] = tk->padding.token;
+        tk->special[i] = s->special[i].set ? arena_str(&tk->arena, s->special[i].token.content)
+                                           : (mltf_str){NULL, 0};
+    if (!tk->special[TOK_PAD].p && tk->padding.on && !json_get(config, "pad_token"))
+        tk->special[TOK_PAD] = tk->padding.token;
     tk->model_max_length = max_length_of(config);
+    tk->pad_type_id = s->cls && (strcmp(s->cls->name, "XLNetTokenizer") == 0 ||
+                                 strcmp(s->cls->name, "CpmTokenizer") == 0)
+                          ? 3
+                          : 0;
     tk->pad_left = (flags & TOK_CLASS_PAD_LEFT) != 0;
     const mltf_str pad = json_string(json_get(config, "padding_side"), (mltf_str){NULL, 0});
     const mltf_str cut = json_string(json_get(config, "truncation_side"), (mltf_str){NULL, 0});
@@ -516,7 +564,8 @@ mltf_status tok_settings_apply(tokenizer *tk, tok_settings *s, const char *dir, 
     if (json_is(inputs, JSON_ARRAY)) {
         tk->adds_type_ids = false;
         for (size_t i = 0; i < inputs->a.n; i++)
-            if (str_is(json_string(&inputs->a.items[i], STR("")), "token_type_ids")) tk->adds_type_ids = true;
+            if (str_is(json_string(&inputs->a.items[i], STR("")), "token_type_ids"))
+                tk->adds_type_ids = true;
     }
     tk->clean_up = tok_settings_bool(s, "clean_up_tokenization_spaces", false);
     tk->added.encode_special = tok_settings_bool(s, "split_special_tokens", false);

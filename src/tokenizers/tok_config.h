@@ -16,35 +16,42 @@ typedef struct tok_special_value {
 } tok_special_value;
 
 typedef struct tok_settings {
-    json_doc config, map, added; /* tokenizer_config.json, special_tokens_map.json, added_tokens.json */
-    const tok_class *cls;        /* NULL: unknown, or none named */
-    bool legacy;                 /* no added_tokens_decoder: the other files count */
-    tok_token_list decoder;      /* added_tokens_decoder; ids set */
+    json_doc config, map,
+        added;              /* tokenizer_config.json, special_tokens_map.json, added_tokens.json */
+    const tok_class *cls;   /* NULL: unknown, or none named */
+    bool legacy;            /* no added_tokens_decoder: the other files count */
+    tok_token_list decoder; /* added_tokens_decoder; ids set */
     tok_special_value special[TOK_SPECIAL_COUNT];
-    tok_token_list extra;        /* additional_special_tokens */
+    tok_token_list extra; /* additional_special_tokens */
 } tok_settings;
 
-mltf_status tok_settings_read(tok_settings *s, const char *dir, const json *tokenizer_json, mltf_err *err);
+mltf_status tok_settings_read(tok_settings *s, const char *dir, const json *tokenizer_json,
+                              mltf_err *err);
 void tok_settings_release(tok_settings *s);
 bool tok_settings_bool(const tok_settings *s, const char *key, bool fallback);
 /* Into tk, whose parts are there; `fast`: with what PreTrainedTokenizerFast does. Takes s->config. */
-mltf_status tok_settings_apply(tokenizer *tk, tok_settings *s, const char *dir, bool fast, mltf_err *err);
+mltf_status tok_settings_apply(tokenizer *tk, tok_settings *s, const char *dir, bool fast,
+                               mltf_err *err);
 mltf_status tok_settings_add_tokens(tokenizer *tk, tok_settings *s, mltf_err *err);
 const tok_class *tok_class_find(mltf_str name);
-mltf_status tok_token_from_json(tok_added_token *t, const json *v, bool force_special, mltf_err *err);
+mltf_status tok_token_from_json(tok_added_token *t, const json *v, bool force_special,
+                                mltf_err *err);
 
-mltf_status tok_read_json(json_doc *doc, const char *dir, const char *name, bool *found, mltf_err *err);
-mltf_status tok_read_text(mltf_str *out, mltf_arena *arena, const char *dir, const char *name, mltf_err *err); /* p NULL: no file */
+mltf_status tok_read_json(json_doc *doc, const char *dir, const char *name, bool *found,
+                          mltf_err *err);
+mltf_status tok_read_text(mltf_str *out, mltf_arena *arena, const char *dir, const char *name,
+                          mltf_err *err); /* p NULL: no file */
 bool tok_has_file(const char *dir, const char *name);
 
 /* both: the tokens stand around each sequence; else around the two together. */
-mltf_status tok_set_template(tokenizer *tk, const mltf_str *before, size_t n_before, const mltf_str *behind, size_t n_behind,
-                             bool both, mltf_err *err);
+mltf_status tok_set_template(tokenizer *tk, const mltf_str *before, size_t n_before,
+                             const mltf_str *behind, size_t n_behind, bool both, mltf_err *err);
 mltf_status tok_class_bos_eos(tokenizer *tk, bool bos, bool eos, mltf_err *err);
 /* Language codes and other things that belong to one class. */
 mltf_status tok_class_language(tokenizer *tk, const tok_settings *s, mltf_err *err);
 
 /* A checkpoint without tokenizer.json (or whose class has no fast form): convert it in memory. */
-mltf_status tok_convert(tokenizer *tk, tok_settings *s, const char *dir, const json *tokenizer_json, mltf_err *err);
+mltf_status tok_convert(tokenizer *tk, tok_settings *s, const char *dir, const json *tokenizer_json,
+                        mltf_err *err);
 
 #endif

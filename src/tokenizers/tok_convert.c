@@ -7,7 +7,8 @@ mltf_status tok_class_language(tokenizer *tk, const tok_settings *s, mltf_err *e
     (void)err;
     return MLTF_OK;
 }
-mltf_status tok_convert(tokenizer *tk, tok_settings *s, const char *dir, const json *tokenizer_json, mltf_err *err)
+mltf_status tok_convert(tokenizer *tk, tok_settings *s, const char *dir, const json *tokenizer_json,
+                        mltf_err *err)
 {
     if (tokenizer_json) {
         TRY(tokenizer_parse(tk, tokenizer_json, err));

@@ -10,7 +10,7 @@ typedef struct builder {
     int32_t *next_free, *prev_free; /* a ring of free nodes through 0 */
     size_t free_cap;
     const darts_key *keys;
-    int32_t scan;                   /* where looking for room for several children begins */
+    int32_t scan; /* where looking for room for several children begins */
 } builder;
 
 static int key_order(const void *a, const void *b)

@@ -6,7 +6,7 @@
 #include "base/str.h"
 
 typedef struct darts_node {
-    int32_t base;  /* child by c is node base + c, if its parent is this node */
+    int32_t base; /* child by c is node base + c, if its parent is this node */
     int32_t parent;
     int32_t value; /* of the key that ends here, or -1 */
 } darts_node;

@@ -46,10 +46,12 @@ void tok_decoder_free(tok_decoder *d)
     free(d);
 }
 
-static mltf_status string_of(char **out, size_t *n, const json *spec, const char *key, mltf_err *err)
+static mltf_status string_of(char **out, size_t *n, const json *spec, const char *key,
+                             mltf_err *err)
 {
     const json *v = json_get(spec, key);
-    if (!json_is(v, JSON_STRING)) return mltf_fail(err, MLTF_CORRUPT_FILE, "decoder lacks the string \"%s\"", key);
+    if (!json_is(v, JSON_STRING))
+        return mltf_fail(err, MLTF_CORRUPT_FILE, "decoder lacks the string \"%s\"", key);
     *out = malloc(v->s.n + 1);
     if (!*out) return mltf_fail_memory(err);
     if (v->s.n) memcpy(*out, v->s.p, v->s.n);
@@ -63,7 +65,8 @@ static mltf_status char_of(uint32_t *out, const json *spec, const char *key, mlt
     const mltf_str s = json_string(json_get(spec, key), STR(""));
     size_t len = 0;
     *out = s.n ? utf8_decode(s.p, s.n, &len) : UTF8_BAD;
-    if (*out == UTF8_BAD || len != s.n) return mltf_fail(err, MLTF_CORRUPT_FILE, "\"%s\" of a decoder must be one character", key);
+    if (*out == UTF8_BAD || len != s.n)
+        return mltf_fail(err, MLTF_CORRUPT_FILE, "\"%s\" of a decoder must be one character", key);
     return MLTF_OK;
 }
 
@@ -71,9 +74,16 @@ static const struct {
     const char *name;
     dec_type type;
 } dec_names[] = {
-    {"BPEDecoder", D_BPE}, {"ByteLevel", D_BYTE_LEVEL}, {"WordPiece", D_WORDPIECE}, {"Metaspace", D_METASPACE},
-    {"CTC", D_CTC},        {"Sequence", D_SEQUENCE},    {"Replace", D_REPLACE},     {"Fuse", D_FUSE},
-    {"Strip", D_STRIP},    {"ByteFallback", D_BYTE_FALLBACK},
+    {"BPEDecoder", D_BPE},
+    {"ByteLevel", D_BYTE_LEVEL},
+    {"WordPiece", D_WORDPIECE},
+    {"Metaspace", D_METASPACE},
+    {"CTC", D_CTC},
+    {"Sequence", D_SEQUENCE},
+    {"Replace", D_REPLACE},
+    {"Fuse", D_FUSE},
+    {"Strip", D_STRIP},
+    {"ByteFallback", D_BYTE_FALLBACK},
 };
 
 static mltf_status parse_into(tok_decoder *d, const json *spec, mltf_err *err)
@@ -85,8 +95,9 @@ static mltf_status parse_into(tok_decoder *d, const json *spec, mltf_err *err)
         d->cleanup = json_bool(json_get(spec, "cleanup"), true);
         return string_of(&d->a, &d->a_n, spec, "prefix", err);
     case D_METASPACE:
-        d->prepends = !str_is(json_string(json_get(spec, "prepend_scheme"), STR("always")), "never") &&
-                      json_bool(json_get(spec, "add_prefix_space"), true);
+        d->prepends =
+            !str_is(json_string(json_get(spec, "prepend_scheme"), STR("always")), "never") &&
+            json_bool(json_get(spec, "add_prefix_space"), true);
         return char_of(&d->c, spec, "replacement", err);
     case D_CTC:
         d->cleanup = json_bool(json_get(spec, "cleanup"), true);
@@ -94,12 +105,15 @@ static mltf_status parse_into(tok_decoder *d, const json *spec, mltf_err *err)
         return string_of(&d->b, &d->b_n, spec, "word_delimiter_token", err);
     case D_SEQUENCE: {
         const json *list = json_get(spec, "decoders");
-        if (!json_is(list, JSON_ARRAY)) return mltf_fail(err, MLTF_CORRUPT_FILE, "decoder Sequence lacks the list \"decoders\"");
+        if (!json_is(list, JSON_ARRAY))
+            return mltf_fail(err, MLTF_CORRUPT_FILE,
+                             "decoder Sequence lacks the list \"decoders\"");
         d->parts = calloc(list->a.n + 1, sizeof(tok_decoder *));
         if (!d->parts) return mltf_fail_memory(err);
         for (size_t i = 0; i < list->a.n; i++) {
             TRY(tok_decoder_parse(&d->parts[d->n], &list->a.items[i], err));
-            if (!d->parts[d->n]) return mltf_fail(err, MLTF_CORRUPT_FILE, "decoder Sequence holds null");
+            if (!d->parts[d->n])
+                return mltf_fail(err, MLTF_CORRUPT_FILE, "decoder Sequence holds null");
             d->n++;
         }
         return MLTF_OK;
@@ -113,8 +127,10 @@ static mltf_status parse_into(tok_decoder *d, const json *spec, mltf_err *err)
         return string_of(&d->a, &d->a_n, spec, "content", err);
     }
     case D_STRIP: {
-        const int64_t start = json_int(json_get(spec, "start"), 0), stop = json_int(json_get(spec, "stop"), 0);
-        if (start < 0 || stop < 0) return mltf_fail(err, MLTF_CORRUPT_FILE, "decoder Strip has a negative count");
+        const int64_t start = json_int(json_get(spec, "start"), 0),
+                      stop = json_int(json_get(spec, "stop"), 0);
+        if (start < 0 || stop < 0)
+            return mltf_fail(err, MLTF_CORRUPT_FILE, "decoder Strip has a negative count");
         d->start = (size_t)start;
         d->stop = (size_t)stop;
         return char_of(&d->c, spec, "content", err);
@@ -142,14 +158,17 @@ mltf_status tok_decoder_parse(tok_decoder **out, const json *spec, mltf_err *err
         *out = d;
         return MLTF_OK;
     }
-    return mltf_fail(err, MLTF_UNSUPPORTED, "decoder type \"" STR_FMT "\" is not known", STR_ARG(type));
+    return mltf_fail(err, MLTF_UNSUPPORTED, "decoder type \"" STR_FMT "\" is not known",
+                     STR_ARG(type));
 }
 
 tok_dec_kind tok_decoder_kind(const tok_decoder *d)
 {
     while (d && d->type == D_SEQUENCE && d->n == 1) d = d->parts[0];
     if (!d) return TOK_DEC_NONE;
-    return d->type == D_BYTE_LEVEL ? TOK_DEC_BYTE_LEVEL : d->type == D_WORDPIECE ? TOK_DEC_WORDPIECE : TOK_DEC_OTHER;
+    return d->type == D_BYTE_LEVEL  ? TOK_DEC_BYTE_LEVEL
+           : d->type == D_WORDPIECE ? TOK_DEC_WORDPIECE
+                                    : TOK_DEC_OTHER;
 }
 
 /* ---- text tools ---- */
@@ -189,11 +208,17 @@ static void replace_all(mltf_buf *out, mltf_str text, mltf_str from, mltf_str to
 typedef struct rule {
     mltf_str from, to;
 } rule;
-#define RULE(a, b) {{a, sizeof(a) - 1}, {b, sizeof(b) - 1}}
+#define RULE(a, b)                                                                                 \
+    {                                                                                              \
+        {a, sizeof(a) - 1},                                                                        \
+        {                                                                                          \
+            b, sizeof(b) - 1                                                                       \
+        }                                                                                          \
+    }
 static const rule cleanup_rules[] = {
-    RULE(" .", "."),     RULE(" ?", "?"),   RULE(" !", "!"),         RULE(" ,", ","),   RULE(" ' ", "'"),
-    RULE(" n't", "n't"), RULE(" 'm", "'m"), RULE(" do not", " don't"), RULE(" 's", "'s"), RULE(" 've", "'ve"),
-    RULE(" 're", "'re"),
+    RULE(" .", "."),   RULE(" ?", "?"),     RULE(" !", "!"),     RULE(" ,", ","),
+    RULE(" ' ", "'"),  RULE(" n't", "n't"), RULE(" 'm", "'m"),   RULE(" do not", " don't"),
+    RULE(" 's", "'s"), RULE(" 've", "'ve"), RULE(" 're", "'re"),
 };
 
 static bool cleanup(mltf_buf *out, mltf_str text, bool do_not)
@@ -217,7 +242,10 @@ static bool cleanup(mltf_buf *out, mltf_str text, bool do_not)
     return ok;
 }
 
-bool tok_cleanup(mltf_buf *out, mltf_str text) { return cleanup(out, text, false); }
+bool tok_cleanup(mltf_buf *out, mltf_str text)
+{
+    return cleanup(out, text, false);
+}
 
 /* ---- stages ---- */
 
@@ -268,7 +296,8 @@ static mltf_status held_bytes(tok_stages *s, size_t k, mltf_buf *out, mltf_err *
     if (utf8_valid(x->held.p, x->held.n))
         st = feed(s, k + 1, buf_str(&x->held), out, err);
     else
-        for (size_t i = 0; i < x->held.n && st == MLTF_OK; i++) st = feed(s, k + 1, STR("\xEF\xBF\xBD"), out, err);
+        for (size_t i = 0; i < x->held.n && st == MLTF_OK; i++)
+            st = feed(s, k + 1, STR("\xEF\xBF\xBD"), out, err);
     buf_clear(&x->held);
     return st;
 }
@@ -298,14 +327,18 @@ static mltf_status strip_whole(const tok_decoder *d, mltf_str *t, mltf_err *err)
     }
     for (size_t i = 0; i < d->stop; i++) {
         const char *q = end;
-        if (q <= t->p) return mltf_fail(err, MLTF_INVALID_INPUT, "decoder Strip takes more characters than a token has");
+        if (q <= t->p)
+            return mltf_fail(err, MLTF_INVALID_INPUT,
+                             "decoder Strip takes more characters than a token has");
         do q--;
         while (q > t->p && tok_is_cont(*q));
         const char *c = q;
         if (utf8_next(&c) != d->c) break;
         end = q;
     }
-    if (p > end) return mltf_fail(err, MLTF_INVALID_INPUT, "decoder Strip takes more characters than a token has");
+    if (p > end)
+        return mltf_fail(err, MLTF_INVALID_INPUT,
+                         "decoder Strip takes more characters than a token has");
     *t = (mltf_str){p, (size_t)(end - p)};
     return MLTF_OK;
 }
@@ -346,12 +379,14 @@ static mltf_status feed(tok_stages *s, size_t k, mltf_str token, mltf_buf *out, 
         return buf_status(&x->held, err);
     case D_BYTE_LEVEL: {
         bool mapped = true;
-        for (const char *p = token.p, *end = token.p + token.n; mapped && p < end;) mapped = tok_char_byte(utf8_next(&p)) >= 0;
+        for (const char *p = token.p, *end = token.p + token.n; mapped && p < end;)
+            mapped = tok_char_byte(utf8_next(&p)) >= 0;
         for (const char *p = token.p, *end = token.p + token.n; mapped && p < end;)
             buf_putc(&x->held, (char)tok_char_byte(utf8_next(&p)));
         if (!mapped) buf_put_str(&x->held, token);
         TRY(buf_status(&x->held, err));
-        const size_t keep = utf8_incomplete_tail(x->held.p ? x->held.p : "", x->held.n), n = x->held.n - keep;
+        const size_t keep = utf8_incomplete_tail(x->held.p ? x->held.p : "", x->held.n),
+                     n = x->held.n - keep;
         if (!n) return MLTF_OK;
         tok_append_lossy(&x->work, x->held.p, n);
         memmove(x->held.p, x->held.p + n, keep);
@@ -438,7 +473,8 @@ mltf_status tok_stages_feed(tok_stages *s, mltf_str token, mltf_buf *out, mltf_e
     return feed(s, 0, token, out, err);
 }
 
-mltf_status tok_replace_into(mltf_buf *out, const tok_pattern *pattern, mltf_str text, mltf_str to, mltf_err *err)
+mltf_status tok_replace_into(mltf_buf *out, const tok_pattern *pattern, mltf_str text, mltf_str to,
+                             mltf_err *err)
 {
     if (!text.n) return MLTF_OK;
     tok_finder f;
@@ -501,7 +537,8 @@ mltf_status tok_stages_end(tok_stages *s, mltf_buf *out, mltf_err *err)
     return buf_status(out, err);
 }
 
-mltf_status tok_decode_chain(const tok_decoder *d, mltf_buf *out, const mltf_str *tokens, size_t n, mltf_err *err)
+mltf_status tok_decode_chain(const tok_decoder *d, mltf_buf *out, const mltf_str *tokens, size_t n,
+                             mltf_err *err)
 {
     tok_stages s;
     TRY(tok_stages_begin(&s, d, err));

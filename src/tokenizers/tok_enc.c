@@ -42,10 +42,12 @@ bool tok_enc_reserve(tok_enc *x, size_t n)
     size_t cap = e->cap + e->cap / 2;
     if (cap < n) cap = n;
     if (cap < 16) cap = 16;
-    if (!grow(&e->ids, cap, sizeof *e->ids) || !grow(&e->type_ids, cap, sizeof *e->type_ids)) return false;
-    if (!x->bare && (!grow(&e->offsets, cap, sizeof *e->offsets) || !grow(&e->word_ids, cap, sizeof *e->word_ids) ||
-                     !grow(&e->sequence_ids, cap, 1) || !grow(&e->special, cap, 1) || !grow(&e->mask, cap, 1) ||
-                     !grow(&e->trim, cap, sizeof *e->trim)))
+    if (!grow(&e->ids, cap, sizeof *e->ids) || !grow(&e->type_ids, cap, sizeof *e->type_ids))
+        return false;
+    if (!x->bare && (!grow(&e->offsets, cap, sizeof *e->offsets) ||
+                     !grow(&e->word_ids, cap, sizeof *e->word_ids) ||
+                     !grow(&e->sequence_ids, cap, 1) || !grow(&e->special, cap, 1) ||
+                     !grow(&e->mask, cap, 1) || !grow(&e->trim, cap, sizeof *e->trim)))
         return false;
     e->cap = cap;
     return true;
@@ -111,7 +113,8 @@ bool tok_enc_merge(tok_enc *to, const tok_enc *from)
         for (size_t i = 0; ok && i < to->n_over; i++) {
             ok = joined(&x, &to->over[i].e, &from->e, to->bare) && push_over(&all, &cap, x);
             for (size_t j = 0; ok && j < from->n_over; j++)
-                ok = joined(&x, &to->over[i].e, &from->over[j].e, to->bare) && push_over(&all, &cap, x);
+                ok = joined(&x, &to->over[i].e, &from->over[j].e, to->bare) &&
+                     push_over(&all, &cap, x);
         }
         for (size_t j = 0; ok && j < from->n_over; j++)
             ok = joined(&x, &to->e, &from->over[j].e, to->bare) && push_over(&all, &cap, x);
@@ -137,7 +140,8 @@ mltf_status tok_enc_truncate(tok_enc *x, size_t max, size_t stride, bool left, m
         return mltf_fail_memory(err);
     }
     if (stride >= max)
-        return mltf_fail(err, MLTF_INVALID_INPUT, "stride %zu must be below the length %zu that is left for text", stride,
+        return mltf_fail(err, MLTF_INVALID_INPUT,
+                         "stride %zu must be below the length %zu that is left for text", stride,
                          max);
     tok_enc first = {.bare = x->bare};
     cap = 0;

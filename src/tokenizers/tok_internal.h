@@ -21,7 +21,8 @@
 
 /* Make room for `need` elements of `size` bytes; false if out of memory. Contents are kept. */
 bool tok_grow(void *array, size_t *cap, size_t need, size_t size);
-#define TOK_GROW(array, cap, need) ((need) <= (cap) || tok_grow(&(array), &(cap), (need), sizeof *(array)))
+#define TOK_GROW(array, cap, need)                                                                 \
+    ((need) <= (cap) || tok_grow(&(array), &(cap), (need), sizeof *(array)))
 
 /* ---- text with alignment ---- */
 
@@ -41,7 +42,10 @@ typedef struct tok_view {
 } tok_view;
 
 void tok_text_release(tok_text *t);
-static inline bool tok_is_cont(char c) { return ((unsigned char)c & 0xC0) == 0x80; }
+static inline bool tok_is_cont(char c)
+{
+    return ((unsigned char)c & 0xC0) == 0x80;
+}
 /* The original span of byte i of a view. */
 static inline tok_span tok_view_span(const tok_view *v, size_t i)
 {
@@ -88,7 +92,8 @@ typedef struct tok_finder {
     size_t last_end; /* of the last match; SIZE_MAX before the first */
     void *scratch;
 } tok_finder;
-mltf_status tok_find_begin(tok_finder *f, const tok_pattern *p, const char *s, size_t n, mltf_err *err);
+mltf_status tok_find_begin(tok_finder *f, const tok_pattern *p, const char *s, size_t n,
+                           mltf_err *err);
 /* *found false at the end. */
 mltf_status tok_find_next(tok_finder *f, size_t *start, size_t *end, bool *found, mltf_err *err);
 void tok_find_end(tok_finder *f);
@@ -99,7 +104,8 @@ size_t tok_match_gpt2(const char *s, size_t n, size_t at);
 /* ---- normalizers ---- */
 
 typedef struct tok_normalizer tok_normalizer;
-mltf_status tok_normalizer_parse(tok_normalizer **out, const json *spec, mltf_err *err); /* null gives NULL */
+mltf_status tok_normalizer_parse(tok_normalizer **out, const json *spec,
+                                 mltf_err *err); /* null gives NULL */
 void tok_normalizer_free(tok_normalizer *n);
 typedef struct tok_norm_scratch {
     tok_text t[2];
@@ -107,9 +113,16 @@ typedef struct tok_norm_scratch {
     size_t pairs_cap;
 } tok_norm_scratch;
 /* Normalize *v; the result lies in v itself or in scratch until the next call. spans: keep alignment. */
-mltf_status tok_normalize(const tok_normalizer *n, tok_norm_scratch *s, tok_view *v, bool spans, mltf_err *err);
+mltf_status tok_normalize(const tok_normalizer *n, tok_norm_scratch *s, tok_view *v, bool spans,
+                          mltf_err *err);
 /* Where the normalizer is one that fast paths know. */
-typedef enum { TOK_NORM_OTHER, TOK_NORM_NONE, TOK_NORM_BERT, TOK_NORM_NFC, TOK_NORM_METASPACE } tok_norm_kind;
+typedef enum {
+    TOK_NORM_OTHER,
+    TOK_NORM_NONE,
+    TOK_NORM_BERT,
+    TOK_NORM_NFC,
+    TOK_NORM_METASPACE
+} tok_norm_kind;
 typedef struct tok_bert_opts {
     bool clean, chinese, accents, lower;
 } tok_bert_opts;
@@ -153,11 +166,13 @@ mltf_status tok_pretok_parse(tok_pretok **out, const json *spec, mltf_err *err);
 void tok_pretok_free(tok_pretok *p);
 /* Cut the pieces of s that are not added tokens. bytes_later: a ByteLevel step leaves bytes as they are,
  * because the model reads bytes. */
-mltf_status tok_pretokenize(const tok_pretok *p, tok_state *s, bool spans, bool bytes_later, mltf_err *err);
+mltf_status tok_pretokenize(const tok_pretok *p, tok_state *s, bool spans, bool bytes_later,
+                            mltf_err *err);
 /* The last step is ByteLevel, and no other is. */
 bool tok_pretok_byte_level(const tok_pretok *p);
-bool tok_pretok_set_prefix_space(tok_pretok *p, bool on); /* of a ByteLevel that stands alone; false: there is none */
-bool tok_pretok_needs_spans(const tok_pretok *p);         /* Metaspace "first" asks where a piece began */
+bool tok_pretok_set_prefix_space(
+    tok_pretok *p, bool on); /* of a ByteLevel that stands alone; false: there is none */
+bool tok_pretok_needs_spans(const tok_pretok *p); /* Metaspace "first" asks where a piece began */
 /* A single hand-written split followed by ByteLevel without regex, or ByteLevel itself: what bytes-only
  * fast paths handle. */
 tok_matcher tok_pretok_matcher(const tok_pretok *p, bool *prefix_space, bool *digits1);
@@ -213,18 +228,19 @@ static inline bool tok_emit(tok_scratch *s, int32_t id, size_t start, size_t end
 }
 
 typedef struct tok_model tok_model;
-typedef mltf_status (*tok_model_fn)(const tok_model *m, tok_scratch *s, const char *p, size_t at, size_t n,
-                                    size_t piece, mltf_err *err);
+typedef mltf_status (*tok_model_fn)(const tok_model *m, tok_scratch *s, const char *p, size_t at,
+                                    size_t n, size_t piece, mltf_err *err);
 struct tok_model {
     tok_model_fn tokenize; /* emit the tokens of p[at .. at + n), n > 0 */
     void (*free)(tok_model *m);
     tok_vocab vocab;
-    bool bytes;          /* BPE that reads raw bytes instead of the byte alphabet */
-    int32_t *byte_ids;   /* [256] ids of "<0x00>" ..., or NULL */
+    bool bytes;            /* BPE that reads raw bytes instead of the byte alphabet */
+    int32_t *byte_ids;     /* [256] ids of "<0x00>" ..., or NULL */
     bool values_from_text; /* Unigram: a token's value is its text */
     char continuing[16];   /* continuing_subword_prefix, NUL-terminated; empty: none */
 };
-mltf_status tok_model_parse(tok_model **out, const json *spec, const tok_pretok *pretok, mltf_err *err);
+mltf_status tok_model_parse(tok_model **out, const json *spec, const tok_pretok *pretok,
+                            mltf_err *err);
 void tok_model_free(tok_model *m);
 
 typedef struct tok_bpe_config {
@@ -235,14 +251,14 @@ typedef struct tok_merge {
     mltf_str left, right;
 } tok_merge;
 /* Takes over *vocab. */
-mltf_status tok_bpe_new(tok_model **out, tok_vocab *vocab, const tok_merge *merges, size_t n, const tok_bpe_config *c,
-                        mltf_err *err);
-mltf_status tok_wordpiece_new(tok_model **out, tok_vocab *vocab, mltf_str unk, mltf_str prefix, size_t max_chars,
-                              mltf_err *err);
+mltf_status tok_bpe_new(tok_model **out, tok_vocab *vocab, const tok_merge *merges, size_t n,
+                        const tok_bpe_config *c, mltf_err *err);
+mltf_status tok_wordpiece_new(tok_model **out, tok_vocab *vocab, mltf_str unk, mltf_str prefix,
+                              size_t max_chars, mltf_err *err);
 mltf_status tok_wordlevel_new(tok_model **out, tok_vocab *vocab, mltf_str unk, mltf_err *err);
 /* unk < 0: none. scores [vocab->n] by id. */
-mltf_status tok_unigram_new(tok_model **out, tok_vocab *vocab, const double *scores, int64_t unk, bool byte_fallback,
-                            mltf_err *err);
+mltf_status tok_unigram_new(tok_model **out, tok_vocab *vocab, const double *scores, int64_t unk,
+                            bool byte_fallback, mltf_err *err);
 
 /* ---- added tokens ---- */
 
@@ -270,14 +286,16 @@ typedef struct tok_added {
 
 void tok_added_release(tok_added *a);
 /* Add one (AddedVocabulary::add_tokens): an id is found in the model or made. Call tok_added_refresh() after the last. */
-mltf_status tok_added_add(tok_added *a, const tok_model *m, const tok_added_token *t, mltf_err *err);
+mltf_status tok_added_add(tok_added *a, const tok_model *m, const tok_added_token *t,
+                          mltf_err *err);
 mltf_status tok_added_refresh(tok_added *a, const tok_normalizer *n, mltf_err *err);
 const tok_added_token *tok_added_by_id(const tok_added *a, int32_t id);
 bool tok_added_special(const tok_added *a, mltf_str content);
 /* Cut text at the tokens of a trie: calls emit for each part in order. */
-typedef mltf_status (*tok_added_emit)(void *user, int32_t id, size_t start, size_t end, mltf_err *err);
-mltf_status tok_added_split(const tok_added *a, const tok_trie *t, const char *p, size_t n, tok_added_emit emit,
-                            void *user, mltf_err *err);
+typedef mltf_status (*tok_added_emit)(void *user, int32_t id, size_t start, size_t end,
+                                      mltf_err *err);
+mltf_status tok_added_split(const tok_added *a, const tok_trie *t, const char *p, size_t n,
+                            tok_added_emit emit, void *user, mltf_err *err);
 bool tok_trie_empty(const tok_trie *t);
 
 /* ---- post-processors ---- */
@@ -302,9 +320,11 @@ bool tok_enc_push(tok_enc *to, int32_t id, int32_t type, bool special);
 bool tok_enc_merge(tok_enc *to, const tok_enc *from); /* from keeps what it has */
 mltf_status tok_enc_truncate(tok_enc *e, size_t max, size_t stride, bool left, mltf_err *err);
 /* parts[0 .. n) become *out, which must be empty. NULL p: the default. */
-mltf_status tok_post_process(const tok_post *p, tok_enc *out, tok_enc *parts, size_t n, bool add_special, mltf_err *err);
+mltf_status tok_post_process(const tok_post *p, tok_enc *out, tok_enc *parts, size_t n,
+                             bool add_special, mltf_err *err);
 bool tok_post_trims(const tok_post *p);
-void tok_post_set_trim(tok_post *p, bool prefix_space, bool trim); /* of Roberta's or ByteLevel's, standing alone */
+void tok_post_set_trim(tok_post *p, bool prefix_space,
+                       bool trim); /* of Roberta's or ByteLevel's, standing alone */
 
 /* ---- decoders ---- */
 
@@ -314,9 +334,11 @@ void tok_decoder_free(tok_decoder *d);
 typedef enum { TOK_DEC_OTHER, TOK_DEC_NONE, TOK_DEC_BYTE_LEVEL, TOK_DEC_WORDPIECE } tok_dec_kind;
 tok_dec_kind tok_decoder_kind(const tok_decoder *d);
 /* Append the text of tokens[0 .. n). NULL d joins them with spaces. */
-mltf_status tok_decode_chain(const tok_decoder *d, mltf_buf *out, const mltf_str *tokens, size_t n, mltf_err *err);
+mltf_status tok_decode_chain(const tok_decoder *d, mltf_buf *out, const mltf_str *tokens, size_t n,
+                             mltf_err *err);
 bool tok_cleanup(mltf_buf *out, mltf_str text); /* clean_up_tokenization() */
-void tok_append_lossy(mltf_buf *out, const char *p, size_t n); /* bad bytes become U+FFFD, as from_utf8_lossy */
+void tok_append_lossy(mltf_buf *out, const char *p,
+                      size_t n); /* bad bytes become U+FFFD, as from_utf8_lossy */
 
 /* ---- the tokenizer ---- */
 
@@ -337,7 +359,7 @@ typedef struct tok_slow tok_slow; /* an engine for classes that have no fast for
 
 struct tokenizer {
     mltf_arena arena;
-    json_doc config;       /* tokenizer_config.json */
+    json_doc config; /* tokenizer_config.json */
     tok_normalizer *normalizer;
     tok_pretok *pretok;
     tok_model *model;
@@ -354,6 +376,7 @@ struct tokenizer {
     mltf_str *extra_special; /* additional_special_tokens */
     size_t n_extra_special;
     size_t model_max_length;
+    int32_t pad_type_id;
     bool pad_left, truncate_left, adds_type_ids, clean_up;
     mltf_str *template_names, *templates;
     size_t n_templates;
@@ -366,9 +389,9 @@ struct tokenizer {
         tok_matcher match;
         bool prefix_space;
     } bytes_path;
-    uint8_t *blob;       /* decoded bytes of every id, for ByteLevel */
-    uint32_t *blob_at;   /* [n_ids + 1] */
-    uint8_t *id_flags;   /* [n_ids] 1 special, 2 absent */
+    uint8_t *blob;     /* decoded bytes of every id, for ByteLevel */
+    uint32_t *blob_at; /* [n_ids + 1] */
+    uint8_t *id_flags; /* [n_ids] 1 special, 2 absent */
     size_t n_ids;
 
     pthread_mutex_t lock;

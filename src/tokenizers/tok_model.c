@@ -16,14 +16,16 @@ void tok_model_free(tok_model *m)
 static mltf_status read_vocab(tok_vocab *v, const json *spec, mltf_err *err)
 {
     const json *map = json_get(spec, "vocab");
-    if (!json_is(map, JSON_OBJECT)) return mltf_fail(err, MLTF_CORRUPT_FILE, "the model lacks the object \"vocab\"");
+    if (!json_is(map, JSON_OBJECT))
+        return mltf_fail(err, MLTF_CORRUPT_FILE, "the model lacks the object \"vocab\"");
     size_t bytes = 0;
     for (size_t i = 0; i < map->o.n; i++) bytes += map->o.members[i].key.n + 1;
     if (!vocab_reserve(v, map->o.n, bytes)) return mltf_fail_memory(err);
     for (size_t i = 0; i < map->o.n; i++) {
         const json_member *m = &map->o.members[i];
         if (m->value.type != JSON_INT || m->value.i < 0 || m->value.i > INT32_MAX)
-            return mltf_fail(err, MLTF_CORRUPT_FILE, "the id of token \"" STR_FMT "\" is not a number from 0 to 2^31",
+            return mltf_fail(err, MLTF_CORRUPT_FILE,
+                             "the id of token \"" STR_FMT "\" is not a number from 0 to 2^31",
                              STR_ARG(m->key));
         if (!vocab_put(v, m->key, (int32_t)m->value.i)) return mltf_fail_memory(err);
     }
@@ -35,7 +37,8 @@ static mltf_status optional_string(mltf_str *out, const json *spec, const char *
     *out = (mltf_str){NULL, 0};
     const json *v = json_get(spec, key);
     if (!v || v->type == JSON_NULL) return MLTF_OK;
-    if (v->type != JSON_STRING) return mltf_fail(err, MLTF_CORRUPT_FILE, "\"%s\" of the model is not a string", key);
+    if (v->type != JSON_STRING)
+        return mltf_fail(err, MLTF_CORRUPT_FILE, "\"%s\" of the model is not a string", key);
     *out = v->s;
     return MLTF_OK;
 }
@@ -45,7 +48,8 @@ static mltf_status read_merges(tok_merge **out, size_t *n, const json *spec, mlt
     *out = NULL;
     *n = 0;
     const json *list = json_get(spec, "merges");
-    if (!json_is(list, JSON_ARRAY)) return mltf_fail(err, MLTF_CORRUPT_FILE, "the BPE model lacks the list \"merges\"");
+    if (!json_is(list, JSON_ARRAY))
+        return mltf_fail(err, MLTF_CORRUPT_FILE, "the BPE model lacks the list \"merges\"");
     tok_merge *m = malloc((list->a.n + 1) * sizeof *m);
     if (!m) return mltf_fail_memory(err);
     *out = m;
@@ -59,8 +63,8 @@ static mltf_status read_merges(tok_merge **out, size_t *n, const json *spec, mlt
             const char *space = memchr(e->s.p, ' ', e->s.n);
             const size_t left = space ? (size_t)(space - e->s.p) : 0;
             if (!space || memchr(space + 1, ' ', e->s.n - left - 1))
-                return mltf_fail(err, MLTF_CORRUPT_FILE, "merge %zu, \"" STR_FMT "\", is not two tokens", i,
-                                 STR_ARG(e->s));
+                return mltf_fail(err, MLTF_CORRUPT_FILE,
+                                 "merge %zu, \"" STR_FMT "\", is not two tokens", i, STR_ARG(e->s));
             m[(*n)++] = (tok_merge){str_slice(e->s, 0, left), str_slice(e->s, left + 1, e->s.n)};
         } else {
             return mltf_fail(err, MLTF_CORRUPT_FILE, "merge %zu is not two tokens", i);
@@ -69,7 +73,8 @@ static mltf_status read_merges(tok_merge **out, size_t *n, const json *spec, mlt
     return MLTF_OK;
 }
 
-static mltf_status parse_bpe(tok_model **out, tok_vocab *v, const json *spec, const tok_pretok *pretok, mltf_err *err)
+static mltf_status parse_bpe(tok_model **out, tok_vocab *v, const json *spec,
+                             const tok_pretok *pretok, mltf_err *err)
 {
     TRY(read_vocab(v, spec, err));
     tok_bpe_config c = {
@@ -92,13 +97,17 @@ static mltf_status parse_bpe(tok_model **out, tok_vocab *v, const json *spec, co
 static mltf_status parse_unigram(tok_model **out, tok_vocab *v, const json *spec, mltf_err *err)
 {
     const json *list = json_get(spec, "vocab");
-    if (!json_is(list, JSON_ARRAY)) return mltf_fail(err, MLTF_CORRUPT_FILE, "the Unigram model lacks the list \"vocab\"");
+    if (!json_is(list, JSON_ARRAY))
+        return mltf_fail(err, MLTF_CORRUPT_FILE, "the Unigram model lacks the list \"vocab\"");
     const size_t n = list->a.n;
-    if (n > INT32_MAX) return mltf_fail(err, MLTF_CORRUPT_FILE, "the Unigram model has %zu tokens", n);
+    if (n > INT32_MAX)
+        return mltf_fail(err, MLTF_CORRUPT_FILE, "the Unigram model has %zu tokens", n);
     const json *unk = json_get(spec, "unk_id");
     const int64_t unk_id = json_is(unk, JSON_INT) ? unk->i : -1;
-    if (unk && unk->type != JSON_NULL && (unk->type != JSON_INT || unk_id < 0 || (size_t)unk_id >= n))
-        return mltf_fail(err, MLTF_CORRUPT_FILE, "the unk_id is larger than the vocabulary of %zu tokens", n);
+    if (unk && unk->type != JSON_NULL &&
+        (unk->type != JSON_INT || unk_id < 0 || (size_t)unk_id >= n))
+        return mltf_fail(err, MLTF_CORRUPT_FILE,
+                         "the unk_id is larger than the vocabulary of %zu tokens", n);
     double *scores = malloc((n + 1) * sizeof *scores);
     if (!scores) return mltf_fail_memory(err);
     mltf_status st = MLTF_OK;
@@ -107,27 +116,32 @@ static mltf_status parse_unigram(tok_model **out, tok_vocab *v, const json *spec
         const json *token = json_at(e, 0), *score = json_at(e, 1);
         if (json_len(e) != 2 || !json_is(token, JSON_STRING) || !json_is_number(score) ||
             !isfinite(json_double(score, NAN)))
-            st = mltf_fail(err, MLTF_CORRUPT_FILE, "token %zu of the Unigram model is not a string and a score", i);
+            st = mltf_fail(err, MLTF_CORRUPT_FILE,
+                           "token %zu of the Unigram model is not a string and a score", i);
         else if (scores[i] = json_double(score, 0), !vocab_put(v, token->s, (int32_t)i))
             st = mltf_fail_memory(err);
     }
     // ids whose token came again later have no token any more, but still count for the lowest score
     if (st == MLTF_OK && n) v->max_id = (int32_t)n - 1;
     if (st == MLTF_OK)
-        st = tok_unigram_new(out, v, scores, unk_id, json_bool(json_get(spec, "byte_fallback"), false), err);
+        st = tok_unigram_new(out, v, scores, unk_id,
+                             json_bool(json_get(spec, "byte_fallback"), false), err);
     free(scores);
     return st;
 }
 
-mltf_status tok_model_parse(tok_model **out, const json *spec, const tok_pretok *pretok, mltf_err *err)
+mltf_status tok_model_parse(tok_model **out, const json *spec, const tok_pretok *pretok,
+                            mltf_err *err)
 {
     *out = NULL;
-    if (!json_is(spec, JSON_OBJECT)) return mltf_fail(err, MLTF_CORRUPT_FILE, "tokenizer.json lacks its model");
+    if (!json_is(spec, JSON_OBJECT))
+        return mltf_fail(err, MLTF_CORRUPT_FILE, "tokenizer.json lacks its model");
     mltf_str type = json_string(json_get(spec, "type"), (mltf_str){NULL, 0});
     if (!type.p) { // files from before the types were written
         if (json_get(spec, "merges"))
             type = STR("BPE");
-        else if (json_get(spec, "continuing_subword_prefix") || json_get(spec, "max_input_chars_per_word"))
+        else if (json_get(spec, "continuing_subword_prefix") ||
+                 json_get(spec, "max_input_chars_per_word"))
             type = STR("WordPiece");
         else
             type = json_is(json_get(spec, "vocab"), JSON_ARRAY) ? STR("Unigram") : STR("WordLevel");
@@ -145,14 +159,15 @@ mltf_status tok_model_parse(tok_model **out, const json *spec, const tok_pretok 
         if (st == MLTF_OK) st = optional_string(&prefix, spec, "continuing_subword_prefix", err);
         const int64_t max = json_int(json_get(spec, "max_input_chars_per_word"), 100);
         if (st == MLTF_OK)
-            st = tok_wordpiece_new(out, &v, unk.p ? unk : STR("[UNK]"), prefix.p ? prefix : STR("##"),
-                                   max < 0 ? 0 : (size_t)max, err);
+            st = tok_wordpiece_new(out, &v, unk.p ? unk : STR("[UNK]"),
+                                   prefix.p ? prefix : STR("##"), max < 0 ? 0 : (size_t)max, err);
     } else if (str_is(type, "WordLevel")) {
         st = read_vocab(&v, spec, err);
         if (st == MLTF_OK) st = optional_string(&unk, spec, "unk_token", err);
         if (st == MLTF_OK) st = tok_wordlevel_new(out, &v, unk.p ? unk : STR("<unk>"), err);
     } else {
-        st = mltf_fail(err, MLTF_UNSUPPORTED, "model type \"" STR_FMT "\" is not known", STR_ARG(type));
+        st = mltf_fail(err, MLTF_UNSUPPORTED, "model type \"" STR_FMT "\" is not known",
+                       STR_ARG(type));
     }
     vocab_release(&v);
     if (st == MLTF_OK && !vocab_index(&(*out)->vocab)) st = mltf_fail_memory(err);

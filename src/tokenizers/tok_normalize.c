@@ -26,12 +26,12 @@ typedef enum {
 struct tok_normalizer {
     norm_type type;
     tok_bert_opts bert;
-    bool left, right;         /* Strip */
-    tok_normalizer **parts;   /* Sequence */
+    bool left, right;       /* Strip */
+    tok_normalizer **parts; /* Sequence */
     size_t n;
     tok_charsmap *charsmap;
-    tok_pattern *pattern;     /* Replace */
-    char *content;            /* Replace, Prepend */
+    tok_pattern *pattern; /* Replace */
+    char *content;        /* Replace, Prepend */
     size_t content_n;
 };
 
@@ -52,13 +52,20 @@ static const struct {
     const char *name;
     norm_type type;
 } norm_names[] = {
-    {"BertNormalizer", N_BERT}, {"Bert", N_BERT},
-    {"Strip", N_STRIP},         {"StripAccents", N_STRIP_ACCENTS},
-    {"NFC", N_NFC},             {"NFD", N_NFD},
-    {"NFKC", N_NFKC},           {"NFKD", N_NFKD},
-    {"Sequence", N_SEQUENCE},   {"Lowercase", N_LOWERCASE},
-    {"Nmt", N_NMT},             {"Precompiled", N_PRECOMPILED},
-    {"Replace", N_REPLACE},     {"Prepend", N_PREPEND},
+    {"BertNormalizer", N_BERT},
+    {"Bert", N_BERT},
+    {"Strip", N_STRIP},
+    {"StripAccents", N_STRIP_ACCENTS},
+    {"NFC", N_NFC},
+    {"NFD", N_NFD},
+    {"NFKC", N_NFKC},
+    {"NFKD", N_NFKD},
+    {"Sequence", N_SEQUENCE},
+    {"Lowercase", N_LOWERCASE},
+    {"Nmt", N_NMT},
+    {"Precompiled", N_PRECOMPILED},
+    {"Replace", N_REPLACE},
+    {"Prepend", N_PREPEND},
     {"ByteLevel", N_BYTE_LEVEL},
 };
 
@@ -90,12 +97,14 @@ static mltf_status parse_into(tok_normalizer *n, const json *spec, mltf_err *err
     case N_SEQUENCE: {
         const json *list = json_get(spec, "normalizers");
         if (!json_is(list, JSON_ARRAY))
-            return mltf_fail(err, MLTF_CORRUPT_FILE, "normalizer Sequence lacks the list \"normalizers\"");
+            return mltf_fail(err, MLTF_CORRUPT_FILE,
+                             "normalizer Sequence lacks the list \"normalizers\"");
         n->parts = calloc(list->a.n + 1, sizeof(tok_normalizer *));
         if (!n->parts) return mltf_fail_memory(err);
         for (size_t i = 0; i < list->a.n; i++) {
             TRY(tok_normalizer_parse(&n->parts[n->n], &list->a.items[i], err));
-            if (!n->parts[n->n]) return mltf_fail(err, MLTF_CORRUPT_FILE, "normalizer Sequence holds null");
+            if (!n->parts[n->n])
+                return mltf_fail(err, MLTF_CORRUPT_FILE, "normalizer Sequence holds null");
             n->n++;
         }
         return MLTF_OK;
@@ -147,7 +156,8 @@ mltf_status tok_normalizer_parse(tok_normalizer **out, const json *spec, mltf_er
         *out = n;
         return MLTF_OK;
     }
-    return mltf_fail(err, MLTF_UNSUPPORTED, "normalizer type \"" STR_FMT "\" is not known", STR_ARG(type));
+    return mltf_fail(err, MLTF_UNSUPPORTED, "normalizer type \"" STR_FMT "\" is not known",
+                     STR_ARG(type));
 }
 
 bool tok_normalizer_is_bert(const tok_normalizer *n, tok_bert_opts *opts)
@@ -174,8 +184,8 @@ void tok_normalizer_set_bert(tok_normalizer *n, bool lower, int accents, bool ch
 
 static bool is_space_to_meta(const tok_normalizer *n)
 {
-    return n->type == N_REPLACE && str_is(tok_pattern_literal(n->pattern), " ") && n->content_n == 3 &&
-           memcmp(n->content, "\xE2\x96\x81", 3) == 0;
+    return n->type == N_REPLACE && str_is(tok_pattern_literal(n->pattern), " ") &&
+           n->content_n == 3 && memcmp(n->content, "\xE2\x96\x81", 3) == 0;
 }
 
 bool tok_normalizer_is_metaspace(const tok_normalizer *n, bool *prepend)
@@ -185,8 +195,8 @@ bool tok_normalizer_is_metaspace(const tok_normalizer *n, bool *prepend)
     if (n->type == N_SEQUENCE && n->n == 2) {
         const tok_normalizer *p = n->parts[0];
         *prepend = true;
-        return p->type == N_PREPEND && p->content_n == 3 && memcmp(p->content, "\xE2\x96\x81", 3) == 0 &&
-               is_space_to_meta(n->parts[1]);
+        return p->type == N_PREPEND && p->content_n == 3 &&
+               memcmp(p->content, "\xE2\x96\x81", 3) == 0 && is_space_to_meta(n->parts[1]);
     }
     if (n->type == N_SEQUENCE && n->n == 1) n = n->parts[0];
     return is_space_to_meta(n);
@@ -219,7 +229,10 @@ static mltf_status finish(run *r, tok_rewrite *w)
 }
 
 /* An identity alignment must not be kept when bytes were inserted before everything. */
-static bool odd(const run *r) { return r->spans && r->v.a && r->v.n && r->v.a[0].start == r->v.a[0].end; }
+static bool odd(const run *r)
+{
+    return r->spans && r->v.a && r->v.n && r->v.a[0].start == r->v.a[0].end;
+}
 
 static bool is_ascii(const tok_view *v)
 {
@@ -282,17 +295,27 @@ static mltf_status run_map(run *r, map_fn map)
 static bool bert_keeps(uint32_t cp)
 {
     if (cp - ' ' < 95) return true;
-    return cp != 0 && cp != 0xFFFD && (cp == '\t' || cp == '\n' || cp == '\r' || !(uc_flags(cp) & UC_CONTROL));
+    return cp != 0 && cp != 0xFFFD &&
+           (cp == '\t' || cp == '\n' || cp == '\r' || !(uc_flags(cp) & UC_CONTROL));
 }
-static uint32_t bert_space(uint32_t cp) { return uc_is_space(cp) ? ' ' : cp; }
-static bool bert_keeps_accent(uint32_t cp) { return cp < 0x300 || !(uc_flags(cp) & UC_OLD_MN); }
-static bool keeps_mark(uint32_t cp) { return cp < 0x300 || !(uc_flags(cp) & UC_MARK); }
+static uint32_t bert_space(uint32_t cp)
+{
+    return uc_is_space(cp) ? ' ' : cp;
+}
+static bool bert_keeps_accent(uint32_t cp)
+{
+    return cp < 0x300 || !(uc_flags(cp) & UC_OLD_MN);
+}
+static bool keeps_mark(uint32_t cp)
+{
+    return cp < 0x300 || !(uc_flags(cp) & UC_MARK);
+}
 static bool is_chinese(uint32_t cp)
 {
-    return cp >= 0x3400 &&
-           ((cp >= 0x4E00 && cp <= 0x9FFF) || cp <= 0x4DBF || (cp >= 0x20000 && cp <= 0x2A6DF) ||
-            (cp >= 0x2A700 && cp <= 0x2B73F) || (cp >= 0x2B740 && cp <= 0x2B81F) || (cp >= 0x2B920 && cp <= 0x2CEAF) ||
-            (cp >= 0xF900 && cp <= 0xFAFF) || (cp >= 0x2F800 && cp <= 0x2FA1F));
+    return cp >= 0x3400 && ((cp >= 0x4E00 && cp <= 0x9FFF) || cp <= 0x4DBF ||
+                            (cp >= 0x20000 && cp <= 0x2A6DF) || (cp >= 0x2A700 && cp <= 0x2B73F) ||
+                            (cp >= 0x2B740 && cp <= 0x2B81F) || (cp >= 0x2B920 && cp <= 0x2CEAF) ||
+                            (cp >= 0xF900 && cp <= 0xFAFF) || (cp >= 0x2F800 && cp <= 0x2FA1F));
 }
 
 static mltf_status run_chinese(run *r)
@@ -357,7 +380,10 @@ static bool push_pending(tok_norm_scratch *s, size_t *n, uint32_t cp, int change
     return true;
 }
 
-static unsigned ccc_of(uint32_t cp) { return cp < 0x300 ? 0 : uc_get(cp)->ccc; }
+static unsigned ccc_of(uint32_t cp)
+{
+    return cp < 0x300 ? 0 : uc_get(cp)->ccc;
+}
 
 /* Sort by combining class, stable. Runs are short; a long one (hostile text) is counted out in O(n). */
 static bool sort_marks(tok_span *m, size_t n)
@@ -386,7 +412,8 @@ static bool sort_marks(tok_span *m, size_t n)
 
 static mltf_status run_form(run *r, bool compat, bool compose)
 {
-    const unsigned inert = compose ? (compat ? UC_NFKC_INERT : UC_NFC_INERT) : (compat ? UC_NFKD_INERT : UC_NFD_INERT);
+    const unsigned inert =
+        compose ? (compat ? UC_NFKC_INERT : UC_NFC_INERT) : (compat ? UC_NFKD_INERT : UC_NFD_INERT);
     const char *p = r->v.p, *end = p + r->v.n;
     bool same = !odd(r);
     while (same && p < end) {
@@ -403,8 +430,8 @@ static mltf_status run_form(run *r, bool compat, bool compose)
     begin(r, &w, 0);
     // One pass: decomposed code points gather in s->pairs until the next starter, are sorted, and then either
     // go out or are composed with the starter before them.
-    size_t n = 0;               // gathered marks behind the starter
-    bool have = false;          // a starter is held
+    size_t n = 0;      // gathered marks behind the starter
+    bool have = false; // a starter is held
     uint32_t starter = 0;
     int starter_change = 0;
     bool ok = true;
@@ -424,7 +451,8 @@ static mltf_status run_form(run *r, bool compat, bool compose)
             // a starter (or the end): what was gathered is complete
             ok = sort_marks(s->pairs, n);
             if (!compose) {
-                for (size_t j = 0; j < n; j++) tok_rewrite_put(&w, s->pairs[j].start, (int)(int32_t)s->pairs[j].end);
+                for (size_t j = 0; j < n; j++)
+                    tok_rewrite_put(&w, s->pairs[j].start, (int)(int32_t)s->pairs[j].end);
                 n = 0;
                 if (done) break;
                 tok_rewrite_put(&w, cp, change);
@@ -448,12 +476,14 @@ static mltf_status run_form(run *r, bool compat, bool compose)
             }
             n = 0;
             if (!have) {
-                for (size_t j = 0; j < kept; j++) tok_rewrite_put(&w, s->pairs[j].start, (int)(int32_t)s->pairs[j].end);
+                for (size_t j = 0; j < kept; j++)
+                    tok_rewrite_put(&w, s->pairs[j].start, (int)(int32_t)s->pairs[j].end);
                 kept = 0;
             }
             if (done) {
                 if (have) tok_rewrite_put(&w, starter, starter_change);
-                for (size_t j = 0; j < kept; j++) tok_rewrite_put(&w, s->pairs[j].start, (int)(int32_t)s->pairs[j].end);
+                for (size_t j = 0; j < kept; j++)
+                    tok_rewrite_put(&w, s->pairs[j].start, (int)(int32_t)s->pairs[j].end);
                 break;
             }
             if (have && kept == 0) {
@@ -465,7 +495,8 @@ static mltf_status run_form(run *r, bool compat, bool compose)
                 }
             }
             if (have) tok_rewrite_put(&w, starter, starter_change);
-            for (size_t j = 0; j < kept; j++) tok_rewrite_put(&w, s->pairs[j].start, (int)(int32_t)s->pairs[j].end);
+            for (size_t j = 0; j < kept; j++)
+                tok_rewrite_put(&w, s->pairs[j].start, (int)(int32_t)s->pairs[j].end);
             have = true;
             starter = cp;
             starter_change = change;
@@ -480,13 +511,27 @@ static mltf_status run_form(run *r, bool compat, bool compose)
 
 static bool nmt_keeps(uint32_t cp)
 {
-    return !((cp >= 1 && cp <= 8) || cp == 0xB || (cp >= 0xE && cp <= 0x1F) || cp == 0x7F || cp == 0x8F || cp == 0x9F);
+    return !((cp >= 1 && cp <= 8) || cp == 0xB || (cp >= 0xE && cp <= 0x1F) || cp == 0x7F ||
+             cp == 0x8F || cp == 0x9F);
 }
 static uint32_t nmt_map(uint32_t cp)
 {
     switch (cp) {
-    case 0x09: case 0x0A: case 0x0C: case 0x0D: case 0x1680: case 0x200B: case 0x200C: case 0x200D: case 0x200E:
-    case 0x200F: case 0x2028: case 0x2029: case 0x2581: case 0xFEFF: case 0xFFFD:
+    case 0x09:
+    case 0x0A:
+    case 0x0C:
+    case 0x0D:
+    case 0x1680:
+    case 0x200B:
+    case 0x200C:
+    case 0x200D:
+    case 0x200E:
+    case 0x200F:
+    case 0x2028:
+    case 0x2029:
+    case 0x2581:
+    case 0xFEFF:
+    case 0xFFFD:
         return ' ';
     default:
         return cp;
@@ -539,7 +584,8 @@ static mltf_status run_prepend(run *r, const char *text, size_t text_n)
         const tok_span before = text_n ? first : (tok_span){r->v.base, r->v.base};
         const tok_span own = text_n ? tok_view_span(&r->v, c - 1) : before;
         for (size_t i = 0; i < text_n; i++) t->a[i] = before;
-        for (size_t i = 0; i < r->v.n; i++) t->a[text_n + i] = i < c ? own : tok_view_span(&r->v, i);
+        for (size_t i = 0; i < r->v.n; i++)
+            t->a[text_n + i] = i < c ? own : tok_view_span(&r->v, i);
     }
     r->v.p = t->p;
     r->v.n = t->n;
@@ -574,7 +620,8 @@ static mltf_status run_replace(run *r, const tok_pattern *pattern, const char *t
         if (!found) break;
         if (text_n) memcpy(t->p + t->n, text, text_n);
         if (r->spans) {
-            const tok_span s = end < 1 ? (tok_span){r->v.base, r->v.base} : tok_view_span(&r->v, end - 1);
+            const tok_span s =
+                end < 1 ? (tok_span){r->v.base, r->v.base} : tok_view_span(&r->v, end - 1);
             for (size_t i = 0; i < text_n; i++) t->a[t->n + i] = s;
         }
         t->n += text_n;
@@ -595,7 +642,8 @@ static mltf_status run_byte_level(run *r)
     tok_rewrite w;
     begin(r, &w, 0);
     for (size_t i = 0; i < r->v.n; i++)
-        tok_rewrite_put(&w, tok_byte_char[(unsigned char)r->v.p[i]], tok_is_cont(r->v.p[i]) ? 1 : 0);
+        tok_rewrite_put(&w, tok_byte_char[(unsigned char)r->v.p[i]],
+                        tok_is_cont(r->v.p[i]) ? 1 : 0);
     return finish(r, &w);
 }
 
@@ -617,7 +665,8 @@ static void hold_replacement(held *h, const char *old, size_t old_n, mltf_str ne
 {
     const size_t before = utf8_count(old, old_n), after = utf8_count(new.p, new.n);
     size_t i = 0;
-    for (const char *p = new.p, *end = new.p + new.n; p < end; i++) hold(h, utf8_next(&p), i >= before ? 1 : 0);
+    for (const char *p = new.p, *end = new.p + new.n; p < end; i++)
+        hold(h, utf8_next(&p), i >= before ? 1 : 0);
     if (after < before && h->any) h->change -= (int)(before - after);
 }
 
@@ -705,7 +754,8 @@ static mltf_status run_one(run *r, const tok_normalizer *n)
     return MLTF_OK;
 }
 
-mltf_status tok_normalize(const tok_normalizer *n, tok_norm_scratch *s, tok_view *v, bool spans, mltf_err *err)
+mltf_status tok_normalize(const tok_normalizer *n, tok_norm_scratch *s, tok_view *v, bool spans,
+                          mltf_err *err)
 {
     if (!n) return MLTF_OK;
     run r = {.s = s, .v = *v, .spans = spans, .err = err};

@@ -5,13 +5,13 @@
 #include "tokenizers/tok_internal.h"
 
 enum {
-    C_L = 1,      // \p{L}
-    C_N = 2,      // \p{N}
-    C_S = 4,      // \s
-    C_NL = 8,     // [\r\n]
-    C_M = 16,     // \p{M}
-    C_PS = 32,    // [\p{P}\p{S}]
-    C_UPPER = 64, // [\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]
+    C_L = 1,       // \p{L}
+    C_N = 2,       // \p{N}
+    C_S = 4,       // \s
+    C_NL = 8,      // [\r\n]
+    C_M = 16,      // \p{M}
+    C_PS = 32,     // [\p{P}\p{S}]
+    C_UPPER = 64,  // [\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]
     C_LOWER = 128, // [\p{Ll}\p{Lm}\p{Lo}\p{M}]
 };
 
@@ -108,9 +108,13 @@ static inline size_t contraction(const char *s, size_t n, size_t at, bool fold)
     const int low = fold ? 0x20 : 0;
     const int a = s[at + 1] | low, b = at + 2 < n ? s[at + 2] | low : 0;
     switch (a) {
-    case 's': case 't': case 'm': case 'd':
+    case 's':
+    case 't':
+    case 'm':
+    case 'd':
         return at + 2;
-    case 'r': case 'v':
+    case 'r':
+    case 'v':
         return b == 'e' ? at + 3 : 0;
     case 'l':
         return b == 'l' ? at + 3 : 0;
@@ -147,17 +151,25 @@ static inline size_t llama3(const char *s, size_t n, size_t at, int digits)
     const unsigned c = class_at(s, at, &next);
     if (c & C_L) return run_any(s, n, next, C_L);
     if (c & C_N) {
-        for (int i = 1; i < digits && next < n && (class_at(s, next, &after) & C_N); i++) next = after;
+        for (int i = 1; i < digits && next < n && (class_at(s, next, &after) & C_N); i++)
+            next = after;
         return next;
     }
-    if (!(c & C_NL) && next < n && (class_at(s, next, &after) & C_L)) return run_any(s, n, after, C_L);
+    if (!(c & C_NL) && next < n && (class_at(s, next, &after) & C_L))
+        return run_any(s, n, after, C_L);
     if (!(c & C_S)) return run_newlines(s, n, run_none(s, n, next, C_S | C_L | C_N), false);
     if (s[at] == ' ' && next < n && !(class_at(s, next, &after) & (C_S | C_L | C_N)))
         return run_newlines(s, n, run_none(s, n, after, C_S | C_L | C_N), false);
     return lines_or_spaces(s, n, at);
 }
-static size_t match_llama3(const char *s, size_t n, size_t at) { return llama3(s, n, at, 3); }
-static size_t match_qwen2(const char *s, size_t n, size_t at) { return llama3(s, n, at, 1); }
+static size_t match_llama3(const char *s, size_t n, size_t at)
+{
+    return llama3(s, n, at, 3);
+}
+static size_t match_qwen2(const char *s, size_t n, size_t at)
+{
+    return llama3(s, n, at, 1);
+}
 
 /* [UPPER]*[LOWER]+ from s[at]; 0 if it does not match. */
 static inline size_t cased_word(const char *s, size_t n, size_t at)
@@ -194,7 +206,8 @@ static inline size_t o200k(const char *s, size_t n, size_t at, int digits, bool 
         return end;
     }
     if (c & C_N) {
-        for (int i = 1; i < digits && next < n && (class_at(s, next, &after) & C_N); i++) next = after;
+        for (int i = 1; i < digits && next < n && (class_at(s, next, &after) & C_N); i++)
+            next = after;
         return next;
     }
     if (!(c & C_S)) return run_newlines(s, n, run_none(s, n, next, C_S | C_L | C_N), true);
@@ -202,8 +215,14 @@ static inline size_t o200k(const char *s, size_t n, size_t at, int digits, bool 
         return run_newlines(s, n, run_none(s, n, after, C_S | C_L | C_N), true);
     return lines_or_spaces(s, n, at);
 }
-static size_t match_o200k(const char *s, size_t n, size_t at) { return o200k(s, n, at, 3, true); }
-static size_t match_tekken(const char *s, size_t n, size_t at) { return o200k(s, n, at, 1, false); }
+static size_t match_o200k(const char *s, size_t n, size_t at)
+{
+    return o200k(s, n, at, 3, true);
+}
+static size_t match_tekken(const char *s, size_t n, size_t at)
+{
+    return o200k(s, n, at, 1, false);
+}
 
 /* 's|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+ */
 static size_t match_clip(const char *s, size_t n, size_t at)
@@ -276,8 +295,20 @@ static size_t match_cjk(const char *s, size_t n, size_t at)
 static bool bloom_excludes(uint32_t cp)
 {
     switch (cp) {
-    case '(': case ')': case '|': case '.': case ',': case '!': case '?': case 0x2026: case 0x3002: case 0xFF0C:
-    case 0x3001: case 0x0964: case 0x06D4: case 0x060C:
+    case '(':
+    case ')':
+    case '|':
+    case '.':
+    case ',':
+    case '!':
+    case '?':
+    case 0x2026:
+    case 0x3002:
+    case 0xFF0C:
+    case 0x3001:
+    case 0x0964:
+    case 0x06D4:
+    case 0x060C:
         return true;
     default:
         return uc_is_space(cp);
@@ -298,7 +329,10 @@ static size_t match_bloom(const char *s, size_t n, size_t at)
 }
 
 /* \s+ */
-static size_t match_spaces(const char *s, size_t n, size_t at) { return run_any(s, n, at, C_S); }
+static size_t match_spaces(const char *s, size_t n, size_t at)
+{
+    return run_any(s, n, at, C_S);
+}
 /* \s */
 static size_t match_space(const char *s, size_t n, size_t at)
 {
@@ -314,7 +348,10 @@ static size_t match_space_run(const char *s, size_t n, size_t at)
     return e - at >= 2 ? e : at;
 }
 /* \p{L}+ */
-static size_t match_letters(const char *s, size_t n, size_t at) { return run_any(s, n, at, C_L); }
+static size_t match_letters(const char *s, size_t n, size_t at)
+{
+    return run_any(s, n, at, C_L);
+}
 /* . */
 static size_t match_any(const char *s, size_t n, size_t at)
 {
@@ -350,9 +387,12 @@ static const struct {
     {PREFIX UPPER "*" LOWER "+" FOLDED "?|" PREFIX UPPER "+" LOWER "*" FOLDED
                   "?|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|" TAIL,
      match_o200k},
-    {PREFIX UPPER "*" LOWER "+|" PREFIX UPPER "+" LOWER "*|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|" TAIL, match_tekken},
+    {PREFIX UPPER "*" LOWER "+|" PREFIX UPPER "+" LOWER
+                  "*|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|" TAIL,
+     match_tekken},
     {CONTRACTIONS "|[\\p{L}]+|[\\p{N}]|[^\\s\\p{L}\\p{N}]+", match_clip},
-    {"[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+|"
+    {"[!\"#$%&'()*+,\\-./"
+     ":;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+|"
      " ?[\\p{P}\\p{S}]+[\\r\\n]*|" TAIL,
      match_deepseek},
     {"\\p{N}{1,3}", match_digits3},

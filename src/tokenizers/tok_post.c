@@ -37,50 +37,62 @@ void tok_post_free(tok_post *p)
 
 /* ---- reading ---- */
 
-static mltf_status parse_piece(tok_post *p, tmpl_piece *out, const json *v, const json *specials, mltf_err *err)
+static mltf_status parse_piece(tok_post *p, tmpl_piece *out, const json *v, const json *specials,
+                               mltf_err *err)
 {
     const json *seq = json_get(v, "Sequence"), *special = json_get(v, "SpecialToken");
     const json *body = seq ? seq : special;
     const mltf_str id = json_string(json_get(body, "id"), (mltf_str){NULL, 0});
-    if (!id.p) return mltf_fail(err, MLTF_CORRUPT_FILE, "a piece of the template is neither a sequence nor a special token");
+    if (!id.p)
+        return mltf_fail(err, MLTF_CORRUPT_FILE,
+                         "a piece of the template is neither a sequence nor a special token");
     const int64_t type = json_int(json_get(body, "type_id"), 0);
-    if (type < 0 || type > INT32_MAX) return mltf_fail(err, MLTF_CORRUPT_FILE, "type_id of the template is out of range");
+    if (type < 0 || type > INT32_MAX)
+        return mltf_fail(err, MLTF_CORRUPT_FILE, "type_id of the template is out of range");
     out->type = (int32_t)type;
     if (seq) {
         if (!str_is(id, "A") && !str_is(id, "B"))
-            return mltf_fail(err, MLTF_CORRUPT_FILE, "the template names sequence \"" STR_FMT "\"", STR_ARG(id));
+            return mltf_fail(err, MLTF_CORRUPT_FILE, "the template names sequence \"" STR_FMT "\"",
+                             STR_ARG(id));
         out->sequence = str_is(id, "B");
         return MLTF_OK;
     }
     out->sequence = -1;
     const json *ids = json_get(json_get_str(specials, id), "ids");
     if (!json_is(ids, JSON_ARRAY))
-        return mltf_fail(err, MLTF_CORRUPT_FILE, "the template's special token \"" STR_FMT "\" is not listed", STR_ARG(id));
+        return mltf_fail(err, MLTF_CORRUPT_FILE,
+                         "the template's special token \"" STR_FMT "\" is not listed", STR_ARG(id));
     out->ids = arena_alloc_small(&p->arena, (ids->a.n + 1) * sizeof *out->ids);
     if (!out->ids) return mltf_fail_memory(err);
     for (size_t i = 0; i < ids->a.n; i++) {
         const int64_t x = json_int(&ids->a.items[i], -1);
         if (x < 0 || x > INT32_MAX)
-            return mltf_fail(err, MLTF_CORRUPT_FILE, "an id of the special token \"" STR_FMT "\" is out of range", STR_ARG(id));
+            return mltf_fail(err, MLTF_CORRUPT_FILE,
+                             "an id of the special token \"" STR_FMT "\" is out of range",
+                             STR_ARG(id));
         out->ids[out->n++] = (int32_t)x;
     }
     return MLTF_OK;
 }
 
-static mltf_status parse_template(tok_post *p, tmpl_piece **out, size_t *n, const json *list, const json *specials,
-                                  mltf_err *err)
+static mltf_status parse_template(tok_post *p, tmpl_piece **out, size_t *n, const json *list,
+                                  const json *specials, mltf_err *err)
 {
-    if (!json_is(list, JSON_ARRAY)) return mltf_fail(err, MLTF_CORRUPT_FILE, "TemplateProcessing lacks a template");
+    if (!json_is(list, JSON_ARRAY))
+        return mltf_fail(err, MLTF_CORRUPT_FILE, "TemplateProcessing lacks a template");
     *out = arena_calloc(&p->arena, list->a.n + 1, sizeof **out);
     if (!*out) return mltf_fail_memory(err);
-    for (*n = 0; *n < list->a.n; ++*n) TRY(parse_piece(p, *out + *n, &list->a.items[*n], specials, err));
+    for (*n = 0; *n < list->a.n; ++*n)
+        TRY(parse_piece(p, *out + *n, &list->a.items[*n], specials, err));
     return MLTF_OK;
 }
 
 static mltf_status parse_pair(int32_t *out, const json *v, const char *what, mltf_err *err)
 {
     const int64_t id = json_int(json_at(v, 1), -1);
-    if (id < 0 || id > INT32_MAX) return mltf_fail(err, MLTF_CORRUPT_FILE, "\"%s\" of the post-processor is not a token and its id", what);
+    if (id < 0 || id > INT32_MAX)
+        return mltf_fail(err, MLTF_CORRUPT_FILE,
+                         "\"%s\" of the post-processor is not a token and its id", what);
     *out = (int32_t)id;
     return MLTF_OK;
 }
@@ -94,7 +106,8 @@ static mltf_status parse_into(tok_post *p, const json *spec, mltf_str type, mltf
         TRY(parse_template(p, &p->pair, &p->n_pair, json_get(spec, "pair"), specials, err));
         for (size_t i = 0; i < p->n_single; i++)
             if (p->single[i].sequence == 1)
-                return mltf_fail(err, MLTF_CORRUPT_FILE, "the template for one sequence uses the second");
+                return mltf_fail(err, MLTF_CORRUPT_FILE,
+                                 "the template for one sequence uses the second");
         return MLTF_OK;
     }
     if (str_is(type, "BertProcessing") || str_is(type, "RobertaProcessing")) {
@@ -115,17 +128,20 @@ static mltf_status parse_into(tok_post *p, const json *spec, mltf_str type, mltf
         p->type = POST_SEQUENCE;
         const json *list = json_get(spec, "processors");
         if (!json_is(list, JSON_ARRAY))
-            return mltf_fail(err, MLTF_CORRUPT_FILE, "post-processor Sequence lacks the list \"processors\"");
+            return mltf_fail(err, MLTF_CORRUPT_FILE,
+                             "post-processor Sequence lacks the list \"processors\"");
         p->parts = calloc(list->a.n + 1, sizeof(tok_post *));
         if (!p->parts) return mltf_fail_memory(err);
         for (size_t i = 0; i < list->a.n; i++) {
             TRY(tok_post_parse(&p->parts[p->n], &list->a.items[i], err));
-            if (!p->parts[p->n]) return mltf_fail(err, MLTF_CORRUPT_FILE, "post-processor Sequence holds null");
+            if (!p->parts[p->n])
+                return mltf_fail(err, MLTF_CORRUPT_FILE, "post-processor Sequence holds null");
             p->n++;
         }
         return MLTF_OK;
     }
-    return mltf_fail(err, MLTF_UNSUPPORTED, "post-processor type \"" STR_FMT "\" is not known", STR_ARG(type));
+    return mltf_fail(err, MLTF_UNSUPPORTED, "post-processor type \"" STR_FMT "\" is not known",
+                     STR_ARG(type));
 }
 
 mltf_status tok_post_parse(tok_post **out, const json *spec, mltf_err *err)
@@ -149,7 +165,8 @@ size_t tok_post_added(const tok_post *p, bool pair)
     size_t k = 0;
     switch (p->type) {
     case POST_TEMPLATE:
-        for (size_t i = 0; i < (pair ? p->n_pair : p->n_single); i++) k += (pair ? p->pair : p->single)[i].n;
+        for (size_t i = 0; i < (pair ? p->n_pair : p->n_single); i++)
+            k += (pair ? p->pair : p->single)[i].n;
         return k;
     case POST_BERT:
         return pair ? 3 : 2;
@@ -235,7 +252,8 @@ static void trim_offsets(tok_enc *x, bool prefix_space)
             if ((i == 0 || o->start == 0) && prefix_space && lead == 1) lead = 0;
             o->start = o->start + lead < o->end ? o->start + lead : o->end;
         }
-        if (trail > 0 && o->end >= trail) o->end = o->end - trail > o->start ? o->end - trail : o->start;
+        if (trail > 0 && o->end >= trail)
+            o->end = o->end - trail > o->start ? o->end - trail : o->start;
     }
     for (size_t i = 0; i < x->n_over; i++) trim_offsets(&x->over[i], prefix_space);
 }
@@ -273,7 +291,8 @@ static mltf_status run_template(const tok_post *p, enc_list *l, bool add_special
             set_sequence(from, t[i].sequence, false);
             ok = copy_enc(e, from);
         }
-        for (size_t k = 0; ok && t[i].sequence < 0 && k < t[i].n; k++) ok = tok_enc_push(e, t[i].ids[k], t[i].type, true);
+        for (size_t k = 0; ok && t[i].sequence < 0 && k < t[i].n; k++)
+            ok = tok_enc_push(e, t[i].ids[k], t[i].type, true);
     }
     list_release(l);
     *l = out;
@@ -287,14 +306,16 @@ static mltf_status run_post(const tok_post *p, enc_list *l, bool add_special, ml
     case POST_TEMPLATE:
         return run_template(p, l, add_special, err);
     case POST_BERT:
-        for (size_t i = 0; ok && add_special && i < l->n; i++) ok = surround(&l->v[i], i ? -1 : p->cls, p->sep, i ? 1 : 0);
+        for (size_t i = 0; ok && add_special && i < l->n; i++)
+            ok = surround(&l->v[i], i ? -1 : p->cls, p->sep, i ? 1 : 0);
         break;
     case POST_ROBERTA:
         for (size_t i = 0; i < l->n; i++) {
             if (p->trim) trim_offsets(&l->v[i], p->prefix_space);
             set_types(&l->v[i].e, 0);
         }
-        for (size_t i = 0; ok && add_special && i < l->n; i++) ok = surround(&l->v[i], i ? p->sep : p->cls, p->sep, 0);
+        for (size_t i = 0; ok && add_special && i < l->n; i++)
+            ok = surround(&l->v[i], i ? p->sep : p->cls, p->sep, 0);
         break;
     case POST_BYTE_LEVEL:
         for (size_t i = 0; i < l->n; i++) {
@@ -309,7 +330,8 @@ static mltf_status run_post(const tok_post *p, enc_list *l, bool add_special, ml
     return ok ? MLTF_OK : mltf_fail_memory(err);
 }
 
-mltf_status tok_post_process(const tok_post *p, tok_enc *out, tok_enc *parts, size_t n, bool add_special, mltf_err *err)
+mltf_status tok_post_process(const tok_post *p, tok_enc *out, tok_enc *parts, size_t n,
+                             bool add_special, mltf_err *err)
 {
     enc_list l = {.bare = out->bare};
     bool ok = true;

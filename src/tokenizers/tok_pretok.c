@@ -31,26 +31,28 @@ struct tok_pretok {
     uint32_t delimiter;           /* CharDelimiterSplit; the replacement of Metaspace */
     tok_prepend prepend;          /* Metaspace */
     bool split;
-    tok_pattern *pattern;         /* Split */
+    tok_pattern *pattern; /* Split */
     bool invert;
-    behaviour behaviour;          /* Split, Punctuation */
-    bool individual;              /* Digits */
-    size_t length;                /* FixedLength */
+    behaviour behaviour; /* Split, Punctuation */
+    bool individual;     /* Digits */
+    size_t length;       /* FixedLength */
 };
 
 const uint16_t tok_byte_char[256] = {
-    256, 257, 258, 259, 260, 261, 262, 263, 264, 265, 266, 267, 268, 269, 270, 271, 272, 273, 274, 275, 276, 277,
-    278, 279, 280, 281, 282, 283, 284, 285, 286, 287, 288, 33,  34,  35,  36,  37,  38,  39,  40,  41,  42,  43,
-    44,  45,  46,  47,  48,  49,  50,  51,  52,  53,  54,  55,  56,  57,  58,  59,  60,  61,  62,  63,  64,  65,
-    66,  67,  68,  69,  70,  71,  72,  73,  74,  75,  76,  77,  78,  79,  80,  81,  82,  83,  84,  85,  86,  87,
-    88,  89,  90,  91,  92,  93,  94,  95,  96,  97,  98,  99,  100, 101, 102, 103, 104, 105, 106, 107, 108, 109,
-    110, 111, 112, 113, 114, 115, 116, 117, 118, 119, 120, 121, 122, 123, 124, 125, 126, 289, 290, 291, 292, 293,
-    294, 295, 296, 297, 298, 299, 300, 301, 302, 303, 304, 305, 306, 307, 308, 309, 310, 311, 312, 313, 314, 315,
-    316, 317, 318, 319, 320, 321, 322, 161, 162, 163, 164, 165, 166, 167, 168, 169, 170, 171, 172, 323, 174, 175,
-    176, 177, 178, 179, 180, 181, 182, 183, 184, 185, 186, 187, 188, 189, 190, 191, 192, 193, 194, 195, 196, 197,
-    198, 199, 200, 201, 202, 203, 204, 205, 206, 207, 208, 209, 210, 211, 212, 213, 214, 215, 216, 217, 218, 219,
-    220, 221, 222, 223, 224, 225, 226, 227, 228, 229, 230, 231, 232, 233, 234, 235, 236, 237, 238, 239, 240, 241,
-    242, 243, 244, 245, 246, 247, 248, 249, 250, 251, 252, 253, 254, 255,
+    256, 257, 258, 259, 260, 261, 262, 263, 264, 265, 266, 267, 268, 269, 270, 271, 272, 273, 274,
+    275, 276, 277, 278, 279, 280, 281, 282, 283, 284, 285, 286, 287, 288, 33,  34,  35,  36,  37,
+    38,  39,  40,  41,  42,  43,  44,  45,  46,  47,  48,  49,  50,  51,  52,  53,  54,  55,  56,
+    57,  58,  59,  60,  61,  62,  63,  64,  65,  66,  67,  68,  69,  70,  71,  72,  73,  74,  75,
+    76,  77,  78,  79,  80,  81,  82,  83,  84,  85,  86,  87,  88,  89,  90,  91,  92,  93,  94,
+    95,  96,  97,  98,  99,  100, 101, 102, 103, 104, 105, 106, 107, 108, 109, 110, 111, 112, 113,
+    114, 115, 116, 117, 118, 119, 120, 121, 122, 123, 124, 125, 126, 289, 290, 291, 292, 293, 294,
+    295, 296, 297, 298, 299, 300, 301, 302, 303, 304, 305, 306, 307, 308, 309, 310, 311, 312, 313,
+    314, 315, 316, 317, 318, 319, 320, 321, 322, 161, 162, 163, 164, 165, 166, 167, 168, 169, 170,
+    171, 172, 323, 174, 175, 176, 177, 178, 179, 180, 181, 182, 183, 184, 185, 186, 187, 188, 189,
+    190, 191, 192, 193, 194, 195, 196, 197, 198, 199, 200, 201, 202, 203, 204, 205, 206, 207, 208,
+    209, 210, 211, 212, 213, 214, 215, 216, 217, 218, 219, 220, 221, 222, 223, 224, 225, 226, 227,
+    228, 229, 230, 231, 232, 233, 234, 235, 236, 237, 238, 239, 240, 241, 242, 243, 244, 245, 246,
+    247, 248, 249, 250, 251, 252, 253, 254, 255,
 };
 
 int tok_char_byte(uint32_t cp)
@@ -93,7 +95,8 @@ static const struct {
 
 static mltf_status parse_behaviour(behaviour *out, const json *v, behaviour fallback, mltf_err *err)
 {
-    static const char *const names[] = {"Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous"};
+    static const char *const names[] = {"Removed", "Isolated", "MergedWithPrevious",
+                                        "MergedWithNext", "Contiguous"};
     *out = fallback;
     if (!v) return MLTF_OK;
     const mltf_str s = json_string(v, STR(""));
@@ -102,7 +105,8 @@ static mltf_status parse_behaviour(behaviour *out, const json *v, behaviour fall
         *out = (behaviour)i;
         return MLTF_OK;
     }
-    return mltf_fail(err, MLTF_CORRUPT_FILE, "split behavior \"" STR_FMT "\" is not known", STR_ARG(s));
+    return mltf_fail(err, MLTF_CORRUPT_FILE, "split behavior \"" STR_FMT "\" is not known",
+                     STR_ARG(s));
 }
 
 static mltf_status one_char(uint32_t *out, const json *v, const char *what, mltf_err *err)
@@ -111,7 +115,8 @@ static mltf_status one_char(uint32_t *out, const json *v, const char *what, mltf
     size_t len = 0;
     *out = s.n ? utf8_decode(s.p, s.n, &len) : UTF8_BAD;
     if (*out == UTF8_BAD || len != s.n)
-        return mltf_fail(err, MLTF_CORRUPT_FILE, "%s must be one character, not \"" STR_FMT "\"", what, STR_ARG(s));
+        return mltf_fail(err, MLTF_CORRUPT_FILE, "%s must be one character, not \"" STR_FMT "\"",
+                         what, STR_ARG(s));
     return MLTF_OK;
 }
 
@@ -126,10 +131,12 @@ static mltf_status parse_metaspace(tok_pretok *p, const json *spec, mltf_err *er
     else if (str_is(scheme, "never"))
         p->prepend = TOK_PREPEND_NEVER;
     else
-        return mltf_fail(err, MLTF_CORRUPT_FILE, "prepend_scheme \"" STR_FMT "\" is not known", STR_ARG(scheme));
+        return mltf_fail(err, MLTF_CORRUPT_FILE, "prepend_scheme \"" STR_FMT "\" is not known",
+                         STR_ARG(scheme));
     if (!json_bool(json_get(spec, "add_prefix_space"), true)) {
         if (p->prepend != TOK_PREPEND_NEVER)
-            return mltf_fail(err, MLTF_CORRUPT_FILE, "add_prefix_space does not match declared prepend_scheme");
+            return mltf_fail(err, MLTF_CORRUPT_FILE,
+                             "add_prefix_space does not match declared prepend_scheme");
     }
     p->split = json_bool(json_get(spec, "split"), true);
     return MLTF_OK;
@@ -143,18 +150,21 @@ static mltf_status parse_into(tok_pretok *p, const json *spec, mltf_err *err)
         p->use_regex = json_bool(json_get(spec, "use_regex"), true);
         return MLTF_OK;
     case P_DELIMITER:
-        return one_char(&p->delimiter, json_get(spec, "delimiter"), "delimiter of CharDelimiterSplit", err);
+        return one_char(&p->delimiter, json_get(spec, "delimiter"),
+                        "delimiter of CharDelimiterSplit", err);
     case P_METASPACE:
         return parse_metaspace(p, spec, err);
     case P_SEQUENCE: {
         const json *list = json_get(spec, "pretokenizers");
         if (!json_is(list, JSON_ARRAY))
-            return mltf_fail(err, MLTF_CORRUPT_FILE, "pre-tokenizer Sequence lacks the list \"pretokenizers\"");
+            return mltf_fail(err, MLTF_CORRUPT_FILE,
+                             "pre-tokenizer Sequence lacks the list \"pretokenizers\"");
         p->parts = calloc(list->a.n + 1, sizeof(tok_pretok *));
         if (!p->parts) return mltf_fail_memory(err);
         for (size_t i = 0; i < list->a.n; i++) {
             TRY(tok_pretok_parse(&p->parts[p->n], &list->a.items[i], err));
-            if (!p->parts[p->n]) return mltf_fail(err, MLTF_CORRUPT_FILE, "pre-tokenizer Sequence holds null");
+            if (!p->parts[p->n])
+                return mltf_fail(err, MLTF_CORRUPT_FILE, "pre-tokenizer Sequence holds null");
             p->n++;
         }
         return MLTF_OK;
@@ -175,7 +185,8 @@ static mltf_status parse_into(tok_pretok *p, const json *spec, mltf_err *err)
         return MLTF_OK;
     case P_FIXED: {
         const int64_t n = json_int(json_get(spec, "length"), 5);
-        if (n < 1) return mltf_fail(err, MLTF_CORRUPT_FILE, "length of FixedLength must be above 0");
+        if (n < 1)
+            return mltf_fail(err, MLTF_CORRUPT_FILE, "length of FixedLength must be above 0");
         p->length = (size_t)n;
         return MLTF_OK;
     }
@@ -202,7 +213,8 @@ mltf_status tok_pretok_parse(tok_pretok **out, const json *spec, mltf_err *err)
         *out = p;
         return MLTF_OK;
     }
-    return mltf_fail(err, MLTF_UNSUPPORTED, "pre-tokenizer type \"" STR_FMT "\" is not known", STR_ARG(type));
+    return mltf_fail(err, MLTF_UNSUPPORTED, "pre-tokenizer type \"" STR_FMT "\" is not known",
+                     STR_ARG(type));
 }
 
 /* ---- what fast paths ask ---- */
@@ -247,7 +259,8 @@ tok_matcher tok_pretok_matcher(const tok_pretok *p, bool *prefix_space, bool *di
 {
     *prefix_space = *digits1 = false;
     if (!p) return NULL;
-    if (p->type == P_SEQUENCE && p->n == 1) return tok_pretok_matcher(p->parts[0], prefix_space, digits1);
+    if (p->type == P_SEQUENCE && p->n == 1)
+        return tok_pretok_matcher(p->parts[0], prefix_space, digits1);
     if (p->type == P_BYTE_LEVEL && p->use_regex) {
         *prefix_space = p->prefix_space;
         return tok_match_gpt2;
@@ -258,7 +271,8 @@ tok_matcher tok_pretok_matcher(const tok_pretok *p, bool *prefix_space, bool *di
         *digits1 = true;
         return tok_match_gpt2;
     }
-    if (a->type == P_SPLIT && a->behaviour == B_ISOLATED && !a->invert && !b->use_regex && !b->prefix_space)
+    if (a->type == P_SPLIT && a->behaviour == B_ISOLATED && !a->invert && !b->use_regex &&
+        !b->prefix_space)
         return tok_pattern_hand(a->pattern);
     return NULL;
 }
@@ -315,7 +329,8 @@ static bool apply_behaviour(tok_state *s, size_t *n_out, size_t from, size_t n, 
     case B_REMOVED:
     case B_ISOLATED:
         for (size_t i = 0; i < n; start = s->matches[i++].start)
-            if ((b == B_ISOLATED || !s->matches[i].end) && !add_piece(s, n_out, start, s->matches[i].start, -1))
+            if ((b == B_ISOLATED || !s->matches[i].end) &&
+                !add_piece(s, n_out, start, s->matches[i].start, -1))
                 return false;
         return true;
     case B_CONTIGUOUS:
@@ -337,7 +352,8 @@ static bool apply_behaviour(tok_state *s, size_t *n_out, size_t from, size_t n, 
         // decided from the end; a mark on the match that another joins keeps the order
         for (size_t i = n; i-- > 0;) {
             const bool match = (s->matches[i].end & 1) != 0;
-            if (i + 1 < n && match && !previous) s->matches[i].end |= 2; // goes with the one behind it
+            if (i + 1 < n && match && !previous)
+                s->matches[i].end |= 2; // goes with the one behind it
             previous = match;
         }
         size_t open = from;
@@ -353,12 +369,28 @@ static bool apply_behaviour(tok_state *s, size_t *n_out, size_t from, size_t n, 
 }
 
 typedef bool (*char_test)(uint32_t cp, uint32_t arg);
-static bool test_space(uint32_t cp, uint32_t arg) { (void)arg; return uc_is_space(cp); }
-static bool test_punct(uint32_t cp, uint32_t arg) { (void)arg; return (uc_flags(cp) & UC_PUNCT) != 0; }
-static bool test_numeric(uint32_t cp, uint32_t arg) { (void)arg; return (uc_flags(cp) & UC_NUMERIC) != 0; }
-static bool test_equal(uint32_t cp, uint32_t arg) { return cp == arg; }
+static bool test_space(uint32_t cp, uint32_t arg)
+{
+    (void)arg;
+    return uc_is_space(cp);
+}
+static bool test_punct(uint32_t cp, uint32_t arg)
+{
+    (void)arg;
+    return (uc_flags(cp) & UC_PUNCT) != 0;
+}
+static bool test_numeric(uint32_t cp, uint32_t arg)
+{
+    (void)arg;
+    return (uc_flags(cp) & UC_NUMERIC) != 0;
+}
+static bool test_equal(uint32_t cp, uint32_t arg)
+{
+    return cp == arg;
+}
 
-static mltf_status cut_by_char(tok_state *s, char_test test, uint32_t arg, behaviour b, mltf_err *err)
+static mltf_status cut_by_char(tok_state *s, char_test test, uint32_t arg, behaviour b,
+                               mltf_err *err)
 {
     size_t n = 0;
     for (size_t k = 0; k < s->n; k++) {
@@ -385,13 +417,15 @@ static mltf_status cut_by_char(tok_state *s, char_test test, uint32_t arg, behav
     return MLTF_OK;
 }
 
-static mltf_status cut_by_pattern(tok_state *s, const tok_pattern *pattern, bool invert, behaviour b, mltf_err *err)
+static mltf_status cut_by_pattern(tok_state *s, const tok_pattern *pattern, bool invert,
+                                  behaviour b, mltf_err *err)
 {
     size_t n = 0;
     for (size_t k = 0; k < s->n; k++) {
         const tok_piece piece = s->pieces[k];
         if (piece.added >= 0) {
-            if (!add_piece(s, &n, piece.start, piece.end, piece.added)) return mltf_fail_memory(err);
+            if (!add_piece(s, &n, piece.start, piece.end, piece.added))
+                return mltf_fail_memory(err);
             continue;
         }
         tok_finder f;
@@ -477,7 +511,8 @@ static mltf_status cut_scripts(tok_state *s, mltf_err *err)
         if (piece.added >= 0) {
             ok = add_piece(s, &n, piece.start, piece.end, piece.added);
         } else {
-            const char *base = s->v.p, *p = base + piece.start, *end = base + piece.end, *open = NULL;
+            const char *base = s->v.p, *p = base + piece.start, *end = base + piece.end,
+                       *open = NULL;
             unsigned last = 0;
             while (ok && p < end) {
                 const char *c = p;
@@ -528,8 +563,8 @@ static mltf_status cut_fixed(tok_state *s, size_t length, mltf_err *err)
 typedef struct rebuild {
     tok_state *s;
     tok_text *out;
-    tok_piece piece;  /* being copied */
-    tok_view v;       /* its text */
+    tok_piece piece; /* being copied */
+    tok_view v;      /* its text */
     bool spans;
 } rebuild;
 
@@ -548,8 +583,8 @@ static bool put(rebuild *r, const char *p, size_t n, tok_span span)
 
 static tok_view piece_view(const tok_state *s, tok_piece piece)
 {
-    return (tok_view){s->v.p + piece.start, piece.end - piece.start, s->v.a ? s->v.a + piece.start : NULL,
-                      s->v.base + piece.start};
+    return (tok_view){s->v.p + piece.start, piece.end - piece.start,
+                      s->v.a ? s->v.a + piece.start : NULL, s->v.base + piece.start};
 }
 
 static bool copy_bytes(rebuild *r, size_t from, size_t to)
@@ -565,7 +600,8 @@ static bool copy_bytes(rebuild *r, size_t from, size_t to)
         else
             for (size_t i = from; i < to;) {
                 const tok_span s = tok_view_span(&r->v, i);
-                for (size_t end = s.end - r->v.base; i < end && i < to; i++) t->a[t->n + i - from] = s;
+                for (size_t end = s.end - r->v.base; i < end && i < to; i++)
+                    t->a[t->n + i - from] = s;
             }
     }
     t->n += n;
@@ -603,8 +639,10 @@ static mltf_status run_metaspace(const tok_pretok *p, tok_state *s, bool spans, 
             ok = copy_bytes(&r, 0, r.v.n) && add_piece(s, &n, from, r.out->n, r.piece.added);
         } else {
             const tok_span first = tok_view_span(&r.v, 0);
-            const bool starts = r.v.p[0] == ' ' || (r.v.n >= rep_n && memcmp(r.v.p, rep, rep_n) == 0);
-            if (!starts && (p->prepend == TOK_PREPEND_ALWAYS || (p->prepend == TOK_PREPEND_FIRST && first.start == 0)))
+            const bool starts =
+                r.v.p[0] == ' ' || (r.v.n >= rep_n && memcmp(r.v.p, rep, rep_n) == 0);
+            if (!starts && (p->prepend == TOK_PREPEND_ALWAYS ||
+                            (p->prepend == TOK_PREPEND_FIRST && first.start == 0)))
                 ok = put(&r, rep, rep_n, first);
             for (size_t i = 0; ok && i < r.v.n;) {
                 if (r.v.p[i] == ' ') {
@@ -628,7 +666,8 @@ static mltf_status run_metaspace(const tok_pretok *p, tok_state *s, bool spans, 
 static mltf_status add_prefix_spaces(tok_state *s, bool spans, mltf_err *err)
 {
     bool any = false;
-    for (size_t k = 0; k < s->n; k++) any = any || (s->pieces[k].added < 0 && s->v.p[s->pieces[k].start] != ' ');
+    for (size_t k = 0; k < s->n; k++)
+        any = any || (s->pieces[k].added < 0 && s->v.p[s->pieces[k].start] != ' ');
     if (!any) return MLTF_OK;
     rebuild r;
     rebuild_begin(&r, s, spans);
@@ -672,7 +711,8 @@ static mltf_status map_bytes(tok_state *s, bool spans, mltf_err *err)
     return MLTF_OK;
 }
 
-mltf_status tok_pretokenize(const tok_pretok *p, tok_state *s, bool spans, bool bytes_later, mltf_err *err)
+mltf_status tok_pretokenize(const tok_pretok *p, tok_state *s, bool spans, bool bytes_later,
+                            mltf_err *err)
 {
     if (!p) return MLTF_OK;
     switch (p->type) {
@@ -692,7 +732,8 @@ mltf_status tok_pretokenize(const tok_pretok *p, tok_state *s, bool spans, bool 
     case P_WHITESPACE_SPLIT:
         return cut_by_char(s, test_space, 0, B_REMOVED, err);
     case P_SEQUENCE:
-        for (size_t i = 0; i < p->n; i++) TRY(tok_pretokenize(p->parts[i], s, spans, bytes_later, err));
+        for (size_t i = 0; i < p->n; i++)
+            TRY(tok_pretokenize(p->parts[i], s, spans, bytes_later, err));
         return MLTF_OK;
     case P_SPLIT:
         return cut_by_pattern(s, p->pattern, p->invert, p->behaviour, err);

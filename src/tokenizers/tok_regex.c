@@ -10,7 +10,8 @@
 #include "tokenizers/tok_internal.h"
 #include "tokenizers/tok_onig.h"
 
-#define MATCH_LIMIT 2000000u /* steps of one match: seconds at worst, thousands of times what a sane pattern needs */
+#define MATCH_LIMIT                                                                                \
+    2000000u /* steps of one match: seconds at worst, thousands of times what a sane pattern needs */
 
 struct tok_pattern {
     tok_pattern_kind kind;
@@ -39,12 +40,14 @@ static mltf_status compile(tok_pattern *p, mltf_str source, mltf_err *err)
     size_t at = 0;
     if (st == MLTF_OK) {
         p->code = pcre2_compile((PCRE2_SPTR)(text.p ? text.p : ""), text.n,
-                                PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C | PCRE2_NO_UTF_CHECK,
+                                PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C |
+                                    PCRE2_NO_UTF_CHECK,
                                 &code, &at, NULL);
         if (!p->code) {
             unsigned char why[160];
             pcre2_get_error_message(code, why, sizeof why);
-            st = mltf_fail(err, MLTF_CORRUPT_FILE, "the pattern \"" STR_FMT "\" is no regular expression: %s",
+            st = mltf_fail(err, MLTF_CORRUPT_FILE,
+                           "the pattern \"" STR_FMT "\" is no regular expression: %s",
                            STR_ARG(source), (const char *)why);
         }
     }
@@ -64,11 +67,14 @@ mltf_status tok_pattern_new(tok_pattern **out, mltf_str source, bool is_regex, m
     tok_pattern *p = calloc(1, sizeof *p);
     if (!p) return mltf_fail_memory(err);
     mltf_status st = MLTF_OK;
-    p->kind = !is_regex ? TOK_PAT_STRING : (p->match = tok_known_pattern(source)) ? TOK_PAT_HAND : TOK_PAT_PCRE;
+    p->kind = !is_regex                                ? TOK_PAT_STRING
+              : (p->match = tok_known_pattern(source)) ? TOK_PAT_HAND
+                                                       : TOK_PAT_PCRE;
     // A regular expression without anything special in it is a string.
     if (p->kind == TOK_PAT_PCRE && source.n) {
         bool plain = true;
-        for (size_t i = 0; i < source.n; i++) plain = plain && !strchr("\\^$.|?*+()[]{}", source.p[i]);
+        for (size_t i = 0; i < source.n; i++)
+            plain = plain && !strchr("\\^$.|?*+()[]{}", source.p[i]);
         if (plain) p->kind = TOK_PAT_STRING;
     }
     if (p->kind == TOK_PAT_STRING) {
@@ -91,13 +97,18 @@ mltf_status tok_pattern_new(tok_pattern **out, mltf_str source, bool is_regex, m
     return MLTF_OK;
 }
 
-tok_matcher tok_pattern_hand(const tok_pattern *p) { return p && p->kind == TOK_PAT_HAND ? p->match : NULL; }
+tok_matcher tok_pattern_hand(const tok_pattern *p)
+{
+    return p && p->kind == TOK_PAT_HAND ? p->match : NULL;
+}
 mltf_str tok_pattern_literal(const tok_pattern *p)
 {
-    return p && p->kind == TOK_PAT_STRING ? (mltf_str){p->literal, p->literal_n} : (mltf_str){NULL, 0};
+    return p && p->kind == TOK_PAT_STRING ? (mltf_str){p->literal, p->literal_n}
+                                          : (mltf_str){NULL, 0};
 }
 
-mltf_status tok_find_begin(tok_finder *f, const tok_pattern *p, const char *s, size_t n, mltf_err *err)
+mltf_status tok_find_begin(tok_finder *f, const tok_pattern *p, const char *s, size_t n,
+                           mltf_err *err)
 {
     *f = (tok_finder){.pattern = p, .s = s, .n = n, .last_end = SIZE_MAX};
     if (p->kind == TOK_PAT_PCRE) {
@@ -107,7 +118,10 @@ mltf_status tok_find_begin(tok_finder *f, const tok_pattern *p, const char *s, s
     return MLTF_OK;
 }
 
-void tok_find_end(tok_finder *f) { pcre2_match_data_free(f->scratch); }
+void tok_find_end(tok_finder *f)
+{
+    pcre2_match_data_free(f->scratch);
+}
 
 static size_t next_char(const tok_finder *f, size_t at)
 {
@@ -137,20 +151,25 @@ mltf_status tok_find_next(tok_finder *f, size_t *start, size_t *end, bool *found
         size_t s, e;
         if (p->kind == TOK_PAT_STRING) {
             const char *hit = p->literal_n == 0 ? f->s + f->from
-                                                : memmem(f->s + f->from, f->n - f->from, p->literal, p->literal_n);
+                                                : memmem(f->s + f->from, f->n - f->from, p->literal,
+                                                         p->literal_n);
             if (!hit) return MLTF_OK;
             s = (size_t)(hit - f->s);
             e = s + p->literal_n;
         } else {
-            const int rc = pcre2_match(p->code, (PCRE2_SPTR)f->s, f->n, f->from, PCRE2_NO_UTF_CHECK, f->scratch, p->limits);
+            const int rc = pcre2_match(p->code, (PCRE2_SPTR)f->s, f->n, f->from, PCRE2_NO_UTF_CHECK,
+                                       f->scratch, p->limits);
             if (rc == PCRE2_ERROR_NOMATCH) return MLTF_OK;
             if (rc < 0)
-                return mltf_fail(err, MLTF_UNSUPPORTED,
-                                 "the tokenizer's pattern needs too many steps on this text (code %d)", rc);
+                return mltf_fail(
+                    err, MLTF_UNSUPPORTED,
+                    "the tokenizer's pattern needs too many steps on this text (code %d)", rc);
             const PCRE2_SIZE *o = pcre2_get_ovector_pointer(f->scratch);
             s = o[0];
             e = o[1];
-            if (s > e) return mltf_fail(err, MLTF_UNSUPPORTED, "the tokenizer's pattern moves its start with \\K");
+            if (s > e)
+                return mltf_fail(err, MLTF_UNSUPPORTED,
+                                 "the tokenizer's pattern moves its start with \\K");
         }
         // an empty match right behind the last match does not count
         if (s == e && s == f->last_end) {

@@ -78,13 +78,19 @@ void tok_rewrite_put(tok_rewrite *r, uint32_t cp, int change)
     if (r->failed) return;
     tok_span span = {0, 0};
     if (change > 0) {
-        if (r->spans) span = r->at < 1 ? (tok_span){r->in.base, r->in.base} : tok_view_span(&r->in, r->at - 1);
+        if (r->spans)
+            span =
+                r->at < 1 ? (tok_span){r->in.base, r->in.base} : tok_view_span(&r->in, r->at - 1);
     } else {
-        if (r->spans && r->in.n) span = tok_view_span(&r->in, r->at < r->in.n ? r->at : r->in.n - 1);
+        if (r->spans && r->in.n)
+            span = tok_view_span(&r->in, r->at < r->in.n ? r->at : r->in.n - 1);
         for (int i = 0; i <= -change && r->at < r->in.n; i++) r->at += char_len(&r->in, r->at);
     }
     char buf[4];
     if (!put_bytes(r, buf, utf8_encode(buf, cp), span)) r->failed = true;
 }
 
-bool tok_rewrite_end(tok_rewrite *r) { return !r->failed; }
+bool tok_rewrite_end(tok_rewrite *r)
+{
+    return !r->failed;
+}

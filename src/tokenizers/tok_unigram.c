@@ -27,12 +27,13 @@ typedef struct node {
 
 static mltf_status no_unk(mltf_err *err)
 {
-    return mltf_fail(err, MLTF_INVALID_INPUT, "encountered an unknown token but the tokenizer's unk_id is missing");
+    return mltf_fail(err, MLTF_INVALID_INPUT,
+                     "encountered an unknown token but the tokenizer's unk_id is missing");
 }
 
 /* One token of the path: text p[from .. to). */
-static mltf_status emit_path(const unigram *u, tok_scratch *s, const char *p, size_t from, size_t to, int32_t id,
-                             size_t piece, mltf_err *err)
+static mltf_status emit_path(const unigram *u, tok_scratch *s, const char *p, size_t from,
+                             size_t to, int32_t id, size_t piece, mltf_err *err)
 {
     if (id == u->unk) id = vocab_find(&u->base.vocab, p + from, to - from);
     if (id >= 0) return tok_emit(s, id, from, to, piece) ? MLTF_OK : mltf_fail_memory(err);
@@ -43,16 +44,18 @@ static mltf_status emit_path(const unigram *u, tok_scratch *s, const char *p, si
         return tok_emit(s, u->unk, from, to, piece) ? MLTF_OK : mltf_fail_memory(err);
     }
     for (size_t i = from; i < to; i++)
-        if (!tok_emit(s, u->base.byte_ids[(unsigned char)p[i]], from, to, piece)) return mltf_fail_memory(err);
+        if (!tok_emit(s, u->base.byte_ids[(unsigned char)p[i]], from, to, piece))
+            return mltf_fail_memory(err);
     return MLTF_OK;
 }
 
-static mltf_status best_path(const unigram *u, tok_scratch *s, const char *p, size_t at, size_t n, size_t piece,
-                             mltf_err *err)
+static mltf_status best_path(const unigram *u, tok_scratch *s, const char *p, size_t at, size_t n,
+                             size_t piece, mltf_err *err)
 {
     node *lattice = s->lattice;
     if (n + 1 > s->lattice_cap) {
-        if (!tok_grow(&s->lattice, &s->lattice_cap, n + 1, sizeof(node))) return mltf_fail_memory(err);
+        if (!tok_grow(&s->lattice, &s->lattice_cap, n + 1, sizeof(node)))
+            return mltf_fail_memory(err);
         lattice = s->lattice;
     }
     const char *t = p + at;
@@ -104,8 +107,8 @@ static mltf_status best_path(const unigram *u, tok_scratch *s, const char *p, si
     return MLTF_OK;
 }
 
-static mltf_status unigram_tokenize(const tok_model *m, tok_scratch *s, const char *p, size_t at, size_t n,
-                                    size_t piece, mltf_err *err)
+static mltf_status unigram_tokenize(const tok_model *m, tok_scratch *s, const char *p, size_t at,
+                                    size_t n, size_t piece, mltf_err *err)
 {
     const unigram *u = (const unigram *)m;
     tok_cache *cache;
@@ -127,8 +130,8 @@ static void unigram_free(tok_model *m)
     free(u->scores);
 }
 
-mltf_status tok_unigram_new(tok_model **out, tok_vocab *vocab, const double *scores, int64_t unk, bool byte_fallback,
-                            mltf_err *err)
+mltf_status tok_unigram_new(tok_model **out, tok_vocab *vocab, const double *scores, int64_t unk,
+                            bool byte_fallback, mltf_err *err)
 {
     *out = NULL;
     unigram *u = calloc(1, sizeof *u);
@@ -155,7 +158,8 @@ mltf_status tok_unigram_new(tok_model **out, tok_vocab *vocab, const double *sco
         }
         u->unk_score = min - 10.0;
         for (int i = 0; i < 256; i++) {
-            char name[8] = {'<', '0', 'x', "0123456789ABCDEF"[i >> 4], "0123456789ABCDEF"[i & 15], '>', 0, 0};
+            char name[8] = {'<', '0', 'x', "0123456789ABCDEF"[i >> 4], "0123456789ABCDEF"[i & 15],
+                            '>', 0,   0};
             u->base.byte_ids[i] = vocab_find(v, name, 6);
         }
         for (size_t i = 0; i < v->n; i++) {

@@ -115,7 +115,8 @@ static size_t find_slot(const tok_vocab *v, const char *p, size_t n, uint64_t ha
 
 bool vocab_put(tok_vocab *v, mltf_str token, int32_t id)
 {
-    if (!reserve_tokens(v, v->n + 1) || !reserve_bytes(v, v->bytes_n + token.n + 1) || !resize_slots(v, v->n + 1))
+    if (!reserve_tokens(v, v->n + 1) || !reserve_bytes(v, v->bytes_n + token.n + 1) ||
+        !resize_slots(v, v->n + 1))
         return false;
     const uint64_t hash = tok_hash(token.p, token.n);
     const size_t slot = find_slot(v, token.p, token.n, hash);
@@ -140,7 +141,10 @@ int32_t vocab_find_hashed(const tok_vocab *v, const char *p, size_t n, uint64_t 
     return s ? v->ids[(uint32_t)s - 1] : -1;
 }
 
-int32_t vocab_find(const tok_vocab *v, const char *p, size_t n) { return vocab_find_hashed(v, p, n, tok_hash(p, n)); }
+int32_t vocab_find(const tok_vocab *v, const char *p, size_t n)
+{
+    return vocab_find_hashed(v, p, n, tok_hash(p, n));
+}
 
 static int by_id_order(const void *a, const void *b)
 {

@@ -11,16 +11,16 @@
 typedef struct tok_vocab {
     char *bytes;
     size_t bytes_n, bytes_cap;
-    uint32_t *at;      /* [n + 1] where token i begins; i counts insertions */
-    int32_t *ids;      /* [n] */
+    uint32_t *at; /* [n + 1] where token i begins; i counts insertions */
+    int32_t *ids; /* [n] */
     size_t n, cap;
-    uint64_t *slots;   /* hash's upper half | i + 1 */
-    size_t mask;       /* slots - 1; 0 before the first insertion */
-    uint32_t *by_id;   /* id → i + 1, or sorted pairs where ids are sparse */
+    uint64_t *slots; /* hash's upper half | i + 1 */
+    size_t mask;     /* slots - 1; 0 before the first insertion */
+    uint32_t *by_id; /* id → i + 1, or sorted pairs where ids are sparse */
     size_t by_id_n;
     bool sparse;
     int32_t max_id;
-    size_t live;       /* distinct tokens */
+    size_t live; /* distinct tokens */
 } tok_vocab;
 
 uint64_t tok_hash(const char *p, size_t n);

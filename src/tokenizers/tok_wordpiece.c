@@ -18,11 +18,12 @@ typedef struct wordpiece {
 
 static mltf_status missing_unk(const wordpiece *w, mltf_err *err)
 {
-    return mltf_fail(err, MLTF_CORRUPT_FILE, "the unknown token \"%s\" is not in the vocabulary", w->unk_name);
+    return mltf_fail(err, MLTF_CORRUPT_FILE, "the unknown token \"%s\" is not in the vocabulary",
+                     w->unk_name);
 }
 
-static mltf_status cover(const wordpiece *w, tok_scratch *s, const char *p, size_t at, size_t n, size_t piece,
-                         mltf_err *err)
+static mltf_status cover(const wordpiece *w, tok_scratch *s, const char *p, size_t at, size_t n,
+                         size_t piece, mltf_err *err)
 {
     const size_t before = s->n_tokens, end = at + n;
     bool bad = n > w->max_chars && utf8_count(p + at, n) > w->max_chars;
@@ -30,7 +31,8 @@ static mltf_status cover(const wordpiece *w, tok_scratch *s, const char *p, size
         const darts *d = from == at ? &w->first : &w->inner;
         int32_t node = 0, id = -1;
         size_t stop = from;
-        for (size_t i = from; i < end && (node = darts_next(d, node, (unsigned char)p[i])) >= 0; i++)
+        for (size_t i = from; i < end && (node = darts_next(d, node, (unsigned char)p[i])) >= 0;
+             i++)
             if (d->nodes[node].value >= 0) {
                 id = d->nodes[node].value;
                 stop = i + 1;
@@ -48,8 +50,8 @@ static mltf_status cover(const wordpiece *w, tok_scratch *s, const char *p, size
     return tok_emit(s, w->unk, at, end, piece) ? MLTF_OK : mltf_fail_memory(err);
 }
 
-static mltf_status wordpiece_tokenize(const tok_model *m, tok_scratch *s, const char *p, size_t at, size_t n,
-                                      size_t piece, mltf_err *err)
+static mltf_status wordpiece_tokenize(const tok_model *m, tok_scratch *s, const char *p, size_t at,
+                                      size_t n, size_t piece, mltf_err *err)
 {
     const wordpiece *w = (const wordpiece *)m;
     tok_cache *cache;
@@ -82,8 +84,8 @@ static mltf_status keep_unk(wordpiece *w, mltf_str unk, mltf_err *err)
     return MLTF_OK;
 }
 
-mltf_status tok_wordpiece_new(tok_model **out, tok_vocab *vocab, mltf_str unk, mltf_str prefix, size_t max_chars,
-                              mltf_err *err)
+mltf_status tok_wordpiece_new(tok_model **out, tok_vocab *vocab, mltf_str unk, mltf_str prefix,
+                              size_t max_chars, mltf_err *err)
 {
     *out = NULL;
     wordpiece *w = calloc(1, sizeof *w);
@@ -117,8 +119,8 @@ mltf_status tok_wordpiece_new(tok_model **out, tok_vocab *vocab, mltf_str unk, m
     return st;
 }
 
-static mltf_status wordlevel_tokenize(const tok_model *m, tok_scratch *s, const char *p, size_t at, size_t n,
-                                      size_t piece, mltf_err *err)
+static mltf_status wordlevel_tokenize(const tok_model *m, tok_scratch *s, const char *p, size_t at,
+                                      size_t n, size_t piece, mltf_err *err)
 {
     const wordpiece *w = (const wordpiece *)m;
     int32_t id = vocab_find(&m->vocab, p + at, n);

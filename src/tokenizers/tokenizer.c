@@ -68,7 +68,8 @@ void tokenizer_free(tokenizer *tk)
 
 tok_scratch *tok_scratch_take(const tokenizer *tk)
 {
-    tokenizer *own = (tokenizer *)tk; // the list of idle scratches is no part of what a tokenizer says
+    tokenizer *own =
+        (tokenizer *)tk; // the list of idle scratches is no part of what a tokenizer says
     pthread_mutex_lock(&own->lock);
     tok_scratch *s = own->idle;
     if (s) own->idle = s->next;
@@ -109,7 +110,8 @@ static mltf_status parse_added(tokenizer *tk, const json *list, mltf_err *err)
         const json *content = json_get(e, "content");
         const int64_t id = json_int(json_get(e, "id"), -1);
         if (!json_is(content, JSON_STRING) || id < 0 || id > UINT32_MAX)
-            return mltf_fail(err, MLTF_CORRUPT_FILE, "added token %zu lacks its content or its id", i);
+            return mltf_fail(err, MLTF_CORRUPT_FILE, "added token %zu lacks its content or its id",
+                             i);
         const tok_added_token t = {
             .content = content->s,
             .single_word = json_bool(json_get(e, "single_word"), false),
@@ -126,8 +128,10 @@ static mltf_status parse_added(tokenizer *tk, const json *list, mltf_err *err)
 static mltf_status parse_truncation(tok_truncation *t, const json *v, mltf_err *err)
 {
     if (!json_is(v, JSON_OBJECT)) return MLTF_OK;
-    const int64_t max = json_int(json_get(v, "max_length"), -1), stride = json_int(json_get(v, "stride"), 0);
-    if (max < 0 || stride < 0) return mltf_fail(err, MLTF_CORRUPT_FILE, "the stored truncation has no valid length");
+    const int64_t max = json_int(json_get(v, "max_length"), -1),
+                  stride = json_int(json_get(v, "stride"), 0);
+    if (max < 0 || stride < 0)
+        return mltf_fail(err, MLTF_CORRUPT_FILE, "the stored truncation has no valid length");
     const mltf_str strategy = json_string(json_get(v, "strategy"), STR("LongestFirst"));
     *t = (tok_truncation){
         .on = true,
@@ -146,9 +150,10 @@ static mltf_status parse_padding(tokenizer *tk, const json *v, mltf_err *err)
     if (!json_is(v, JSON_OBJECT)) return MLTF_OK;
     const int64_t fixed = json_int(json_get(json_get(v, "strategy"), "Fixed"), 0);
     const int64_t multiple = json_int(json_get(v, "pad_to_multiple_of"), 0);
-    const int64_t id = json_int(json_get(v, "pad_id"), 0), type = json_int(json_get(v, "pad_type_id"), 0);
-    if (fixed < 0 || fixed > INT32_MAX || multiple < 0 || multiple > INT32_MAX || id < 0 || id > INT32_MAX || type < 0 ||
-        type > INT32_MAX)
+    const int64_t id = json_int(json_get(v, "pad_id"), 0),
+                  type = json_int(json_get(v, "pad_type_id"), 0);
+    if (fixed < 0 || fixed > INT32_MAX || multiple < 0 || multiple > INT32_MAX || id < 0 ||
+        id > INT32_MAX || type < 0 || type > INT32_MAX)
         return mltf_fail(err, MLTF_CORRUPT_FILE, "the stored padding has a number out of range");
     tk->padding = (tok_padding){
         .on = true,
@@ -164,7 +169,8 @@ static mltf_status parse_padding(tokenizer *tk, const json *v, mltf_err *err)
 
 mltf_status tokenizer_parse(tokenizer *tk, const json *root, mltf_err *err)
 {
-    if (!json_is(root, JSON_OBJECT)) return mltf_fail(err, MLTF_CORRUPT_FILE, "tokenizer.json is not an object");
+    if (!json_is(root, JSON_OBJECT))
+        return mltf_fail(err, MLTF_CORRUPT_FILE, "tokenizer.json is not an object");
     const json *version = json_get(root, "version");
     if (version && !str_is(json_string(version, STR("")), "1.0"))
         return mltf_fail(err, MLTF_UNSUPPORTED, "unknown tokenizer version \"" STR_FMT "\"",
@@ -204,7 +210,8 @@ static mltf_status make_blob(tokenizer *tk, mltf_err *err)
         if (tok_added_special(&tk->added, t)) tk->id_flags[id] = 1;
         if (kind == TOK_DEC_BYTE_LEVEL) {
             bool mapped = true;
-            for (const char *p = t.p, *end = t.p + t.n; mapped && p < end;) mapped = tok_char_byte(utf8_next(&p)) >= 0;
+            for (const char *p = t.p, *end = t.p + t.n; mapped && p < end;)
+                mapped = tok_char_byte(utf8_next(&p)) >= 0;
             if (!mapped) buf_put_str(&blob, t);
             for (const char *p = t.p, *end = t.p + t.n; mapped && p < end;)
                 buf_putc(&blob, (char)tok_char_byte(utf8_next(&p)));
@@ -219,7 +226,8 @@ static mltf_status make_blob(tokenizer *tk, mltf_err *err)
     }
     if (st == MLTF_OK) {
         buf_reserve(&blob, 32); // copies of 16 bytes may read past the end
-        st = blob.n > UINT32_MAX ? mltf_fail(err, MLTF_CORRUPT_FILE, "the vocabulary is too large") : buf_status(&blob, err);
+        st = blob.n > UINT32_MAX ? mltf_fail(err, MLTF_CORRUPT_FILE, "the vocabulary is too large")
+                                 : buf_status(&blob, err);
     }
     tk->blob_at[tk->n_ids] = (uint32_t)blob.n;
     tk->blob = (uint8_t *)blob.p;
@@ -285,7 +293,8 @@ static mltf_status add_piece(builder *b, size_t start, size_t end, int32_t added
 }
 
 /* Append part of a view to the text that is built, and make it a piece. */
-static mltf_status copy_piece(builder *b, const tok_view *v, size_t start, size_t end, int32_t added)
+static mltf_status copy_piece(builder *b, const tok_view *v, size_t start, size_t end,
+                              int32_t added)
 {
     tok_text *t = &b->s->text;
     const size_t n = end - start, at = t->n;
@@ -322,11 +331,13 @@ static mltf_status emit_raw(void *user, int32_t id, size_t start, size_t end, ml
     if (v.n == 0) return MLTF_OK;
     b->copying = b->copying || end - start != b->text.n;
     if (!b->copying) b->s->state.v = v; // the only segment: no copy
-    return tok_added_split(&b->tk->added, b->tk->added.normalized, v.p, v.n, emit_normalized, b, err);
+    return tok_added_split(&b->tk->added, b->tk->added.normalized, v.p, v.n, emit_normalized, b,
+                           err);
 }
 
 /* Cut text into pieces, and pieces into tokens. */
-static mltf_status run_tokens(const tokenizer *tk, tok_scratch *s, mltf_str text, bool spans, mltf_err *err)
+static mltf_status run_tokens(const tokenizer *tk, tok_scratch *s, mltf_str text, bool spans,
+                              mltf_err *err)
 {
     spans = spans || tk->needs_spans;
     builder b = {.tk = tk, .s = s, .text = text, .spans = spans, .err = err};
@@ -336,7 +347,8 @@ static mltf_status run_tokens(const tokenizer *tk, tok_scratch *s, mltf_str text
     st->n = 0;
     st->v = (tok_view){text.p, 0, NULL, 0};
     TRY(tok_added_split(&tk->added, tk->added.raw, text.p, text.n, emit_raw, &b, err));
-    if (b.copying) st->v = (tok_view){s->text.p ? s->text.p : "", s->text.n, spans ? s->text.a : NULL, 0};
+    if (b.copying)
+        st->v = (tok_view){s->text.p ? s->text.p : "", s->text.n, spans ? s->text.a : NULL, 0};
 
     const tok_model *m = tk->model;
     if (tk->bytes_path.match) { // the last cut and the model go hand in hand
@@ -345,13 +357,19 @@ static mltf_status run_tokens(const tokenizer *tk, tok_scratch *s, mltf_str text
         for (size_t k = 0; k < st->n; k++) {
             const tok_piece piece = st->pieces[k];
             if (piece.added >= 0) {
-                if (!tok_emit(s, piece.added, piece.start, piece.end, word++ | TOK_FROM_ADDED)) return mltf_fail_memory(err);
+                if (!tok_emit(s, piece.added, piece.start, piece.end, word++ | TOK_FROM_ADDED))
+                    return mltf_fail_memory(err);
                 continue;
             }
             const char *p = st->v.p + piece.start;
             const size_t n = piece.end - piece.start;
             for (size_t at = 0; at < n;) {
-                const size_t end = tk->bytes_path.match(p, n, at);
+                size_t end = tk->bytes_path.match(p, n, at);
+                if (end == at) // a gap, up to the next match
+                    do {
+                        end++;
+                        while (end < n && tok_is_cont(p[end])) end++;
+                    } while (end < n && tk->bytes_path.match(p, n, end) == end);
                 TRY(m->tokenize(m, s, st->v.p, piece.start + at, end - at, word++, err));
                 at = end;
             }
@@ -375,7 +393,9 @@ static uint32_t count_spaces(mltf_str value)
 {
     uint32_t lead = 0, trail = 0;
     bool leading = true;
-    if (value.n && (unsigned char)value.p[0] - 0x21u < 0x5Eu && (unsigned char)value.p[value.n - 1] - 0x21u < 0x5Eu) return 0;
+    if (value.n && (unsigned char)value.p[0] - 0x21u < 0x5Eu &&
+        (unsigned char)value.p[value.n - 1] - 0x21u < 0x5Eu)
+        return 0;
     for (const char *p = value.p, *end = value.p + value.n; p < end;) {
         const uint32_t cp = utf8_next(&p);
         const bool space = cp == 0x120 || uc_is_space(cp);
@@ -396,7 +416,8 @@ static mltf_str token_value(const tokenizer *tk, const tok_scratch *s, const tok
 }
 
 /* Append the tokens found to e. word: of all of them, or -1 to number the pieces. */
-static mltf_status collect(const tokenizer *tk, const tok_scratch *s, tok_enc *e, int32_t type, int32_t word, mltf_err *err)
+static mltf_status collect(const tokenizer *tk, const tok_scratch *s, tok_enc *e, int32_t type,
+                           int32_t word, mltf_err *err)
 {
     if (!tok_enc_reserve(e, e->e.n + s->n_tokens)) return mltf_fail_memory(err);
     const size_t at = e->e.n, n = s->n_tokens;
@@ -433,14 +454,16 @@ static mltf_status collect(const tokenizer *tk, const tok_scratch *s, tok_enc *e
 static mltf_status check_text(mltf_str text, mltf_err *err)
 {
     if (text.n > LIMIT_TEXT_BYTES)
-        return mltf_fail(err, MLTF_INVALID_INPUT, "a text of %zu bytes is longer than the %zu that can be tokenized", text.n,
+        return mltf_fail(err, MLTF_INVALID_INPUT,
+                         "a text of %zu bytes is longer than the %zu that can be tokenized", text.n,
                          LIMIT_TEXT_BYTES);
-    if (!utf8_valid(text.p, text.n)) return mltf_fail(err, MLTF_INVALID_INPUT, "the text is not valid UTF-8");
+    if (!utf8_valid(text.p, text.n))
+        return mltf_fail(err, MLTF_INVALID_INPUT, "the text is not valid UTF-8");
     return MLTF_OK;
 }
 
-static mltf_status encode_text(const tokenizer *tk, tok_scratch *s, tok_enc *e, mltf_str text, int32_t type, int32_t word,
-                               mltf_err *err)
+static mltf_status encode_text(const tokenizer *tk, tok_scratch *s, tok_enc *e, mltf_str text,
+                               int32_t type, int32_t word, mltf_err *err)
 {
     TRY(check_text(text, err));
     if (tk->slow) return tok_slow_encode(tk, s, e, text, type, err);
@@ -449,7 +472,8 @@ static mltf_status encode_text(const tokenizer *tk, tok_scratch *s, tok_enc *e, 
 }
 
 /* truncate_encodings() */
-static mltf_status truncate_parts(tok_enc *parts, size_t n, size_t max, const tok_truncation *t, mltf_err *err)
+static mltf_status truncate_parts(tok_enc *parts, size_t n, size_t max, const tok_truncation *t,
+                                  mltf_err *err)
 {
     if (max == 0) {
         for (size_t i = 0; i < n; i++) TRY(tok_enc_truncate(&parts[i], 0, t->stride, t->left, err));
@@ -479,10 +503,12 @@ static mltf_status truncate_parts(tok_enc *parts, size_t n, size_t max, const to
         return tok_enc_truncate(&parts[1], swap ? a : b, t->stride, t->left, err);
     }
     const size_t which = t->strategy == TOK_TRUNCATE_ONLY_FIRST ? 0 : 1;
-    if (which >= n) return mltf_fail(err, MLTF_INVALID_INPUT, "truncation error: second sequence not provided");
+    if (which >= n)
+        return mltf_fail(err, MLTF_INVALID_INPUT, "truncation error: second sequence not provided");
     if (parts[which].e.n <= remove)
-        return mltf_fail(err, MLTF_INVALID_INPUT,
-                         "truncation error: sequence to truncate too short to respect the provided max_length");
+        return mltf_fail(
+            err, MLTF_INVALID_INPUT,
+            "truncation error: sequence to truncate too short to respect the provided max_length");
     return tok_enc_truncate(&parts[which], parts[which].e.n - remove, t->stride, t->left, err);
 }
 
@@ -508,7 +534,8 @@ static mltf_status pad(tok_enc *x, const tok_padding *p, size_t to, mltf_err *er
 }
 
 /* From the parts to what the caller gets. */
-static mltf_status finish(const tokenizer *tk, tok_enc *out, tok_enc *parts, size_t n, const tok_options *opts, mltf_err *err)
+static mltf_status finish(const tokenizer *tk, tok_enc *out, tok_enc *parts, size_t n,
+                          const tok_options *opts, mltf_err *err)
 {
     const bool special = !opts->no_special_tokens;
     if (tk->slow) return tok_slow_finish(tk, out, parts, n, opts, err);
@@ -525,7 +552,8 @@ static mltf_status finish(const tokenizer *tk, tok_enc *out, tok_enc *parts, siz
         const size_t added = tok_post_added(tk->post, false);
         if (t.on && t.max_length >= added && t.max_length - added < t.stride)
             return mltf_fail(err, MLTF_INVALID_INPUT,
-                             "stride %zu is greater than the effective max length of %zu (= %zu - %zu added special tokens)",
+                             "stride %zu is greater than the effective max length of %zu (= %zu - "
+                             "%zu added special tokens)",
                              t.stride, t.max_length - added, t.max_length, added);
     } else if (opts->raw) {
         t = tk->truncation;
@@ -538,7 +566,8 @@ static mltf_status finish(const tokenizer *tk, tok_enc *out, tok_enc *parts, siz
     TRY(tok_post_process(tk->post, out, parts, n, special, err));
     if (opts->raw && tk->padding.on) {
         size_t to = tk->padding.fixed ? tk->padding.fixed : out->e.n;
-        if (tk->padding.multiple && to % tk->padding.multiple) to += tk->padding.multiple - to % tk->padding.multiple;
+        if (tk->padding.multiple && to % tk->padding.multiple)
+            to += tk->padding.multiple - to % tk->padding.multiple;
         TRY(pad(out, &tk->padding, to, err));
     }
     return MLTF_OK;
@@ -546,10 +575,13 @@ static mltf_status finish(const tokenizer *tk, tok_enc *out, tok_enc *parts, siz
 
 static const tok_options default_options = {0};
 
-static mltf_status encode(const tokenizer *tk, tok_enc *out, mltf_str text, mltf_str pair, const mltf_str *words,
-                          size_t n_words, const tok_options *opts, mltf_err *err)
+static mltf_status encode(const tokenizer *tk, tok_enc *out, mltf_str text, mltf_str pair,
+                          const mltf_str *words, size_t n_words, const tok_options *opts,
+                          mltf_err *err)
 {
     const bool bare = opts->ids_only;
+    // transformers takes an empty second text for none, but not `tokenizers` alone, nor the slow classes
+    const bool two = pair.p && (pair.n || opts->raw || tk->slow);
     out->bare = bare;
     tok_enc parts[2] = {{.bare = bare}, {.bare = bare}};
     tok_scratch *s = tok_scratch_take(tk);
@@ -559,20 +591,22 @@ static mltf_status encode(const tokenizer *tk, tok_enc *out, mltf_str text, mltf
             st = encode_text(tk, s, &parts[0], words[i], 0, (int32_t)i, err);
     else if (st == MLTF_OK)
         st = encode_text(tk, s, &parts[0], text, 0, -1, err);
-    if (st == MLTF_OK && pair.p) st = encode_text(tk, s, &parts[1], pair, 1, -1, err);
+    if (st == MLTF_OK && two) st = encode_text(tk, s, &parts[1], pair, 1, -1, err);
     if (s) tok_scratch_give(tk, s);
-    if (st == MLTF_OK) st = finish(tk, out, parts, pair.p ? 2 : 1, opts, err);
+    if (st == MLTF_OK) st = finish(tk, out, parts, two ? 2 : 1, opts, err);
     tok_enc_release(&parts[0]);
     tok_enc_release(&parts[1]);
     return st;
 }
 
-static mltf_status encode_into(const tokenizer *tk, tok_encoding *enc, mltf_str text, mltf_str pair, const mltf_str *words,
-                               size_t n_words, const tok_options *opts, mltf_err *err)
+static mltf_status encode_into(const tokenizer *tk, tok_encoding *enc, mltf_str text, mltf_str pair,
+                               const mltf_str *words, size_t n_words, const tok_options *opts,
+                               mltf_err *err)
 {
     tok_encoding_release(enc);
     tok_enc out = {0};
-    const mltf_status st = encode(tk, &out, text, pair, words, n_words, opts ? opts : &default_options, err);
+    const mltf_status st =
+        encode(tk, &out, text, pair, words, n_words, opts ? opts : &default_options, err);
     if (st == MLTF_OK) {
         *enc = out.e;
         out.e = (tok_encoding){0};
@@ -581,25 +615,28 @@ static mltf_status encode_into(const tokenizer *tk, tok_encoding *enc, mltf_str 
     return st;
 }
 
-mltf_status tokenizer_encode(const tokenizer *tk, tok_encoding *enc, mltf_str text, mltf_str pair, const tok_options *opts,
-                             mltf_err *err)
+mltf_status tokenizer_encode(const tokenizer *tk, tok_encoding *enc, mltf_str text, mltf_str pair,
+                             const tok_options *opts, mltf_err *err)
 {
     return encode_into(tk, enc, text, pair, NULL, 0, opts, err);
 }
 
-mltf_status tokenizer_encode_words(const tokenizer *tk, tok_encoding *enc, const mltf_str *words, size_t n_words,
-                                   const tok_options *opts, mltf_err *err)
+mltf_status tokenizer_encode_words(const tokenizer *tk, tok_encoding *enc, const mltf_str *words,
+                                   size_t n_words, const tok_options *opts, mltf_err *err)
 {
     static const mltf_str none = {"", 0};
     if (tk->no_split_words)
         return mltf_fail(err, MLTF_INVALID_INPUT,
-                         "you need to instantiate %s with add_prefix_space=True to use it with pretokenized inputs",
+                         "you need to instantiate %s with add_prefix_space=True to use it with "
+                         "pretokenized inputs",
                          tk->class_name);
-    return encode_into(tk, enc, none, (mltf_str){NULL, 0}, words ? words : &none, n_words, opts, err);
+    return encode_into(tk, enc, none, (mltf_str){NULL, 0}, words ? words : &none, n_words, opts,
+                       err);
 }
 
-mltf_status tokenizer_encode_overflow(const tokenizer *tk, tok_encoding **encs, size_t *n, mltf_str text, mltf_str pair,
-                                      const tok_options *opts, mltf_err *err)
+mltf_status tokenizer_encode_overflow(const tokenizer *tk, tok_encoding **encs, size_t *n,
+                                      mltf_str text, mltf_str pair, const tok_options *opts,
+                                      mltf_err *err)
 {
     *encs = NULL;
     *n = 0;
@@ -623,7 +660,10 @@ mltf_status tokenizer_encode_overflow(const tokenizer *tk, tok_encoding **encs, 
 
 /* ---- vocabulary ---- */
 
-size_t tokenizer_vocab_size(const tokenizer *tk) { return tk->vocab_size; }
+size_t tokenizer_vocab_size(const tokenizer *tk)
+{
+    return tk->vocab_size;
+}
 
 int32_t tokenizer_token_to_id(const tokenizer *tk, mltf_str token)
 {
@@ -649,19 +689,44 @@ int32_t tokenizer_special_id(const tokenizer *tk, tok_special which)
     const mltf_str t = tokenizer_special_token(tk, which);
     return t.p ? tokenizer_token_to_id(tk, t) : -1;
 }
-mltf_str tokenizer_special_token(const tokenizer *tk, tok_special which) { return tk->special[which]; }
+mltf_str tokenizer_special_token(const tokenizer *tk, tok_special which)
+{
+    return tk->special[which];
+}
 
 size_t tokenizer_num_added(const tokenizer *tk, bool pair)
 {
     return tk->slow ? tok_slow_num_added(tk, pair) : tok_post_added(tk->post, pair);
 }
 
-const char *tokenizer_class(const tokenizer *tk) { return tk->class_name; }
-size_t tokenizer_model_max_length(const tokenizer *tk) { return tk->model_max_length; }
-bool tokenizer_pad_left(const tokenizer *tk) { return tk->pad_left; }
-bool tokenizer_truncate_left(const tokenizer *tk) { return tk->truncate_left; }
-bool tokenizer_adds_type_ids(const tokenizer *tk) { return tk->adds_type_ids; }
-const json *tokenizer_config(const tokenizer *tk) { return tk->config.root; }
+const char *tokenizer_class(const tokenizer *tk)
+{
+    return tk->class_name;
+}
+size_t tokenizer_model_max_length(const tokenizer *tk)
+{
+    return tk->model_max_length;
+}
+bool tokenizer_pad_left(const tokenizer *tk)
+{
+    return tk->pad_left;
+}
+int32_t tokenizer_pad_type_id(const tokenizer *tk)
+{
+    return tk->pad_type_id;
+}
+bool tokenizer_truncate_left(const tokenizer *tk)
+{
+    return tk->truncate_left;
+}
+bool tokenizer_adds_type_ids(const tokenizer *tk)
+{
+    return tk->adds_type_ids;
+}
+const json *tokenizer_config(const tokenizer *tk)
+{
+    return tk->config.root;
+}
 
 mltf_str tokenizer_chat_template(const tokenizer *tk, const char *name)
 {
@@ -678,12 +743,14 @@ static bool skipped(const tokenizer *tk, int32_t id, bool skip_special, mltf_str
     return !token->p || (skip_special && tok_added_special(&tk->added, *token));
 }
 
-static mltf_status decode_blob(const tokenizer *tk, mltf_buf *out, const int32_t *ids, size_t n, bool skip_special, mltf_err *err)
+static mltf_status decode_blob(const tokenizer *tk, mltf_buf *out, const int32_t *ids, size_t n,
+                               bool skip_special, mltf_err *err)
 {
     const unsigned drop = skip_special ? 3 : 2;
     size_t i = 0;
     mltf_status st = MLTF_OK;
-    if (tok_decoder_kind(tk->decoder) == TOK_DEC_WORDPIECE) { // the first token has no space before it
+    if (tok_decoder_kind(tk->decoder) ==
+        TOK_DEC_WORDPIECE) { // the first token has no space before it
         mltf_str t;
         while (i < n && skipped(tk, ids[i], skip_special, &t)) i++;
         if (i < n) st = tok_decode_chain(tk->decoder, out, &t, 1, err);
@@ -714,7 +781,8 @@ static mltf_status decode_blob(const tokenizer *tk, mltf_buf *out, const int32_t
         out->n = (size_t)(to - out->p);
     }
     if (out->p) out->p[out->n] = '\0';
-    if (st == MLTF_OK && tok_decoder_kind(tk->decoder) == TOK_DEC_BYTE_LEVEL && !utf8_valid(out->p + begin, out->n - begin)) {
+    if (st == MLTF_OK && tok_decoder_kind(tk->decoder) == TOK_DEC_BYTE_LEVEL &&
+        !utf8_valid(out->p + begin, out->n - begin)) {
         mltf_buf fixed = MLTF_BUF_INIT;
         tok_append_lossy(&fixed, out->p + begin, out->n - begin);
         out->n = begin;
@@ -725,7 +793,8 @@ static mltf_status decode_blob(const tokenizer *tk, mltf_buf *out, const int32_t
     return st == MLTF_OK ? buf_status(out, err) : st;
 }
 
-static mltf_status decode_ids(const tokenizer *tk, mltf_buf *out, const int32_t *ids, size_t n, bool skip_special, mltf_err *err)
+static mltf_status decode_ids(const tokenizer *tk, mltf_buf *out, const int32_t *ids, size_t n,
+                              bool skip_special, mltf_err *err)
 {
     if (tk->slow) return tok_slow_decode(tk, out, ids, n, skip_special, err);
     const tok_dec_kind kind = tok_decoder_kind(tk->decoder);
@@ -743,14 +812,15 @@ static mltf_status decode_ids(const tokenizer *tk, mltf_buf *out, const int32_t 
     return st;
 }
 
-mltf_status tokenizer_decode(const tokenizer *tk, mltf_buf *out, const int32_t *ids, size_t n, bool skip_special,
-                             int clean_up, mltf_err *err)
+mltf_status tokenizer_decode(const tokenizer *tk, mltf_buf *out, const int32_t *ids, size_t n,
+                             bool skip_special, int clean_up, mltf_err *err)
 {
     const bool clean = clean_up < 0 ? tk->clean_up : clean_up != 0;
     if (!clean) return decode_ids(tk, out, ids, n, skip_special, err);
     mltf_buf text = MLTF_BUF_INIT;
     mltf_status st = decode_ids(tk, &text, ids, n, skip_special, err);
-    if (st == MLTF_OK) st = tok_cleanup(out, buf_str(&text)) ? buf_status(out, err) : mltf_fail_memory(err);
+    if (st == MLTF_OK)
+        st = tok_cleanup(out, buf_str(&text)) ? buf_status(out, err) : mltf_fail_memory(err);
     mltf_buf_release(&text);
     return st;
 }

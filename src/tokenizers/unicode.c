@@ -3,7 +3,15 @@
 #include "base/utf8.h"
 
 /* Hangul syllables compose and decompose by arithmetic (Unicode 3.12). */
-enum { S_BASE = 0xAC00, L_BASE = 0x1100, V_BASE = 0x1161, T_BASE = 0x11A7, L_COUNT = 19, V_COUNT = 21, T_COUNT = 28 };
+enum {
+    S_BASE = 0xAC00,
+    L_BASE = 0x1100,
+    V_BASE = 0x1161,
+    T_BASE = 0x11A7,
+    L_COUNT = 19,
+    V_COUNT = 21,
+    T_COUNT = 28
+};
 enum { S_COUNT = L_COUNT * V_COUNT * T_COUNT };
 
 uint32_t uc_compose(uint32_t a, uint32_t b)
@@ -48,7 +56,8 @@ size_t uc_decompose(uint32_t out[UC_DECOMP_MAX], uint32_t cp, bool compat)
 static bool gcb_joined(unsigned a, unsigned b)
 {
     if (a == GCB_CR) return b == GCB_LF;
-    if (a == GCB_LF || a == GCB_CONTROL || b == GCB_CR || b == GCB_LF || b == GCB_CONTROL) return false;
+    if (a == GCB_LF || a == GCB_CONTROL || b == GCB_CR || b == GCB_LF || b == GCB_CONTROL)
+        return false;
     if (b == GCB_EXTEND || b == GCB_ZWJ || b == GCB_SPACING || a == GCB_PREPEND) return true;
     if (a == GCB_L) return b == GCB_L || b == GCB_V || b == GCB_LV || b == GCB_LVT;
     if (a == GCB_LV || a == GCB_V) return b == GCB_V || b == GCB_T;
@@ -60,15 +69,14 @@ size_t uc_grapheme(const char *s, size_t n)
 {
     const char *p = s, *end = s + n;
     const uc_record *prev = uc_get(utf8_next(&p));
-    size_t flags_seen = prev->gcb == GCB_RI; // regional indicators in the cluster
-    bool picto = (prev->flags & UC_PICTO) != 0;                 // Extended_Pictographic Extend*
-    bool picto_zwj = false;                                     // ... and a ZWJ
+    size_t flags_seen = prev->gcb == GCB_RI;    // regional indicators in the cluster
+    bool picto = (prev->flags & UC_PICTO) != 0; // Extended_Pictographic Extend*
+    bool picto_zwj = false;                     // ... and a ZWJ
     bool consonant = prev->incb == INCB_CONSONANT, linker = false; // Consonant [Extend Linker]*
     while (p < end) {
         const char *next = p;
         const uc_record *r = uc_get(utf8_next(&next));
-        const bool joined = gcb_joined(prev->gcb, r->gcb) ||
-                            (picto_zwj && (r->flags & UC_PICTO)) ||
+        const bool joined = gcb_joined(prev->gcb, r->gcb) || (picto_zwj && (r->flags & UC_PICTO)) ||
                             (prev->gcb == GCB_RI && r->gcb == GCB_RI && flags_seen % 2 == 1) ||
                             (consonant && linker && r->incb == INCB_CONSONANT);
         if (!joined) break;

@@ -71,8 +71,14 @@ static inline const uc_record *uc_get(uint32_t cp)
 {
     return &uc_records[uc_stage2[(size_t)uc_stage1[cp >> 7] << 7 | (cp & 127)]];
 }
-static inline unsigned uc_flags(uint32_t cp) { return uc_get(cp)->flags; }
-static inline unsigned uc_catbit(uint32_t cp) { return UC_BIT(uc_get(cp)->category); }
+static inline unsigned uc_flags(uint32_t cp)
+{
+    return uc_get(cp)->flags;
+}
+static inline unsigned uc_catbit(uint32_t cp)
+{
+    return UC_BIT(uc_get(cp)->category);
+}
 static inline bool uc_is_space(uint32_t cp)
 {
     return cp < 0x80 ? cp == ' ' || cp - '\t' < 5 : (uc_flags(cp) & UC_SPACE) != 0;
@@ -80,7 +86,8 @@ static inline bool uc_is_space(uint32_t cp)
 /* \w of oniguruma (Split and Replace patterns) and of Rust's regex crate (Whitespace, single_word). */
 static inline bool uc_word_onig(uint32_t cp)
 {
-    return (uc_flags(cp) & UC_WORD) != 0 || cp == 0xB2 || cp == 0xB3 || cp == 0xB9 || (cp - 0xBC) < 3;
+    return (uc_flags(cp) & UC_WORD) != 0 || cp == 0xB2 || cp == 0xB3 || cp == 0xB9 ||
+           (cp - 0xBC) < 3;
 }
 static inline bool uc_word_regex(uint32_t cp)
 {
