@@ -53,13 +53,10 @@ static mltf_status find_class(arch_model *m, const arch_load_options *opts, mltf
                              "\" needs code that lies in the model's own repository (auto_map), "
                              "and nothing in a model directory is ever executed",
                              STR_ARG(type->s));
-        mltf_buf b = {.max = 4096};
-        arch_family_names(&b);
-        mltf_fail(err, MLTF_UNSUPPORTED,
-                  "model_type \"" STR_FMT "\" is not supported; supported: %.350s",
-                  STR_ARG(type->s), b.p ? b.p : "");
-        mltf_buf_release(&b);
-        return MLTF_UNSUPPORTED;
+        return mltf_fail(err, MLTF_UNSUPPORTED,
+                         "model_type \"" STR_FMT
+                         "\" is not supported; docs/models.md lists those that are",
+                         STR_ARG(type->s));
     }
     const json *quantized = json_get(root, "quantization_config");
     if (json_is(quantized, JSON_OBJECT))

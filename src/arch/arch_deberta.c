@@ -315,31 +315,6 @@ static void distance_bias(void *user, float *bias, size_t ld, const nn_bias_at *
 
 /* ------------------------------------------------------------------ forward */
 
-/* Python masks queries as well as keys: a hidden row sees nothing, and its softmax over equal scores gives
- * the mean of all values. The classifier reads such a row where padding stands on the left. */
-static void average_hidden_rows(arch_run *r, float *ctx, nn_heads v, size_t heads, size_t D)
-{
-    const uint8_t *mask = r->seqs.key_mask;
-    for (size_t s = 0; mask && nn_ok(r->cx) && s < r->seqs.n; s++) {
-        const size_t a = r->seqs.start[s], b = r->seqs.start[s + 1];
-        const float *first = NULL;
-        for (size_t t = a; t < b; t++) {
-            if (mask[t]) continue;
-            float *row = ctx + t * heads * D;
-            for (size_t i = 0; !first && i < heads * D; i++) {
-                double sum = 0;
-                for (size_t u = a; u < b; u++)
-                    sum += (double)v.p[u * v.ld + i / D * v.head + i % D];
-                row[i] = (float)(sum / (double)(b - a));
-            }
-            if (first)
-                memcpy(row, first, heads * D * sizeof *row);
-            else
-                first = row;
-        }
-    }
-}
-
 static void attention(arch_run *r, float *y, const float *x, const deberta_layer *w, distances *d,
                       size_t il)
 {
@@ -370,7 +345,7 @@ static void attention(arch_run *r, float *y, const float *x, const deberta_layer
     }
     float *ctx = nn_f32(cx, T, N * D);
     nn_attend(cx, ctx, q, k, v, &r->seqs, &a, il);
-    average_hidden_rows(r, ctx, v, N, D);
+    nn_blind_rows(cx, ctx, v, &r->seqs, &a, true); // Python masks queries as well as keys
     nn_linear(cx, y, ctx, &w->attn.o, T);
 }
 

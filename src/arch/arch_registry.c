@@ -38,14 +38,17 @@
     X(llama) \
     X(mixtral) \
     X(mobilebert) \
+    X(modernbert) \
     X(mpnet) \
     X(mpt) \
     X(opt) \
     X(phi) \
     X(phi3) \
     X(roberta) \
+    X(squeezebert) \
     X(stablelm) \
     X(t5) \
+    X(tapas) \
 /* end */
 // clang-format on
 

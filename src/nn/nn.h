@@ -130,6 +130,11 @@ void nn_linear_strided(nn_ctx *cx, float *y, size_t ldy, const float *x, size_t 
 void nn_linear_group(nn_ctx *cx, float *const *y, const float *x, const nn_linear_w *const *w,
                      size_t n, size_t T);
 
+/* A linear layer in `groups` blocks on the diagonal (grouped convolution of width 1): w is [N, K / groups],
+ * x is [T, K], y [T, N]. */
+void nn_linear_grouped(nn_ctx *cx, float *y, const float *x, const nn_linear_w *w, size_t groups,
+                       size_t T);
+
 void nn_norm(nn_ctx *cx, float *y, const float *x, const nn_norm_w *w,
              size_t T); /* y may be x; NN_NORM_NONE copies */
 void nn_add_norm(nn_ctx *cx, float *x, const float *add, const nn_norm_w *w,
@@ -307,6 +312,12 @@ typedef struct nn_attn {
  * k and v are appended there first) and the rows of this forward. out may be q.p only if q is dense. */
 void nn_attend(nn_ctx *cx, float *out, nn_heads q, nn_heads k, nn_heads v, const nn_seqs *seqs,
                const nn_attn *a, size_t layer);
+/* Rows that see no key at all (all masked, or all within the window masked; with `queries` every masked row):
+ * their scores are all the same to Python, which gives them the mean of all values. They stand at padding,
+ * and count only where a head reads the first row of a sequence padded on the left. nn_attend() calls this
+ * itself for masked sequences without causality. */
+void nn_blind_rows(nn_ctx *cx, float *out, nn_heads v, const nn_seqs *seqs, const nn_attn *a,
+                   bool queries);
 /* Cross attention: keys and values are those of seqs->memory. */
 void nn_attend_memory(nn_ctx *cx, float *out, nn_heads q, const nn_seqs *seqs, const nn_attn *a,
                       size_t layer);

@@ -219,6 +219,44 @@ static attn_job make_job(nn_ctx *cx, float *out, nn_heads q, const nn_seqs *seqs
                       .layer = layer};
 }
 
+static bool sees_nothing(const uint8_t *mask, size_t rows, size_t i, size_t window)
+{
+    size_t from = 0, to = rows;
+    if (window) {
+        from = i + 1 > window ? i + 1 - window : 0;
+        to = i + window < rows ? i + window : rows;
+    }
+    for (size_t j = from; j < to; j++)
+        if (mask[j]) return false;
+    return true;
+}
+
+void nn_blind_rows(nn_ctx *cx, float *out, nn_heads v, const nn_seqs *seqs, const nn_attn *a,
+                   bool queries)
+{
+    const size_t Dv = a->v_dim ? a->v_dim : a->dim, N = a->heads * Dv;
+    const size_t group = a->heads / (a->kv_heads ? a->kv_heads : a->heads);
+    for (size_t s = 0; nn_ok(cx) && seqs->key_mask && s < seqs->n; s++) {
+        const size_t start = seqs->start[s], rows = seqs->start[s + 1] - start;
+        const uint8_t *mask = seqs->key_mask + start;
+        const float *mean = NULL;
+        for (size_t i = 0; i < rows; i++) {
+            if (mask[i] || !(queries || sees_nothing(mask, rows, i, a->window))) continue;
+            float *row = out + (start + i) * N;
+            for (size_t c = 0; !mean && c < N; c++) {
+                double sum = 0;
+                for (size_t j = 0; j < rows; j++)
+                    sum += (double)v.p[(start + j) * v.ld + c / Dv / group * v.head + c % Dv];
+                row[c] = (float)(sum / (double)rows);
+            }
+            if (mean)
+                memcpy(row, mean, N * sizeof *row);
+            else
+                mean = row;
+        }
+    }
+}
+
 void nn_attend(nn_ctx *cx, float *out, nn_heads q, nn_heads k, nn_heads v, const nn_seqs *seqs,
                const nn_attn *a, size_t layer)
 {
@@ -231,6 +269,7 @@ void nn_attend(nn_ctx *cx, float *out, nn_heads q, nn_heads k, nn_heads v, const
     j.k = k;
     j.v = v;
     attend(cx, &j);
+    if (seqs->key_mask && !a->causal && !seqs->caches) nn_blind_rows(cx, out, v, seqs, a, false);
 }
 
 void nn_attend_memory(nn_ctx *cx, float *out, nn_heads q, const nn_seqs *seqs, const nn_attn *a,

@@ -86,6 +86,16 @@ void nn_linear(nn_ctx *cx, float *y, const float *x, const nn_linear_w *w, size_
     nn_linear_strided(cx, y, w->w.N, x, w->w.K, w, T);
 }
 
+void nn_linear_grouped(nn_ctx *cx, float *y, const float *x, const nn_linear_w *w, size_t groups,
+                       size_t T)
+{
+    const size_t n = w->w.N / groups, k = w->w.K;
+    for (size_t g = 0; nn_ok(cx) && g < groups; g++) {
+        const nn_linear_w part = nn_linear_rows(w, g * n, n);
+        nn_linear_strided(cx, y + g * n, w->w.N, x + g * k, groups * k, &part, T);
+    }
+}
+
 static bool same_panel(const nn_linear_w *a, const nn_linear_w *b)
 {
     return a->w.dtype == b->w.dtype && a->w.K == b->w.K && a->compute == b->compute;

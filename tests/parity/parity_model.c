@@ -551,10 +551,11 @@ static void run_case(parity *p, const char *name_case)
     // then it reads a padded row, and that row has to be there
     const arch_info *info = arch_model_info(p->m);
     const bool reads_padding = info->kind == ARCH_DECODER && info->head == ARCH_HEAD_SEQ_CLS;
-    // mobilebert's last token sees the embedding of the padding behind it
+    // tapas counts padding among the tokens of the question; mobilebert's last token sees the embedding of the padding behind it
     const bool trigrams = json_bool(json_get(info->config, "trigram_input"),
                                     str_is(str_from(info->model_type), "mobilebert"));
-    if (!has_padding(mask) || !(reads_padding || trigrams)) run_plain(p, name_case, DROP_PADDING);
+    if (!has_padding(mask) || !(reads_padding || trigrams || info->head == ARCH_HEAD_TABLE_QA))
+        run_plain(p, name_case, DROP_PADDING);
     if (has_padding(mask)) run_plain(p, name_case, MASK_PADDING);
 }
 

@@ -1,0 +1,332 @@
+/* TAPAS. Herzig et al. 2020, arXiv:2004.02349; transformers 4.57 models/tapas/modeling_tapas.py.
+ *
+ *   BERT over a question and the cells of a table, with seven token types: segment, column, row, previous
+ *   label, rank in the column, inverse rank, relation to a number in the question.
+ *
+ *   Question answering: each token's logit is that of its cell, the mean over the cell's tokens; cells outside
+ *   the one column whose cells have the best mean logit (by a second vector) lose 10000. A classifier on the
+ *   pooled output chooses how to aggregate (out->extra).
+ *
+ * Easy to get wrong: positions begin anew in each cell (reset_position_index_per_cell); column 0 means the
+ * question and is never chosen. Checked on: fixtures tapas-base. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "arch/arch_internal.h"
+
+enum { TYPES = 7, COLUMN = 1, ROW = 2 };
+
+typedef struct {
+    size_t hidden, layers, heads, ffn, vocab, positions, types[TYPES];
+    size_t rows, columns, aggregations; // max_num_rows, max_num_columns, num_aggregation_labels
+    k_act act;
+    float eps, temperature;
+    bool reset_positions, one_column, allow_empty;
+} tapas_config;
+
+typedef struct {
+    nn_attn_w attn;      // q k v o [H, H]
+    nn_norm_w attn_norm; // [H]
+    nn_mlp_w mlp;        // up [F, H], down [H, F]
+    nn_norm_w mlp_norm;  // [H]
+} tapas_layer;
+
+typedef struct {
+    tapas_config cfg;
+    nn_embed_w words, positions, types[TYPES]; // [V, H], [P, H], [types i, H]
+    nn_norm_w norm;
+    tapas_layer *layers;
+    arch_heads heads;
+    // question answering
+    const float *cell, *column; // [H]
+    float cell_bias, column_bias;
+    nn_linear_w aggregation; // [A, H]
+} tapas_model;
+
+/* ------------------------------------------------------------------ load */
+
+static void read_config(arch_config *c, tapas_config *o)
+{
+    static const size_t defaults[TYPES] = {3, 256, 256, 2, 256, 256, 10};
+    o->hidden = cfg_dim(c, "hidden_size", 768);
+    o->layers = cfg_layers(c, "num_hidden_layers", 12);
+    o->heads = cfg_dim(c, "num_attention_heads", 12);
+    o->ffn = cfg_dim(c, "intermediate_size", 3072);
+    o->vocab = cfg_dim(c, "vocab_size", 30522);
+    o->positions = cfg_dim(c, "max_position_embeddings", 1024);
+    o->rows = cfg_size(c, "max_num_rows", 64, 1, 1 << 16);
+    o->columns = cfg_size(c, "max_num_columns", 32, 1, 1 << 16);
+    o->aggregations = cfg_size(c, "num_aggregation_labels", 0, 0, 1024);
+    o->act = cfg_act(c, "hidden_act", "gelu");
+    o->eps = cfg_float(c, "layer_norm_eps", 1e-12f);
+    o->temperature = cfg_float(c, "temperature", 1);
+    o->reset_positions = cfg_bool(c, "reset_position_index_per_cell", true);
+    o->one_column = cfg_bool(c, "select_one_column", true);
+    o->allow_empty = cfg_bool(c, "allow_empty_column_selection", false);
+    const json *types = cfg_get(c, "type_vocab_sizes|type_vocab_size");
+    if (types && json_len(types) != TYPES)
+        cfg_fail(c, "\"type_vocab_sizes\" must have %d numbers", TYPES);
+    for (size_t i = 0; i < TYPES; i++) {
+        const int64_t n = types ? json_int(json_at(types, i), 0) : (int64_t)defaults[i];
+        if (n < 1 || n > 1 << 20) cfg_fail(c, "\"type_vocab_sizes\" must hold positive numbers");
+        o->types[i] = (size_t)n;
+    }
+    if (o->hidden % o->heads)
+        cfg_fail(c, "\"hidden_size\" %zu is not a multiple of \"num_attention_heads\" %zu",
+                 o->hidden, o->heads);
+}
+
+static void load_layer(nn_loader *ld, tapas_layer *l, const tapas_config *c, size_t il)
+{
+    const size_t H = c->hidden, F = c->ffn;
+    nn_scope(ld, "%sencoder.layer.%zu.", ld->base, il);
+    nn_load_linear(ld, &l->attn.q, "attention.self.query", H, H, NN_BIAS);
+    nn_load_linear(ld, &l->attn.k, "attention.self.key", H, H, NN_BIAS);
+    nn_load_linear(ld, &l->attn.v, "attention.self.value", H, H, NN_BIAS);
+    nn_load_linear(ld, &l->attn.o, "attention.output.dense", H, H, NN_BIAS);
+    nn_load_norm(ld, &l->attn_norm, "attention.output.LayerNorm", NN_NORM_LAYER, H, c->eps,
+                 NN_BIAS);
+    nn_load_linear(ld, &l->mlp.up, "intermediate.dense", F, H, NN_BIAS);
+    nn_load_linear(ld, &l->mlp.down, "output.dense", H, F, NN_BIAS);
+    nn_load_norm(ld, &l->mlp_norm, "output.LayerNorm", NN_NORM_LAYER, H, c->eps, NN_BIAS);
+    l->mlp.act = c->act;
+}
+
+static void load_answers(arch_build *b, tapas_model *m)
+{
+    nn_loader *ld = &b->ld;
+    const size_t H = m->cfg.hidden;
+    nn_scope(ld, "%s", ld->base);
+    nn_load_linear(ld, &m->heads.pooler.dense, "pooler.dense", H, H, NN_BIAS);
+    m->heads.pooler.act = K_ACT_TANH;
+    m->heads.pooler.pool = POOL_FIRST;
+    m->heads.has_pooler = true;
+    nn_scope(ld, "%s", "");
+    m->cell = nn_load_vector(ld, "output_weights", H, 0);
+    m->column = nn_load_vector(ld, "column_output_weights", H, 0);
+    const float *cell_bias = nn_load_vector(ld, "output_bias", 1, 0);
+    const float *column_bias = nn_load_vector(ld, "column_output_bias", 1, 0);
+    m->cell_bias = cell_bias ? *cell_bias : 0;
+    m->column_bias = column_bias ? *column_bias : 0;
+    if (m->cfg.aggregations)
+        nn_load_linear(ld, &m->aggregation, "aggregation_classifier", m->cfg.aggregations, H,
+                       NN_BIAS);
+}
+
+static mltf_status load(arch_build *b, mltf_err *err)
+{
+    nn_loader *ld = &b->ld;
+    tapas_model *m = arch_new(b, 1, sizeof *m);
+    TRY(arch_build_ok(b, err));
+    tapas_config *c = &m->cfg;
+    read_config(&b->cfg, c);
+    m->layers = arch_new(b, c->layers, sizeof *m->layers);
+    TRY(arch_build_ok(b, err));
+
+    nn_scope(ld, "%sembeddings.", ld->base);
+    nn_load_embed(ld, &m->words, "word_embeddings", "input id", c->vocab, c->hidden, 0);
+    nn_load_embed(ld, &m->positions, "position_embeddings", "position", c->positions, c->hidden, 0);
+    for (size_t i = 0; i < TYPES; i++) {
+        char name[40];
+        snprintf(name, sizeof name, "token_type_embeddings_%zu", i);
+        nn_load_embed(ld, &m->types[i], name, "token type", c->types[i], c->hidden, 0);
+    }
+    nn_load_norm(ld, &m->norm, "LayerNorm", NN_NORM_LAYER, c->hidden, c->eps, NN_BIAS);
+    for (size_t il = 0; il < c->layers; il++) load_layer(ld, &m->layers[il], c, il);
+    if (b->m->info.head == ARCH_HEAD_TABLE_QA)
+        load_answers(b, m);
+    else
+        arch_encoder_heads_load(
+            b, &m->heads,
+            &(arch_encoder_names){.pooler = "pooler.dense",
+                                  .pooler_act = K_ACT_TANH,
+                                  .cls_pooler = true,
+                                  .cls_out = "classifier",
+                                  .mlm_dense = "cls.predictions.transform.dense",
+                                  .mlm_act = c->act,
+                                  .mlm_norm = "cls.predictions.transform.LayerNorm",
+                                  .mlm_out = "cls.predictions.decoder",
+                                  .mlm_bias = "cls.predictions.bias|cls.predictions.decoder.bias",
+                                  .eps = c->eps},
+            c->hidden, &m->words);
+    b->m->info.hidden = c->hidden;
+    b->m->info.vocab = c->vocab;
+    b->m->info.n_layers = c->layers;
+    b->m->info.max_positions = c->reset_positions ? SIZE_MAX : c->positions;
+    b->m->impl = m;
+    return MLTF_OK;
+}
+
+/* ------------------------------------------------------------------ embeddings */
+
+static int32_t type_of(const arch_run *r, size_t t, size_t which)
+{
+    return r->batch->type_ids ? r->batch->type_ids[t * TYPES + which] : 0;
+}
+
+/* Positions counted from the first token of each cell. */
+static void cell_positions(arch_run *r, const tapas_config *c)
+{
+    for (size_t s = 0; s < r->seqs.n; s++) {
+        const size_t a = r->seqs.start[s], b = r->seqs.start[s + 1];
+        for (size_t t = a; t < b; t++) {
+            size_t first = t;
+            for (size_t u = a; u < t; u++)
+                if (type_of(r, u, COLUMN) == type_of(r, t, COLUMN) &&
+                    type_of(r, u, ROW) == type_of(r, t, ROW)) {
+                    first = u;
+                    break;
+                }
+            const size_t pos = t - first;
+            r->s->pos[t] = (int32_t)(pos < c->positions ? pos : c->positions - 1);
+        }
+    }
+}
+
+static float *embed(arch_run *r, const tapas_model *m)
+{
+    nn_ctx *cx = r->cx;
+    const size_t T = r->seqs.rows;
+    float *x = arch_embed_tokens(r, &m->words); // [T, H]
+    if (m->cfg.reset_positions && !r->batch->position_ids) cell_positions(r, &m->cfg);
+    nn_embed_add(cx, x, r->seqs.pos, &m->positions, T);
+    int32_t *ids = nn_bytes(cx, T * sizeof *ids);
+    for (size_t i = 0; nn_ok(cx) && i < TYPES; i++) {
+        for (size_t t = 0; t < T; t++) ids[t] = type_of(r, t, i);
+        nn_embed_add(cx, x, ids, &m->types[i], T);
+    }
+    nn_norm(cx, x, x, &m->norm, T);
+    return x;
+}
+
+/* ------------------------------------------------------------------ answers */
+
+static float dot(const float *a, const float *b, size_t n)
+{
+    float s = 0;
+    for (size_t i = 0; i < n; i++) s += a[i] * b[i];
+    return s;
+}
+
+static size_t cell_of(const arch_run *r, size_t t, const tapas_config *c)
+{
+    const size_t row = (size_t)type_of(r, t, ROW), column = (size_t)type_of(r, t, COLUMN);
+    return (row < c->rows ? row : c->rows - 1) * c->columns +
+           (column < c->columns ? column : c->columns - 1);
+}
+
+/* The logits of one sequence's tokens. sums: [3][cells] scratch; column scratch: [2][columns]. */
+static void answer_cells(arch_run *r, float *logits, const float *x, const tapas_model *m,
+                         size_t seq, float *sums, float *columns)
+{
+    const tapas_config *c = &m->cfg;
+    const size_t H = c->hidden, cells = c->rows * c->columns;
+    float *cell = sums, *by_column = sums + cells, *mask = sums + 2 * cells,
+          *count = columns + c->columns;
+    uint32_t *tokens = (uint32_t *)(void *)(sums + 3 * cells);
+    memset(sums, 0, 4 * cells * sizeof *sums);
+    memset(columns, 0, 2 * c->columns * sizeof *columns);
+    for (size_t t = r->seqs.start[seq]; t < r->seqs.start[seq + 1]; t++) {
+        const size_t i = cell_of(r, t, c);
+        cell[i] += (dot(x + t * H, m->cell, H) + m->cell_bias) / c->temperature;
+        by_column[i] += dot(x + t * H, m->column, H) + m->column_bias;
+        mask[i] += !r->seqs.key_mask || r->seqs.key_mask[t] ? 1.0f : 0.0f;
+        tokens[i]++;
+    }
+    for (size_t i = 0; i < cells; i++) {
+        if (!tokens[i]) continue;
+        const float n = (float)tokens[i];
+        cell[i] /= n;
+        mask[i] /= n;
+        columns[i % c->columns] += by_column[i] / n * mask[i];
+        count[i % c->columns] += mask[i];
+    }
+    size_t best = 0;
+    for (size_t k = 0; k < c->columns; k++) {
+        columns[k] /= count[k] + 1e-10f;
+        if ((k && count[k] < 0.5f) || (!k && !c->allow_empty)) columns[k] -= 10000;
+        if (columns[k] > columns[best]) best = k;
+    }
+    for (size_t t = r->seqs.start[seq]; t < r->seqs.start[seq + 1]; t++) {
+        const size_t i = cell_of(r, t, c), column = i % c->columns;
+        const float chosen = column == best && column != 0 ? mask[i] : 0;
+        logits[t] = cell[i] - 10000.0f * (1.0f - chosen);
+    }
+}
+
+static void answer(arch_run *r, const tapas_model *m, const float *x)
+{
+    nn_ctx *cx = r->cx;
+    const tapas_config *c = &m->cfg;
+    const size_t T = r->seqs.rows, H = c->hidden, n = r->seqs.n;
+    arch_output *out = r->out;
+    out->logits = nn_keep(cx, T, 1);
+    out->logit_rows = T;
+    out->n_logits = 1;
+    float *sums = nn_f32(cx, 4, c->rows * c->columns), *columns = nn_f32(cx, 2, c->columns);
+    for (size_t t = 0; nn_ok(cx) && t < T; t++)
+        if (!c->one_column)
+            out->logits[t] = (dot(x + t * H, m->cell, H) + m->cell_bias) / c->temperature;
+    for (size_t s = 0; nn_ok(cx) && c->one_column && s < n; s++)
+        answer_cells(r, out->logits, x, m, s, sums, columns);
+    if (!c->aggregations) return;
+    float *first = nn_f32(cx, n, H), *pooled = nn_f32(cx, n, H);
+    for (size_t s = 0; nn_ok(cx) && s < n; s++) {
+        const size_t a = r->seqs.start[s];
+        if (a < r->seqs.start[s + 1])
+            memcpy(first + s * H, x + a * H, H * sizeof *first);
+        else
+            memset(first + s * H, 0, H * sizeof *first);
+    }
+    nn_linear(cx, pooled, first, &m->heads.pooler.dense, n);
+    nn_act(cx, pooled, pooled, n * H, K_ACT_TANH);
+    out->n_extra = c->aggregations;
+    out->extra = nn_keep(cx, n, c->aggregations);
+    nn_linear(cx, out->extra, pooled, &m->aggregation, n);
+}
+
+/* ------------------------------------------------------------------ forward */
+
+static void layer_forward(arch_run *r, float *x, const tapas_layer *w, const nn_attn *attn,
+                          size_t il)
+{
+    nn_ctx *cx = r->cx;
+    const size_t T = r->seqs.rows, H = attn->heads * attn->dim;
+    const nn_mark mark = nn_save(cx);
+    float *y = nn_f32(cx, T, H); // [T, H]
+    nn_self_attention(cx, y, x, &w->attn, attn, &r->seqs, NULL, il);
+    nn_add_norm(cx, x, y, &w->attn_norm, T);
+    nn_tap(cx, "attn_norm", (int)il, x, T, H);
+    nn_mlp(cx, y, x, &w->mlp, T);
+    nn_add_norm(cx, x, y, &w->mlp_norm, T);
+    nn_tap(cx, "out", (int)il, x, T, H);
+    if (nn_ok(cx)) nn_restore(cx, mark);
+}
+
+static void forward(arch_run *r)
+{
+    const tapas_model *m = r->impl;
+    const tapas_config *c = &m->cfg;
+    const size_t D = c->hidden / c->heads;
+    const nn_attn attn = {.heads = c->heads, .dim = D, .scale = 1.0f / sqrtf((float)D)};
+    float *x = embed(r, m); // [T, H]
+    arch_keep_hidden(r, x, c->hidden);
+    for (size_t il = 0; il < c->layers; il++) {
+        layer_forward(r, x, &m->layers[il], &attn, il);
+        arch_keep_hidden(r, x, c->hidden);
+    }
+    arch_heads_forward(r, &m->heads, x, c->hidden);
+    if (r->want & ARCH_WANT_LOGITS && r->m->info.head == ARCH_HEAD_TABLE_QA) answer(r, m, x);
+}
+
+const arch_family arch_tapas = {
+    .model_types = (const char *const[]){"tapas", NULL},
+    .classes = (const char *const[]){"TapasModel", "TapasForMaskedLM", "TapasForQuestionAnswering",
+                                     "TapasForSequenceClassification", NULL},
+    .kind = ARCH_ENCODER,
+    .base_prefix = "tapas.",
+    .ignorable = (const char *const[]){"position_ids", "predictions.decoder.bias", NULL},
+    .load = load,
+    .forward = forward,
+};
