@@ -20,6 +20,7 @@ mltf_status gen_stop_init(gen_stop *s, const gen_strings *strings, const tokeniz
             "generation config, but we could not locate a tokenizer. When generating with stop "
             "strings, "
             "you must pass the model's tokenizer to the `tokenizer` argument of `generate`.");
+    if (strings->n) s->form = gen_vocab_form_of(tk);
     return MLTF_OK;
 }
 
@@ -27,6 +28,19 @@ void gen_stop_release(gen_stop *s)
 {
     mltf_buf_release(&s->before);
     mltf_buf_release(&s->after);
+}
+
+/* The text of ids[0..n): token by token where the vocabulary says what each adds, else as the tokenizer decodes
+ * it (WordPiece sets blanks between tokens). */
+static mltf_status text_of(gen_stop *s, mltf_buf *out, const int32_t *ids, size_t n, mltf_err *err)
+{
+    buf_clear(out);
+    if (s->form == GEN_FORM_PLAIN) return tokenizer_decode(s->tk, out, ids, n, false, 0, err);
+    for (size_t i = 0; i < n; i++) {
+        const mltf_str token = tokenizer_id_to_token(s->tk, ids[i]);
+        if (token.p) gen_token_bytes(out, token, s->form);
+    }
+    return buf_status(out, err);
 }
 
 /* The text of a window of tokens with and without its last one. Both begin at the same token, so whatever a
@@ -37,10 +51,8 @@ mltf_status gen_stop_check(gen_stop *s, const int32_t *ids, size_t n, size_t *wh
     *which = SIZE_MAX;
     if (s->strings.n == 0 || n == 0) return MLTF_OK;
     const size_t window = n < s->longest + 4 ? n : s->longest + 4;
-    buf_clear(&s->before);
-    buf_clear(&s->after);
-    TRY(tokenizer_decode(s->tk, &s->after, ids + n - window, window, false, 0, err));
-    TRY(tokenizer_decode(s->tk, &s->before, ids + n - window, window - 1, false, 0, err));
+    TRY(text_of(s, &s->after, ids + n - window, window, err));
+    TRY(text_of(s, &s->before, ids + n - window, window - 1, err));
 
     // what both share is old; the new text may also change its end (half a character became whole)
     size_t old = 0;

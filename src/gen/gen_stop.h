@@ -1,18 +1,20 @@
 /* Stop strings: does the text end where the newest token made a stop string complete?
  *
- * As in transformers, the text is that of the tokens, special ones included and without clean-up; a stop
- * string counts when its end lies in the newest token, wherever it began, the prompt included; what the
- * token has beyond it does not matter. */
+ * As in transformers, the text is that of the tokens one by one, special ones included and without clean-up (so
+ * "2" made of the byte <0x32> is seen even where the bytes around it are no character); a stop string counts when
+ * its end lies in the newest token, wherever it began, the prompt included; what the token has beyond it does
+ * not matter. */
 #ifndef MLTF_GEN_GEN_STOP_H
 #define MLTF_GEN_GEN_STOP_H
 
 #include "gen/gen_config.h"
-#include "tokenizers/tokenizer.h"
+#include "gen/token_bytes.h"
 
 typedef struct gen_stop {
     const tokenizer *tk;
     gen_strings strings;
     size_t longest; /* bytes */
+    gen_vocab_form form;
     mltf_buf before, after;
 } gen_stop;
 

@@ -5,15 +5,9 @@
 
 #include "base/utf8.h"
 #include "gen/constraint_ast.h"
+#include "gen/token_bytes.h"
 
 /* ---- what bytes a token adds to a text ----------------------------------------------------- */
-
-/* How tokens are written in the vocabulary. */
-typedef enum {
-    FORM_PLAIN,      /* as they are */
-    FORM_BYTE_LEVEL, /* GPT-2: each byte as a printable character */
-    FORM_PIECES,     /* SentencePiece: U+2581 for space, <0x0A> for bytes */
-} vocab_form;
 
 /* GPT-2's table, backwards: the byte that a character stands for, or -1. Printable Latin-1 stands for itself, the
  * 68 other bytes follow from U+0100 on, in order. */
@@ -27,9 +21,10 @@ static int byte_of_char(uint32_t cp)
     return i < 67 ? i - 33 + 127 : 173;
 }
 
-static vocab_form form_of(const tokenizer *tk)
+gen_vocab_form gen_vocab_form_of(const tokenizer *tk)
 {
-    if (tokenizer_token_to_id(tk, STR("\xc4\xa0")) >= 0) return FORM_BYTE_LEVEL; // "Ġ"
+    if (tokenizer_token_to_id(tk, STR("\xc4\xa0")) >= 0) return GEN_FORM_BYTE_LEVEL; // "Ġ"
+    if (tokenizer_token_to_id(tk, STR("\xe2\x96\x81")) >= 0) return GEN_FORM_PIECES;
     size_t level = 0, pieces = 0;
     const size_t n = tokenizer_vocab_size(tk);
     for (size_t i = 0; i < n; i++) {
@@ -38,7 +33,7 @@ static vocab_form form_of(const tokenizer *tk)
         pieces += t.p && str_starts(t, "\xe2\x96\x81");
     }
     if (tokenizer_token_to_id(tk, STR("<0x0A>")) >= 0) pieces++;
-    return level > pieces ? FORM_BYTE_LEVEL : pieces ? FORM_PIECES : FORM_PLAIN;
+    return level > pieces ? GEN_FORM_BYTE_LEVEL : pieces ? GEN_FORM_PIECES : GEN_FORM_PLAIN;
 }
 
 static bool hex_digit(char c, unsigned *out)
@@ -55,10 +50,10 @@ static bool hex_digit(char c, unsigned *out)
 }
 
 /* Append the bytes of a token; tokens added in plain text are not in the vocabulary's form. */
-static void token_bytes(mltf_buf *out, mltf_str t, vocab_form form)
+void gen_token_bytes(mltf_buf *out, mltf_str t, gen_vocab_form form)
 {
     const size_t start = out->n;
-    if (form == FORM_BYTE_LEVEL) {
+    if (form == GEN_FORM_BYTE_LEVEL) {
         for (size_t i = 0, len; i < t.n; i += len) {
             const uint32_t cp = utf8_decode(t.p + i, t.n - i, &len);
             const int byte = cp == UTF8_BAD ? -1 : byte_of_char(cp);
@@ -72,13 +67,13 @@ static void token_bytes(mltf_buf *out, mltf_str t, vocab_form form)
         return;
     }
     unsigned hi, lo;
-    if (form == FORM_PIECES && t.n == 6 && str_starts(t, "<0x") && t.p[5] == '>' &&
+    if (form == GEN_FORM_PIECES && t.n == 6 && str_starts(t, "<0x") && t.p[5] == '>' &&
         hex_digit(t.p[3], &hi) && hex_digit(t.p[4], &lo)) {
         buf_putc(out, (char)(hi * 16 + lo));
         return;
     }
     for (size_t i = 0; i < t.n; i++) {
-        if (form == FORM_PIECES && t.n - i >= 3 && memcmp(t.p + i, "\xe2\x96\x81", 3) == 0) {
+        if (form == GEN_FORM_PIECES && t.n - i >= 3 && memcmp(t.p + i, "\xe2\x96\x81", 3) == 0) {
             buf_putc(out, ' ');
             i += 2;
         } else {
@@ -182,7 +177,7 @@ mltf_status gen_trie_from_tokens(gen_trie **out, const mltf_str *tokens, size_t 
 mltf_status gen_trie_new(gen_trie **out, const tokenizer *tk, size_t vocab, mltf_err *err)
 {
     *out = NULL;
-    const vocab_form form = form_of(tk);
+    const gen_vocab_form form = gen_vocab_form_of(tk);
     const size_t known = tokenizer_vocab_size(tk);
     mltf_str *tokens = calloc(vocab + 1, sizeof *tokens);
     size_t *end = calloc(vocab + 1, sizeof *end); // of each token in `all`
@@ -190,7 +185,7 @@ mltf_status gen_trie_new(gen_trie **out, const tokenizer *tk, size_t vocab, mltf
     mltf_status st = tokens && end ? MLTF_OK : mltf_fail_memory(err);
     for (size_t i = 0; i < vocab && !st; i++) {
         const mltf_str text = i < known ? tokenizer_id_to_token(tk, (int32_t)i) : (mltf_str){0};
-        if (text.p && !tokenizer_is_special(tk, (int32_t)i)) token_bytes(&all, text, form);
+        if (text.p && !tokenizer_is_special(tk, (int32_t)i)) gen_token_bytes(&all, text, form);
         end[i] = all.n;
     }
     if (!st) st = buf_status(&all, err);
