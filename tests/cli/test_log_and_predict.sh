@@ -18,7 +18,7 @@ done
 same "$(cat out)" "$(cat first)"
 expect 0 "$mltf" models predict -m models:/clf/1 -i in.json -o answer.json
 same "$(cat answer.json)" "$(cat first)"
-printf '0\nhello world\nagain\n' >in.csv
+printf 'text\nhello world\nagain\n' >in.csv
 expect 0 "$mltf" models predict -m models:/clf/1 -i in.csv -t csv
 same "$(cat out)" "$(cat first)"
 

@@ -5,12 +5,15 @@ ck=$fixtures/models/gpt2-base
 cp -r "$ck" ck && chmod -R u+w ck
 # big enough that a kill lands inside the copy: a checkpoint of many files
 for i in $(seq 400); do head -c 20000 /dev/urandom >"ck/extra-$i.txt"; done
+began=$(date +%s%N)
+expect 0 "$mltf" models save -m ck -o model --task text-generation
+whole_ms=$((($(date +%s%N) - began) / 1000000 + 1))
 whole=0 none=0
-for i in $(seq 12); do
+for i in $(seq 12); do # from the start to a little past the end
     rm -rf model
     "$mltf" models save -m ck -o model --task text-generation >/dev/null 2>&1 &
     pid=$!
-    sleep "0.0$((i * 7 % 10))$((i % 10))"
+    sleep "$(printf '%d.%03d' $((whole_ms * i / 10000)) $((whole_ms * i / 10 % 1000)))"
     kill -9 $pid 2>/dev/null
     wait $pid 2>/dev/null
     if [ -d model ]; then
@@ -39,7 +42,7 @@ done
 expect 0 "$mltf" models log -m ck --name m --task text-generation --registered-model-name r
 expect 0 "$mltf" models describe -m models:/r/1
 
-if [ "$(id -u)" = 0 ] && mkdir small && mount -t tmpfs -o size=256k tmpfs small 2>/dev/null; then
+if [ "$(id -u)" = 0 ] && mkdir small && mount -t tmpfs -o size=64k tmpfs small 2>/dev/null; then
     "$mltf" models save -m "$ck" -o small/model --task text-generation >out 2>err && fail "saved on a full disk"
     contains err "o space left on device"
     same "$(find small -mindepth 1 | wc -l)" 0
