@@ -557,6 +557,11 @@ static mltf_status write_tokenizer_config(vocab *v, const char *dir)
     set_bool(v, c, "clean_up_tokenization_spaces", false);
     const int64_t positions = convert_int(v->g, "context_length", 0);
     if (positions > 0) json_set(v->a, c, "model_max_length", json_new_int(v->a, positions));
+    // the class alone would answer with token_type_ids, which generate() of these families refuses
+    json *inputs = json_new_array(v->a);
+    json_push(v->a, inputs, json_new_cstr(v->a, "input_ids"));
+    json_push(v->a, inputs, json_new_cstr(v->a, "attention_mask"));
+    json_set(v->a, c, "model_input_names", inputs);
     set_text(v, c, "tokenizer_class", "PreTrainedTokenizerFast");
     if (v->a->failed) return mltf_fail_memory(v->err);
     TRY(convert_write_json(dir, "tokenizer_config.json", c, v->err));

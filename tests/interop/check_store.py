@@ -26,7 +26,7 @@ def close(a, b):
 
 info = json.loads(mltf("models", "log", "-m", os.path.join(FIXTURES, "bert-seqcls"), "--name", "clf", "--task",
                        "text-classification", "--experiment-name", "nlp", "--registered-model-name", "clf", "--alias",
-                       "champion", "--model-config", '{"top_k": 1, "nested": {"a": [1, "x"]}}', "--params", '{"lr": "0.1"}',
+                       "champion", "--model-config", '{"function_to_apply": "sigmoid"}', "--params", '{"lr": "0.1"}',
                        "--tags", '{"team": "nlp"}', "--run-name", "first"))
 
 import mlflow  # noqa: E402  (after mltf made the database: it must be accepted as it is)
@@ -36,7 +36,7 @@ client = mlflow.MlflowClient()
 assert mlflow.get_tracking_uri().startswith("sqlite:///"), mlflow.get_tracking_uri()
 runs = mlflow.search_runs(experiment_names=["nlp"])
 assert len(runs) == 1 and runs.iloc[0]["status"] == "FINISHED" and runs.iloc[0]["run_id"] == info["run_id"], runs.T
-assert runs.iloc[0]["params.nested/a"] == "[1, 'x']" or runs.iloc[0]["params.nested/a"] == '[1, "x"]', runs.T
+assert runs.iloc[0]["params.function_to_apply"] == "sigmoid", runs.T
 models = client.search_logged_models(experiment_ids=[info["experiment_id"]])
 assert [m.model_id for m in models] == [info["model_id"]] and str(models[0].status) == "READY", models
 assert models[0].params["lr"] == "0.1" and models[0].tags["team"] == "nlp", models[0]
