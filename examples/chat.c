@@ -8,9 +8,9 @@ static int on_event(void *user, const char *chunk, size_t n)
 {
     (void)user;
     (void)n;
-    const char *p = strstr(chunk, "\"content\": \"");
+    const char *p = strstr(chunk, "\"content\":\"");
     if (!p) return 0;
-    for (p += strlen("\"content\": \""); *p && *p != '"'; p++) {
+    for (p += strlen("\"content\":\""); *p && *p != '"'; p++) {
         if (*p != '\\')
             putchar(*p);
         else if (*++p == 'n')
