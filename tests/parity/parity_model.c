@@ -594,6 +594,7 @@ int parity_model(const char *dir, int argc, char **argv)
     if (!st) st = arch_model_load(&p.m, dir, &options, &err);
     if (!st) st = arch_session_new(&p.s, p.m, &err);
     if (!st) st = arch_session_new(&p.alone, p.m, &err);
+    const bool unsupported = st == MLTF_UNSUPPORTED;
     if (st)
         failed(&p, "load", "", err.msg);
     else
@@ -607,5 +608,8 @@ int parity_model(const char *dir, int argc, char **argv)
     pool_free(pool);
     checkpoint_close(p.want);
     json_doc_release(&p.expected);
-    return parity_report(dir, &p.count);
+    const int status = parity_report(dir, &p.count);
+    if (!unsupported) return status;
+    printf("%s\n", err.msg); // a family that is not there is told apart from a wrong answer
+    return 77;
 }
