@@ -21,7 +21,7 @@ one() { # LABEL COMMAND...
     if [ $rc = 0 ]; then
         echo "ok   $label" >>"$results"
     elif [ $rc = 77 ]; then
-        echo "skipped $label: $(printf '%s' "$out" | tail -n 1)" | tee -a "$results"
+        echo "skipped $label: $(printf '%s' "$out" | grep -v '^parity ' | tail -n 1 | sed 's/^FAIL (first wrong tap) load //')" | tee -a "$results"
     else
         { echo "FAIL $label (exit status $rc)"; printf '%s\n' "$out" | tail -n "${LINES_EACH:-15}" | sed 's/^/    /'; } >&2
         echo "FAIL $label" >>"$results"
