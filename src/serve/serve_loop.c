@@ -276,11 +276,14 @@ static void client_gone(exchange *ex)
     finish(ex);
 }
 
-/* evhttp is about to free the connection: a write failed, or it timed out. */
+/* evhttp is about to free the connection: a write failed, or it timed out. It has taken the unanswered request
+ * off the connection and left it to us. */
 static void on_connection_lost(struct evhttp_connection *conn, void *arg)
 {
     (void)conn;
+    struct evhttp_request *req = ((exchange *)arg)->req;
     client_gone(arg);
+    if (req && !evhttp_request_get_connection(req)) evhttp_request_free(req);
 }
 
 static void on_peer_closed(evutil_socket_t fd, short what, void *arg)
