@@ -113,7 +113,7 @@ static mltf_status pop_mark(reader *r, pickle_value ***items, size_t *n)
 {
     if (r->n_marks == 0) return broken(r, "it takes a mark that it did not set");
     const size_t base = r->marks[--r->n_marks];
-    *items = r->stack + base;
+    *items = r->stack ? r->stack + base : NULL;
     *n = r->depth - base;
     r->depth = base;
     return MLTF_OK;
