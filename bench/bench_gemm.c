@@ -1,6 +1,6 @@
-/* Speed of the matrix product: bench_gemm [THREADS] [SECONDS A CELL] [cold]
+/* Speed of the matrix product: bench_gemm [THREADS] [SECONDS A CELL] [hot|cold] [KIND M N K]
  *
- * One line a cell: type, compute type, M N K, GFLOP/s and GB/s of weights (best and median of 7 rounds).
+ * KIND 0 to 5 is a row of kinds[] below; without it, all cells. One line a cell: type, compute type, M N K, GFLOP/s and GB/s of weights (best and median of 7 rounds).
  * The weights stay the same from call to call, unless `cold`: then many copies are used in turn, so
  * that each call reads its own from memory. bench/torch_linear.py times the same cells with torch. */
 #include <math.h>
@@ -105,7 +105,8 @@ static void cell(mltf_pool *pool, double seconds, int cold, mltf_dtype t, k_comp
 
 int main(int argc, char **argv)
 {
-    const int threads = argc > 1 ? atoi(argv[1]) : 1, cold = argc > 3;
+    const int threads = argc > 1 ? atoi(argv[1]) : 1,
+              cold = argc > 3 && strcmp(argv[3], "cold") == 0;
     const double seconds = argc > 2 ? atof(argv[2]) : 0.03;
     mltf_pool *pool = NULL;
     if (pool_new(&pool, threads, NULL)) return 1;
@@ -119,6 +120,13 @@ int main(int argc, char **argv)
         k_compute c;
     } kinds[] = {{DT_F32, K_COMPUTE_F32}, {DT_BF16, K_COMPUTE_BF16}, {DT_BF16, K_COMPUTE_F32},
                  {DT_F16, K_COMPUTE_F32}, {DT_Q8, K_COMPUTE_F32},    {DT_Q4, K_COMPUTE_F32}};
+    if (argc > 7) {
+        const size_t k = strtoul(argv[4], NULL, 10) % (sizeof kinds / sizeof *kinds);
+        cell(pool, seconds, cold, kinds[k].t, kinds[k].c, strtoul(argv[5], NULL, 10),
+             strtoul(argv[6], NULL, 10), strtoul(argv[7], NULL, 10));
+        pool_free(pool);
+        return 0;
+    }
     for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++)
         for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
             for (size_t m = 0; m < sizeof Ms / sizeof *Ms; m++) {

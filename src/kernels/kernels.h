@@ -27,7 +27,7 @@ typedef struct k_panel {
 } k_panel;
 
 /* A weight matrix as stored: row-major [N, K], `stride` elements from row to row. For DT_Q8 and DT_Q4
- * `data` is [N, K/32] of the groups described in quantize.h, K and stride are multiples of 32. */
+ * the rows are those of quantize.h, K is a multiple of 32 and stride is K. */
 typedef struct k_weight {
     const void *data;
     mltf_dtype dtype; /* F32, BF16, F16, F8_E4M3, Q8, Q4 */
@@ -101,7 +101,7 @@ typedef struct kernel_table {
 
     /* Element-wise. y may be x, or either operand. */
     void (*act)(float *y, const float *x, size_t n, k_act act);
-    /* act_mul: act(gate) up.  widen: any float dtype, Q8 or Q4 to f32, exact.
+    /* act_mul: act(gate) up.  widen: any float dtype to f32, exact, or one whole row of Q8 or Q4.
      * narrow: f32 to F32, BF16 or F16, to the nearest even. */
     void (*act_mul)(float *y, const float *gate, const float *up, size_t n, k_act act);
     void (*add)(float *y, const float *a, const float *b, size_t n);

@@ -2,17 +2,18 @@
 
 #include <assert.h>
 #include <math.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <string.h>
 
 #include "kernels/kernels.h"
 
-_Static_assert(sizeof(q8_group) == 34, "groups lie packed in the file");
-_Static_assert(sizeof(q4_group) == 20, "groups lie packed in the file");
+#define STEP_MIN 0x1p-100f /* kernels move factors of 2^24 between q and scale */
 
 size_t quant_bytes(mltf_dtype t, size_t n)
 {
-    if (t == DT_Q8) return n / QUANT_GROUP * sizeof(q8_group);
-    if (t == DT_Q4) return n / QUANT_GROUP * sizeof(q4_group);
+    if (t == DT_Q8) return n / QUANT_GROUP * (QUANT_GROUP + 2);
+    if (t == DT_Q4) return n / QUANT_GROUP * (QUANT_GROUP / 2 + 4);
     return n * dtype_size(t);
 }
 
@@ -36,7 +37,12 @@ static uint8_t nearest(float x, float top)
     return (uint8_t)(r < 0 ? 0 : r > top ? top : r);
 }
 
-static void quant_q8(q8_group *g, const float *x)
+static void store_bf16(uint8_t *p, uint16_t h)
+{
+    memcpy(p, &h, sizeof h);
+}
+
+static void quant_q8(uint8_t *q, uint8_t *scale_out, const float *x)
 {
     float max = 0;
     bool finite = true;
@@ -45,17 +51,17 @@ static void quant_q8(q8_group *g, const float *x)
         finite = finite && isfinite(a);
         if (a > max) max = a;
     }
-    memset(g, 0, sizeof *g);
-    g->scale = finite ? bf16_up(max / 127.0f) : f32_to_bf16(NAN);
-    const float scale = bf16_to_f32(g->scale);
-    if (!(scale > 0)) return;
+    const uint16_t up = finite ? bf16_up(max / 127.0f) : f32_to_bf16(NAN);
+    const float scale = bf16_to_f32(up);
+    const bool zero = !(scale >= STEP_MIN);
+    store_bf16(scale_out, zero && finite ? 0 : up);
     for (int i = 0; i < QUANT_GROUP; i++) {
-        const float r = nearbyintf(x[i] / scale);
-        g->q[i] = (int8_t)(r < -127 ? -127 : r > 127 ? 127 : r);
+        const float r = zero ? 0 : nearbyintf(x[i] / scale);
+        q[i] = (uint8_t)(int8_t)(r < -127 ? -127 : r > 127 ? 127 : r);
     }
 }
 
-static void quant_q4(q4_group *g, const float *x)
+static void quant_q4(uint8_t *q, uint8_t *scale_min_out, const float *x)
 {
     float min = INFINITY, max = -INFINITY;
     bool finite = true;
@@ -64,20 +70,17 @@ static void quant_q4(q4_group *g, const float *x)
         if (x[i] < min) min = x[i];
         if (x[i] > max) max = x[i];
     }
-    memset(g, 0, sizeof *g);
-    if (!finite) {
-        g->scale = g->min = f32_to_bf16(NAN);
-        return;
-    }
-    g->min = bf16_down(min);
-    const float base = bf16_to_f32(g->min);
-    g->scale = bf16_up((max - base) / 15.0f);
-    const float scale = bf16_to_f32(g->scale);
-    if (!(scale > 0)) return;
+    const uint16_t down = finite ? bf16_down(min) : f32_to_bf16(NAN);
+    const float base = bf16_to_f32(down);
+    const uint16_t up = finite ? bf16_up((max - base) / 15.0f) : f32_to_bf16(NAN);
+    const float scale = bf16_to_f32(up);
+    const bool zero = !(scale >= STEP_MIN);
+    store_bf16(scale_min_out, zero && finite ? 0 : up);
+    store_bf16(scale_min_out + 2, down);
     for (int i = 0; i < QUANT_GROUP / 2; i++) {
-        const uint8_t low = nearest((x[i] - base) / scale, 15);
-        const uint8_t high = nearest((x[i + QUANT_GROUP / 2] - base) / scale, 15);
-        g->q[i] = (uint8_t)(low | high << 4);
+        const uint8_t low = zero ? 0 : nearest((x[2 * i] - base) / scale, 15);
+        const uint8_t high = zero ? 0 : nearest((x[2 * i + 1] - base) / scale, 15);
+        q[i] = (uint8_t)(low | high << 4);
     }
 }
 
@@ -85,12 +88,13 @@ void quant_row(void *dst, mltf_dtype to, const void *src, mltf_dtype from, size_
 {
     assert(n % QUANT_GROUP == 0 && (to == DT_Q8 || to == DT_Q4));
     const kernel_table *k = kernels();
+    uint8_t *q = dst, *scales = q + (to == DT_Q8 ? n : n / 2);
     float x[QUANT_GROUP];
     for (size_t i = 0; i < n / QUANT_GROUP; i++) {
         k->widen(x, (const char *)src + i * QUANT_GROUP * dtype_size(from), from, QUANT_GROUP);
         if (to == DT_Q8)
-            quant_q8((q8_group *)dst + i, x);
+            quant_q8(q + i * QUANT_GROUP, scales + i * 2, x);
         else
-            quant_q4((q4_group *)dst + i, x);
+            quant_q4(q + i * QUANT_GROUP / 2, scales + i * 4, x);
     }
 }

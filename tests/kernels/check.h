@@ -54,7 +54,8 @@ static inline void guarded_check(const void *p, size_t bytes)
 static inline void untouched_check(const void *p, size_t bytes)
 {
     for (size_t i = 0; i < bytes; i++)
-        if (((const unsigned char *)p)[i] != 0xA5) fail_msg("byte %zu behind the output was written", i);
+        if (((const unsigned char *)p)[i] != 0xA5)
+            fail_msg("byte %zu behind the output was written", i);
 }
 
 static inline void guarded_free(void *p, size_t shift)

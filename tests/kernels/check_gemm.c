@@ -217,7 +217,7 @@ static void vector_tiers_agree_with_the_promised_order(void **state)
             float *y = malloc(p.M * p.N * 4);
             run(k, y, p.N, &p, K_COMPUTE_F32, p.bias, 0, p.M, p.N, p.M);
             const size_t chunks = (p.K - 1) / 512 + 1,
-                         chunk = ((p.K + chunks - 1) / chunks + 31) / 32 * 32;
+                         chunk = ((p.K + chunks - 1) / chunks + 127) / 128 * 128;
             for (size_t m = 0; m < p.M; m++)
                 for (size_t n = 0; n < p.N; n++) {
                     float total = 0;

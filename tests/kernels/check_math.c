@@ -61,8 +61,7 @@ static void errors_stay_within_a_few_units_of_the_last_place(void **state)
         k_act act;
         const char *name;
         float low, high;
-        double
-            bound; // in ulp; seen: tanh 2.45, sigmoid 2.30, gelu 1.04, silu 2.51, gelu_tanh 2.72
+        double bound; // in ulp; seen: tanh 2.45, sigmoid 2.30, gelu 1.04, silu 2.51, gelu_tanh 2.72
     } rows[] = {
         {K_ACT_TANH, "tanh", -1e30f, 1e30f, 2.5}, {K_ACT_SIGMOID, "sigmoid", -80, 1e30f, 3},
         {K_ACT_GELU, "gelu", -0.5f, 1e30f, 4}, // below, 1 + erf loses what torch loses too

@@ -7,7 +7,7 @@
 static float stored(const void *x, mltf_dtype t, size_t i)
 {
     float f;
-    kref_widen(&f, (const char *)x + i * dtype_size(t), t, 1);
+    kref_fetch(&f, x, t, 0, i, 1);
     return f;
 }
 

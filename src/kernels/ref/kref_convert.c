@@ -14,65 +14,61 @@ static uint16_t load_u16(const void *x, size_t i)
     return v;
 }
 
-static void widen_q8(float *y, const void *x, size_t n)
+static float q8_value(const void *row, size_t K, size_t k)
 {
-    for (size_t i = 0; i < n; i++) {
-        q8_group g;
-        if (i % QUANT_GROUP == 0)
-            memcpy(&g, (const char *)x + i / QUANT_GROUP * sizeof g, sizeof g);
-        y[i] = bf16_to_f32(g.scale) * g.q[i % QUANT_GROUP];
-    }
+    const char *scales = (const char *)row + K;
+    return bf16_to_f32(load_u16(scales, k / QUANT_GROUP)) * (float)((const int8_t *)row)[k];
 }
 
-static void widen_q4(float *y, const void *x, size_t n)
+static float q4_value(const void *row, size_t K, size_t k)
 {
-    for (size_t j = 0; j < n / QUANT_GROUP; j++, y += QUANT_GROUP) {
-        q4_group g;
-        memcpy(&g, (const char *)x + j * sizeof g, sizeof g);
-        const float scale = bf16_to_f32(g.scale), min = bf16_to_f32(g.min);
-        for (int i = 0; i < QUANT_GROUP / 2; i++) {
-            y[i] = scale * (g.q[i] & 15) + min;
-            y[i + QUANT_GROUP / 2] = scale * (g.q[i] >> 4) + min;
+    const char *scales = (const char *)row + K / 2;
+    const uint8_t byte = ((const uint8_t *)row)[k / 2];
+    const float scale = bf16_to_f32(load_u16(scales, k / QUANT_GROUP * 2));
+    const float min = bf16_to_f32(load_u16(scales, k / QUANT_GROUP * 2 + 1));
+    return scale * (float)(k % 2 ? byte >> 4 : byte & 15) + min;
+}
+
+void kref_fetch(float *y, const void *row, mltf_dtype dtype, size_t K, size_t k, size_t n)
+{
+    const uint8_t *x = row;
+    for (size_t i = 0; i < n; i++, k++) switch (dtype) {
+        case DT_F32:
+            memcpy(&y[i], x + k * 4, 4);
+            break;
+        case DT_BF16:
+            y[i] = bf16_to_f32(load_u16(x, k));
+            break;
+        case DT_F16:
+            y[i] = f16_to_f32(load_u16(x, k));
+            break;
+        case DT_F8_E4M3:
+            y[i] = f8_e4m3_to_f32(x[k]);
+            break;
+        case DT_F8_E5M2:
+            y[i] = f8_e5m2_to_f32(x[k]);
+            break;
+        case DT_Q8:
+            y[i] = q8_value(x, K, k);
+            break;
+        case DT_Q4:
+            y[i] = q4_value(x, K, k);
+            break;
+        case DT_F64: {
+            double d;
+            memcpy(&d, x + k * 8, sizeof d);
+            y[i] = (float)d;
+            break;
         }
-    }
+        default:
+            assert(!"not a float type");
+            y[i] = 0;
+        }
 }
 
 void kref_widen(float *y, const void *x, mltf_dtype dtype, size_t n)
 {
-    const uint8_t *byte = x;
-    double d;
-    switch (dtype) {
-    case DT_F32:
-        memmove(y, x, n * sizeof *y);
-        return;
-    case DT_BF16:
-        for (size_t i = 0; i < n; i++) y[i] = bf16_to_f32(load_u16(x, i));
-        return;
-    case DT_F16:
-        for (size_t i = 0; i < n; i++) y[i] = f16_to_f32(load_u16(x, i));
-        return;
-    case DT_F8_E4M3:
-        for (size_t i = 0; i < n; i++) y[i] = f8_e4m3_to_f32(byte[i]);
-        return;
-    case DT_F8_E5M2:
-        for (size_t i = 0; i < n; i++) y[i] = f8_e5m2_to_f32(byte[i]);
-        return;
-    case DT_F64:
-        for (size_t i = 0; i < n; i++) {
-            memcpy(&d, byte + i * 8, sizeof d);
-            y[i] = (float)d;
-        }
-        return;
-    case DT_Q8:
-        widen_q8(y, x, n);
-        return;
-    case DT_Q4:
-        widen_q4(y, x, n);
-        return;
-    default:
-        assert(!"widen: not a float type");
-        memset(y, 0, n * sizeof *y);
-    }
+    kref_fetch(y, x, dtype, n, 0, n);
 }
 
 static void narrow(void *y, const float *x, mltf_dtype dtype, size_t n)

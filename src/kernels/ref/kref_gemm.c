@@ -37,7 +37,7 @@ static void gemm(float *y, size_t ldy, const void *panel, const k_weight *w, k_c
         for (size_t k = 0; k < K; k += CHUNK) {
             const size_t len = K - k < CHUNK ? K - k : CHUNK;
             float wk[CHUNK];
-            kref_widen(wk, row + quant_bytes(w->dtype, k), w->dtype, len);
+            kref_fetch(wk, row, w->dtype, K, k, len);
             for (size_t m = 0; m < M; m++) {
                 float sum = 0;
                 for (size_t i = 0; i < len; i++) sum += x[m * K + k + i] * wk[i];

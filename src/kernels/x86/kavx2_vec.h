@@ -236,18 +236,19 @@ VEC_INLINE __m128i bytes_load(const void *p, size_t bytes) /* up to 16 bytes, ze
     return _mm_loadu_si128((const void *)all);
 }
 
-VEC_INLINE vecf bf16_bcast(const uint16_t *p)
+VEC_INLINE vecf bf16_bcast(const void *p)
 {
     uint16_t h;
     memcpy(&h, p, sizeof h);
     return f_from_v(_mm256_set1_epi32((int32_t)((uint32_t)h << 16)));
 }
 
-/* Elements k .. k + 7 of a stored row as f32, zero from element n on (n <= K - k is what is left; k is a
- * multiple of 8). Exact for every type. */
+/* Elements k .. k + 7 of a stored row as f32, zero from element n on; n is what is left of the row, k + n its
+ * length, k a multiple of 8. Where n >= 8 only Q8 and Q4 need to know n itself. Exact for every type. */
 VEC_INLINE vecf f_fetch(const void *row, mltf_dtype t, size_t k, size_t n)
 {
     const char *p = row;
+    const size_t K = k + n;
     switch (t) {
     case DT_F32:
         return n >= 8 ? _mm256_loadu_ps((const float *)row + k)
@@ -260,16 +261,16 @@ VEC_INLINE vecf f_fetch(const void *row, mltf_dtype t, size_t k, size_t n)
     case DT_F8_E4M3:
         return f_from_f8(n >= 8 ? _mm_loadl_epi64((const void *)(p + k)) : bytes_load(p + k, n));
     case DT_Q8: {
-        const q8_group *g = (const q8_group *)p + k / QUANT_GROUP;
-        const __m128i q = _mm_loadl_epi64((const void *)(g->q + k % QUANT_GROUP));
-        return f_mul(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(q)), bf16_bcast(&g->scale));
+        const __m128i q = _mm_loadl_epi64((const void *)(p + k));
+        const vecf scale = bf16_bcast(p + K + k / QUANT_GROUP * 2);
+        return f_mul(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(q)), scale);
     }
     case DT_Q4: {
-        const q4_group *g = (const q4_group *)p + k / QUANT_GROUP;
-        const vec bytes = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const void *)(g->q + k % 16)));
-        const vec q = k % QUANT_GROUP >= 16 ? _mm256_srli_epi32(bytes, 4)
-                                            : _mm256_and_si256(bytes, _mm256_set1_epi32(15));
-        return f_fma(_mm256_cvtepi32_ps(q), bf16_bcast(&g->scale), bf16_bcast(&g->min));
+        const char *scale = p + K / 2 + k / QUANT_GROUP * 4;
+        const vec shift = _mm256_set_epi32(28, 24, 20, 16, 12, 8, 4, 0);
+        const vec q =
+            _mm256_and_si256(_mm256_srlv_epi32(v_bcast(p + k / 2), shift), _mm256_set1_epi32(15));
+        return f_fma(_mm256_cvtepi32_ps(q), bf16_bcast(scale), bf16_bcast(scale + 2));
     }
     default:
         return f_zero();

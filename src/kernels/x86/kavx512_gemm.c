@@ -2,14 +2,14 @@
 #include "kernels/x86/kavx512_vec.h"
 #include "kernels/tiers.h"
 
-#define UNIT_K            1
-#define WIDE3             8
-#define WIDE2             8
-#define WIDE1             16
-#define NARROW_MAX        11
-#define NARROW_KERNELS(X) X(1) X(2) X(4) X(8) X(11)
-#define NARROW_TYPES(X, R)                                                                         \
-    X(DT_F32, R) X(DT_BF16, R) X(DT_F16, R) X(DT_F8_E4M3, R) X(DT_Q8, R) X(DT_Q4, R)
+#define UNIT_K             1
+#define WIDE3              8
+#define WIDE2              8
+#define WIDE1              16
+#define NARROW_MAX         11
+#define NARROW_KERNELS(X)  X(1) X(2) X(4) X(8) X(11)
+#define NARROW_TYPES(X, R) X(DT_F32, R) X(DT_BF16, R) X(DT_F16, R) X(DT_F8_E4M3, R)
+#define NARROW_QUANT       "kernels/x86/kavx512_quant.h"
 
 VEC_INLINE vecf v_mac(vecf a, vec x, vec w)
 {

@@ -226,19 +226,20 @@ VEC_INLINE vecf f_from_bf16(__m256i h)
     return f_from_v(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16));
 }
 
-VEC_INLINE vecf bf16_bcast(const uint16_t *p)
+VEC_INLINE vecf bf16_bcast(const void *p)
 {
     uint16_t h;
     __builtin_memcpy(&h, p, sizeof h);
     return f_from_v(_mm512_set1_epi32((int32_t)((uint32_t)h << 16)));
 }
 
-/* Elements k .. k + 15 of a stored row as f32, zero from element n on (n <= K - k is what is left; k is a
- * multiple of 16). Exact for every type. */
+/* Elements k .. k + 15 of a stored row as f32, zero from element n on; n is what is left of the row, k + n its
+ * length, k a multiple of 16. Where n >= 16 only Q8 and Q4 need to know n itself. Exact for every type. */
 VEC_INLINE vecf f_fetch(const void *row, mltf_dtype t, size_t k, size_t n)
 {
     const char *p = row;
     const vmask m = v_first(n);
+    const size_t K = k + n;
     switch (t) {
     case DT_F32:
         return _mm512_maskz_loadu_ps(m, p + k * 4);
@@ -249,16 +250,18 @@ VEC_INLINE vecf f_fetch(const void *row, mltf_dtype t, size_t k, size_t n)
     case DT_F8_E4M3:
         return f_from_f8(_mm_maskz_loadu_epi8(m, p + k));
     case DT_Q8: {
-        const q8_group *g = (const q8_group *)p + k / QUANT_GROUP;
-        const __m128i q = _mm_loadu_si128((const void *)(g->q + k % QUANT_GROUP));
-        return _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(q)), bf16_bcast(&g->scale));
+        const __m128i q = _mm_loadu_si128((const void *)(p + k));
+        const vecf scale = bf16_bcast(p + K + k / QUANT_GROUP * 2);
+        return _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(q)), scale);
     }
-    case DT_Q4: {
-        const q4_group *g = (const q4_group *)p + k / QUANT_GROUP;
-        const vec bytes = _mm512_cvtepu8_epi32(_mm_loadu_si128((const void *)g->q));
-        const vec q = k % QUANT_GROUP ? _mm512_srli_epi32(bytes, 4)
-                                      : _mm512_and_si512(bytes, _mm512_set1_epi32(15));
-        return _mm512_fmadd_ps(_mm512_cvtepi32_ps(q), bf16_bcast(&g->scale), bf16_bcast(&g->min));
+    case DT_Q4: { // 8 bytes: lanes 0 to 7 want the first four
+        const char *scale = p + K / 2 + k / QUANT_GROUP * 4;
+        const vec shift =
+            _mm512_set_epi32(28, 24, 20, 16, 12, 8, 4, 0, 28, 24, 20, 16, 12, 8, 4, 0);
+        const vec bytes =
+            _mm512_mask_blend_epi32(0xFF00, v_bcast(p + k / 2), v_bcast(p + k / 2 + 4));
+        const vec q = _mm512_and_si512(_mm512_srlv_epi32(bytes, shift), _mm512_set1_epi32(15));
+        return _mm512_fmadd_ps(_mm512_cvtepi32_ps(q), bf16_bcast(scale), bf16_bcast(scale + 2));
     }
     default:
         return f_zero();

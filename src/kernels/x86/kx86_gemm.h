@@ -41,11 +41,11 @@ static inline size_t min_size(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-/* Length of the chunks that K is cut into: equal, a multiple of 32, at most K_CHUNK. */
+/* Length of the chunks that K is cut into: equal but for a multiple of 128, at most K_CHUNK. */
 static inline size_t chunk_of(size_t K)
 {
     const size_t chunks = K ? (K - 1) / K_CHUNK + 1 : 1;
-    return ((K + chunks - 1) / chunks + 31) / 32 * 32;
+    return ((K + chunks - 1) / chunks + 127) / 128 * 128;
 }
 
 /* How M tokens are divided: `blocks` of VL (the last perhaps filled up with zeros), then `tail` tokens
@@ -302,7 +302,9 @@ VEC_INLINE void narrow_tile(const int R, const mltf_dtype T, vecf *total, const 
             vec t[VL];
             prefetch_some(next, step_bytes);
 #pragma GCC unroll 16
-            for (size_t i = 0; i < VL; i++) t[i] = w_fetch(row[i], T, u * UNIT_K, VL * UNIT_K);
+            for (size_t i = 0; i < VL; i++)
+                t[i] =
+                    w_fetch(row[i], T, u * UNIT_K, T == DT_Q8 || T == DT_Q4 ? K - u : VL * UNIT_K);
             v_transpose(t);
 #pragma GCC unroll 16
             for (size_t i = 0; i < VL; i++)
@@ -332,10 +334,20 @@ VEC_INLINE void narrow_tile(const int R, const mltf_dtype T, vecf *total, const 
     }
 NARROW_KERNELS(NARROW_FUNCTION)
 
+#ifdef NARROW_QUANT /* a file with quant_strip(), faster for Q8 and Q4 than fetching through f32 */
+#include NARROW_QUANT
+#endif
+
 /* The tail's tokens, l->tail of them from m on, against outputs [n, n + count). */
 static void narrow_strip(float *y, size_t ldy, const uint32_t *x, const k_weight *w,
                          const float *bias, const m_layout *l, size_t m, size_t n, size_t count)
 {
+#ifdef NARROW_QUANT
+    if (w->dtype == DT_Q8 || w->dtype == DT_Q4) {
+        quant_strip(y, ldy, x, w, bias, l, m, n, count);
+        return;
+    }
+#endif
     const size_t row_bytes = quant_bytes(w->dtype, w->stride);
     for (size_t j = 0; j < count; j += VL) {
         const size_t outs = min_size(VL, count - j), behind = n + j + outs;
