@@ -335,10 +335,12 @@ static mltf_status add_piece(void *user, const task_row *row, mltf_err *err)
     }
     start[0] = end[0] = 0;
 
+    // spans that got nothing are no candidates; only a search for the one best takes what comes
     size_t n = 0;
     for (size_t i = 0; i < T; i++)
         for (size_t j = i; j < T && j - i < q->max_answer_len; j++)
-            keep_best(best, &n, room, (candidate){i, j, start[i] * end[j]});
+            if (start[i] * end[j] > 0 || K == 1)
+                keep_best(best, &n, room, (candidate){i, j, start[i] * end[j]});
     for (size_t i = 0; i < n && !st; i++) {
         if (!allowed[best[i].s] || !allowed[best[i].e]) continue;
         answer one = {.score = (double)best[i].score};
