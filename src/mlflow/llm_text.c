@@ -40,6 +40,13 @@ mltf_status llm_decode(const pipeline *p, mltf_buf *out, const int32_t *ids, siz
     return buf_status(out, err);
 }
 
+/* Jinja2's messages do not say where in the template; ours do: "line 3, column 7: …". */
+static const char *without_place(const char *msg)
+{
+    int line, column, n = 0;
+    return sscanf(msg, "line %d, column %d: %n", &line, &column, &n) == 2 && n > 0 ? msg + n : msg;
+}
+
 mltf_status llm_render_chat(const pipeline *p, const json *messages, const json *tools,
                             const json *kwargs, mltf_buf *out, mltf_err *err)
 {
@@ -58,7 +65,8 @@ mltf_status llm_render_chat(const pipeline *p, const json *messages, const json 
     const mltf_status st = chat_template_apply(pipeline_tokenizer(p), messages, &o, out, &cause);
     if (st == MLTF_OK) return buf_status(out, err);
     if (st == MLTF_NO_MEMORY) return mltf_fail_memory(err);
-    return mltf_fail(err, MLTF_INTERNAL, "Failed to apply chat template: %s", cause.msg);
+    return mltf_fail(err, MLTF_INTERNAL, "Failed to apply chat template: %s",
+                     without_place(cause.msg));
 }
 
 /* ---- options ---- */

@@ -42,7 +42,7 @@ typedef struct qa {
     size_t top_k, max_seq_len, doc_stride, max_answer_len;
     bool impossible, align, question_first;
     sample *samples; /* [n] */
-    size_t n;
+    size_t n, cap;
     size_t *of_seq; /* [n_seqs] */
     size_t n_seqs, cap_seqs;
 } qa;
@@ -128,27 +128,45 @@ static mltf_status set_sample(const task_call *c, sample *s, const json *item, m
     return check_text(item, "context", &s->context, err);
 }
 
-/* {"question": […], "context": …} becomes one sample a question. */
-static mltf_status read_keywords(const task_call *c, qa *q, const json *questions,
-                                 const json *contexts, mltf_err *err)
+static mltf_status add_sample(const task_call *c, qa *q, const json *item, mltf_err *err)
+{
+    if (q->n == q->cap) {
+        const size_t cap = q->cap ? 2 * q->cap : 8;
+        sample *grown = arena_calloc(c->arena, cap, sizeof *grown);
+        if (!grown) return mltf_fail_memory(err);
+        if (q->n) memcpy(grown, q->samples, q->n * sizeof *grown);
+        q->samples = grown;
+        q->cap = cap;
+    }
+    return set_sample(c, &q->samples[q->n++], item, err);
+}
+
+/* {"question": […], "context": …} is one sample a question. */
+static mltf_status add_lists(const task_call *c, qa *q, const json *questions, const json *contexts,
+                             mltf_err *err)
 {
     const bool many_contexts = json_is(contexts, JSON_ARRAY);
     if (!json_is(questions, JSON_ARRAY) || (!many_contexts && !json_is(contexts, JSON_STRING)))
         return mltf_fail(err, MLTF_PREDICT_FAILED, "Arguments can't be understood");
-    q->n = questions->a.n;
-    if (many_contexts && contexts->a.n != q->n)
+    if (many_contexts && contexts->a.n != questions->a.n)
         return mltf_fail(err, MLTF_PREDICT_FAILED,
                          "Questions and contexts don't have the same lengths");
-    q->samples = arena_calloc(c->arena, q->n ? q->n : 1, sizeof *q->samples);
-    if (!q->samples) return mltf_fail_memory(err);
-    for (size_t i = 0; i < q->n; i++) {
+    for (size_t i = 0; i < questions->a.n; i++) {
         json *item = json_new_object(c->arena);
         json_set(c->arena, item, "question", &questions->a.items[i]);
         json_set(c->arena, item, "context", many_contexts ? &contexts->a.items[i] : contexts);
         if (c->arena->failed) return mltf_fail_memory(err);
-        TRY(set_sample(c, &q->samples[i], item, err));
+        TRY(add_sample(c, q, item, err));
     }
     return MLTF_OK;
+}
+
+static mltf_status add_item(const task_call *c, qa *q, const json *item, mltf_err *err)
+{
+    const json *questions = json_get(item, "question"), *contexts = json_get(item, "context");
+    if (json_is(questions, JSON_ARRAY) || json_is(contexts, JSON_ARRAY))
+        return add_lists(c, q, questions, contexts, err);
+    return add_sample(c, q, item, err);
 }
 
 static mltf_status read_input(const task_call *c, qa *q, mltf_err *err)
@@ -160,14 +178,10 @@ static mltf_status read_input(const task_call *c, qa *q, mltf_err *err)
         if (!questions || !contexts)
             return mltf_fail(err, MLTF_PREDICT_FAILED, "Unknown arguments %s", task_repr(c, input));
         if (!json_is(questions, JSON_STRING) || !json_is(contexts, JSON_STRING))
-            return read_keywords(c, q, questions, contexts, err);
+            return add_lists(c, q, questions, contexts, err);
     }
-    const bool many = json_is(input, JSON_ARRAY);
-    q->n = many ? input->a.n : 1;
-    q->samples = arena_calloc(c->arena, q->n ? q->n : 1, sizeof *q->samples);
-    if (!q->samples) return mltf_fail_memory(err);
-    for (size_t i = 0; i < q->n; i++)
-        TRY(set_sample(c, &q->samples[i], many ? json_at(input, i) : input, err));
+    if (!json_is(input, JSON_ARRAY)) return add_item(c, q, input, err);
+    for (size_t i = 0; i < input->a.n; i++) TRY(add_item(c, q, &input->a.items[i], err));
     return MLTF_OK;
 }
 
