@@ -169,7 +169,7 @@ static bool is_blank(mltf_str text)
 
 static mltf_status tokenize(const task_call *c, mltf_str text, tok_encoding *enc, mltf_err *err)
 {
-    if (is_blank(text)) {
+    if (text.n && is_blank(text)) { // nothing at all has no token
         const mltf_str name =
             json_string(json_get(tokenizer_config(c->p->tk), "empty_token"), STR("[EMPTY]"));
         text = tokenizer_token_to_id(c->p->tk, name) >= 0 ? name : text;
