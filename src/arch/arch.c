@@ -217,7 +217,9 @@ static mltf_status load_weights(arch_model *m, const arch_load_options *opts, ml
         const mltf_dtype t = b.ld.target == DT_COUNT ? m->info.dtype : b.ld.target;
         b.ld.compute = t == DT_BF16 ? K_COMPUTE_BF16 : K_COMPUTE_F32;
         m->info.compute = t == DT_BF16 ? DT_BF16 : DT_F32;
-        st = m->family->load(&b, err);
+        if (opts->adapter_dir)
+            st = nn_load_adapter(&b.ld, opts->adapter_dir, m->family->base_prefix, err);
+        if (!st) st = m->family->load(&b, err);
     }
     if (!st) st = arch_build_ok(&b, err);
     if (!st) st = nn_load_finish(&b.ld, m->info.architecture, m->family->ignorable, &warning, err);
@@ -236,8 +238,6 @@ mltf_status arch_model_load(arch_model **out, const char *dir, const arch_load_o
     static const arch_load_options none = {0};
     *out = NULL;
     if (!opts) opts = &none;
-    if (opts->adapter_dir)
-        return mltf_fail(err, MLTF_UNSUPPORTED, "adapters (PEFT) are not supported yet");
     arch_model *m = calloc(1, sizeof *m);
     if (!m) return mltf_fail_memory(err);
     m->pool = opts->pool;

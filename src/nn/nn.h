@@ -85,6 +85,8 @@ typedef struct nn_linear_w {
     k_weight w;        /* [N, K]; w.data NULL: this layer is absent */
     const float *bias; /* [N] or NULL */
     k_compute compute;
+    k_weight lora_a,
+        lora_b; /* an adapter: y += lora_b (lora_a x), [r, K] and [N, r]; data NULL: none */
 } nn_linear_w;
 
 typedef struct nn_embed_w {

@@ -12,6 +12,10 @@ nn_linear_w nn_linear_rows(const nn_linear_w *w, size_t n0, size_t n)
     r.w.data = (const char *)w->w.data + n0 * quant_bytes(w->w.dtype, w->w.stride);
     r.w.N = n;
     if (w->bias) r.bias = w->bias + n0;
+    if (w->lora_b.data) {
+        r.lora_b.data = (const float *)w->lora_b.data + n0 * w->lora_b.stride;
+        r.lora_b.N = n;
+    }
     return r;
 }
 
@@ -72,6 +76,21 @@ static void linear_run(nn_ctx *cx, linear_job *j)
     if (nn_ok(cx)) nn_restore(cx, mark);
 }
 
+/* y += lora_b (lora_a x): two thin layers in f32. */
+static void add_lora(nn_ctx *cx, float *y, size_t ldy, const float *x, size_t ldx,
+                     const nn_linear_w *w, size_t T)
+{
+    const size_t r = w->lora_a.N, N = w->w.N;
+    const nn_mark mark = nn_save(cx);
+    const nn_linear_w a = {.w = w->lora_a}, b = {.w = w->lora_b};
+    float *low = nn_f32(cx, T, r), *add = nn_f32(cx, T, N);
+    nn_linear_strided(cx, low, r, x, ldx, &a, T);
+    nn_linear_strided(cx, add, N, low, r, &b, T);
+    for (size_t t = 0; nn_ok(cx) && t < T; t++)
+        cx->k->add(y + t * ldy, y + t * ldy, add + t * N, N);
+    if (nn_ok(cx)) nn_restore(cx, mark);
+}
+
 void nn_linear_strided(nn_ctx *cx, float *y, size_t ldy, const float *x, size_t ldx,
                        const nn_linear_w *w, size_t T)
 {
@@ -79,6 +98,7 @@ void nn_linear_strided(nn_ctx *cx, float *y, size_t ldy, const float *x, size_t 
     linear_job j = {
         .k = cx->k, .w = {w}, .y = {y}, .ldy = {ldy}, .n = 1, .x = x, .ldx = ldx, .T = T};
     linear_run(cx, &j);
+    if (w->lora_a.data) add_lora(cx, y, ldy, x, ldx, w, T);
 }
 
 void nn_linear(nn_ctx *cx, float *y, const float *x, const nn_linear_w *w, size_t T)
@@ -120,6 +140,8 @@ void nn_linear_group(nn_ctx *cx, float *const *y, const float *x, const nn_linea
             j.ldy[j.n++] = w[i]->w.N;
         }
         linear_run(cx, &j);
+        for (size_t m = 0; m < j.n; m++)
+            if (j.w[m]->lora_a.data) add_lora(cx, j.y[m], j.ldy[m], x, j.ldx, j.w[m], T);
     }
 }
 

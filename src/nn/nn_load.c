@@ -1,6 +1,8 @@
 /* Tensors of a checkpoint into weight structs: names, shapes, types, and what is missing or left over. */
 #include "nn/nn_load.h"
 
+#include "nn/nn_adapter.h"
+
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -46,6 +48,8 @@ mltf_status nn_loader_init(nn_loader *ld, checkpoint *ck, mltf_arena *own, mltf_
 
 void nn_loader_release(nn_loader *ld)
 {
+    nn_adapter_free(ld->adapter);
+    ld->adapter = NULL;
     free(ld->used);
     ld->used = NULL;
     mltf_buf_release(&ld->missing);
@@ -69,34 +73,44 @@ static void no_memory(nn_loader *ld)
     if (ok(ld)) mltf_fail_memory(&ld->err);
 }
 
-/* The tensor root + scope + one name + suffix, with old spellings of the suffix; marked as used. */
+/* Mark the tensor of this name as used; names are sorted. */
+static void mark_used(const checkpoint *ck, uint8_t *used, const char *name)
+{
+    size_t lo = 0, hi = checkpoint_count(ck);
+    while (lo < hi) {
+        const size_t mid = (lo + hi) / 2;
+        if (strcmp(checkpoint_at(ck, mid)->name, name) < 0)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    if (lo < checkpoint_count(ck) && strcmp(checkpoint_at(ck, lo)->name, name) == 0) used[lo] = 1;
+}
+
+/* The tensor root + scope + one name + suffix, marked as used. Spellings of old: gamma and beta; of PEFT,
+ * which saved the layer under an adapter: X.base_layer.weight. */
 static const ck_tensor *find_one(nn_loader *ld, mltf_str name, const char *suffix)
 {
+    const bool weight = strcmp(suffix, ".weight") == 0, bias = strcmp(suffix, ".bias") == 0;
+    const char *spellings[] = {suffix,
+                               weight ? ".gamma"
+                               : bias ? ".beta"
+                                      : NULL,
+                               weight ? ".base_layer.weight"
+                               : bias ? ".base_layer.bias"
+                                      : NULL};
     char full[NAME_MAX_BYTES];
-    const char *old = strcmp(suffix, ".weight") == 0 ? ".gamma"
-                      : strcmp(suffix, ".bias") == 0 ? ".beta"
-                                                     : NULL;
-    for (int i = 0; i < (old ? 2 : 1); i++) {
+    const ck_tensor *t = ld->adapter ? nn_adapter_replaces(ld, name, suffix) : NULL;
+    for (size_t i = 0; i < sizeof spellings / sizeof *spellings && spellings[i]; i++) {
         const int n = snprintf(full, sizeof full, "%s%s" STR_FMT "%s", ld->root, ld->scope,
-                               STR_ARG(name), i ? old : suffix);
-        if (n < 0 || (size_t)n >= sizeof full) return NULL;
-        const ck_tensor *t = checkpoint_find(ld->ck, full);
-        if (t) {
-            // names are sorted: find the place for the mark
-            size_t lo = 0, hi = checkpoint_count(ld->ck);
-            while (lo < hi) {
-                const size_t mid = (lo + hi) / 2;
-                if (strcmp(checkpoint_at(ld->ck, mid)->name, full) < 0)
-                    lo = mid + 1;
-                else
-                    hi = mid;
-            }
-            if (lo < checkpoint_count(ld->ck) && strcmp(checkpoint_at(ld->ck, lo)->name, full) == 0)
-                ld->used[lo] = 1;
-            return t;
-        }
+                               STR_ARG(name), spellings[i]);
+        if (n < 0 || (size_t)n >= sizeof full) break;
+        const ck_tensor *own = checkpoint_find(ld->ck, full);
+        if (!own) continue;
+        mark_used(ld->ck, ld->used, full);
+        return t ? t : own;
     }
-    return NULL;
+    return t;
 }
 
 /* The first alternative of "a|b" that is present. *which receives it (or the first one). */
@@ -403,6 +417,7 @@ void nn_load_linear(nn_loader *ld, nn_linear_w *w, const char *name, size_t N, s
     take_matrix(ld, &w->w, t->data, t->dtype, N, K, conv, flags, false);
     set_compute(ld, w, flags);
     load_bias(ld, w, found, ".bias", N, flags);
+    if (ld->adapter) nn_adapter_attach(ld, w, found);
 }
 
 void nn_load_matrix(nn_loader *ld, nn_linear_w *w, const char *name, const char *bias, size_t N,
@@ -525,6 +540,14 @@ void nn_load_reorder(nn_loader *ld, nn_linear_w *w, const size_t *row_of)
     }
     w->w.data = rows;
     w->bias = bias;
+    if (!w->lora_b.data) return;
+    float *b = arena_f32(ld->own, w->w.N, w->lora_b.K);
+    for (size_t n = 0; b && n < w->w.N; n++)
+        memcpy(b + n * w->lora_b.K, (const float *)w->lora_b.data + row_of[n] * w->lora_b.stride,
+               w->lora_b.K * sizeof *b);
+    if (!b) no_memory(ld);
+    w->lora_b.data = b;
+    w->lora_b.stride = w->lora_b.K;
 }
 
 /* ------------------------------------------------------------------ end */
@@ -549,11 +572,12 @@ mltf_status nn_load_finish(nn_loader *ld, const char *what, const char *const *i
                          "the checkpoint lacks %zu tensor%s that %s needs: %s%s", ld->n_missing,
                          ld->n_missing == 1 ? "" : "s", what, ld->missing.p ? ld->missing.p : "",
                          ld->n_missing > 8 ? ", …" : "");
+    if (ld->adapter) TRY(nn_adapter_finish(ld->adapter, what, err));
     mltf_buf b = {.max = 4096};
     size_t n = 0;
     for (size_t i = 0; i < checkpoint_count(ld->ck); i++) {
         const char *name = checkpoint_at(ld->ck, i)->name;
-        if (ld->used[i] || ends_with_any(name, ignorable)) continue;
+        if (ld->used[i] || ends_with_any(name, ignorable) || strstr(name, ".lora_")) continue;
         if (n < 8) buf_printf(&b, "%s\"%s\"", n ? ", " : "", name);
         n++;
     }

@@ -29,9 +29,12 @@ enum {
     NN_KEEP_FLOAT = 16,   /* never quantized, never computed in bf16 (routers) */
 };
 
+typedef struct nn_adapter nn_adapter;
+
 typedef struct nn_loader {
     checkpoint *ck;
-    mltf_arena *own; /* the model's: copies, names, warnings */
+    nn_adapter *adapter; /* PEFT's LoRA on top, or NULL */
+    mltf_arena *own;     /* the model's: copies, names, warnings */
     mltf_pool *pool;
     const char *root;    /* before every name: a submodel of a composite checkpoint; "" */
     const char *base;    /* prefix of the base model as this checkpoint writes it: "bert." or "" */
@@ -49,6 +52,12 @@ typedef struct nn_loader {
 mltf_status nn_loader_init(nn_loader *ld, checkpoint *ck, mltf_arena *own, mltf_pool *pool,
                            const char *root, const char *base_prefix, mltf_err *err);
 void nn_loader_release(nn_loader *ld);
+
+/* Low-rank adapters (PEFT: adapter_config.json and its tensors in `dir`): every linear layer loaded from now
+ * on takes its lora_A and lora_B along, and tensors that the adapter holds whole (biases, modules_to_save)
+ * replace the checkpoint's. UNSUPPORTED for kinds other than LoRA. nn_load_finish() fails if a tensor of the
+ * adapter fits nothing in the model. */
+mltf_status nn_load_adapter(nn_loader *ld, const char *dir, const char *base_prefix, mltf_err *err);
 
 void nn_scope(nn_loader *ld, const char *fmt, ...) MLTF_PRINTF(2, 3);
 
