@@ -143,14 +143,13 @@ static size_t list_length(const pv *v)
 }
 
 /* A row whose question or context is a list stands for one pair an item; a single text goes with each. */
-static mltf_status add_pairs(wrap_call *w, pv *out, const pv *row, mltf_err *err)
+static mltf_status count_pairs(wrap_call *w, size_t *n, const pv *row, mltf_err *err)
 {
     if (row->kind != PV_DICT)
         return mltf_fail(
             err, MLTF_INVALID_INPUT,
-            "An invalid type has been supplied. Must be either List[Dict[str, str]] or Dict[str, "
-            "str]. %s is "
-            "not supported.",
+            "An invalid type has been supplied. Must be either List[Dict[str, str]] or "
+            "Dict[str, str]. %s is not supported.",
             pv_type_repr(w->a, row));
     const pv *question = pv_get(row, "question"), *context = pv_get(row, "context");
     if (!question || !context)
@@ -158,36 +157,42 @@ static mltf_status add_pairs(wrap_call *w, pv *out, const pv *row, mltf_err *err
                          "Invalid keys were submitted. Keys must be exclusively {'question', "
                          "'context'}");
     const size_t q = list_length(question), c = list_length(context);
-    const bool lists = question->kind == PV_LIST || context->kind == PV_LIST;
-    if (lists && question->kind == PV_LIST && context->kind == PV_LIST && q != c)
+    if (question->kind == PV_LIST && context->kind == PV_LIST && q != c)
         return mltf_fail(err, MLTF_PREDICT_FAILED,
                          "Questions and contexts don't have the same lengths");
-    const size_t n = !lists ? 1 : q > c ? q : c;
-    pv more = pv_list(w->a, out->list.n + n);
-    if (!more.list.items && out->list.n + n > 0) return mltf_fail_memory(err);
-    for (size_t i = 0; i < out->list.n; i++) more.list.items[i] = out->list.items[i];
+    *n += question->kind == PV_LIST ? q : context->kind == PV_LIST ? c : 1;
+    return MLTF_OK;
+}
+
+static void add_pairs(wrap_call *w, pv *out, size_t *at, const pv *row)
+{
+    const size_t q = list_length(pv_get(row, "question")), c = list_length(pv_get(row, "context"));
+    const size_t n = q > c ? q : c;
+    if (pv_get(row, "question")->kind != PV_LIST && pv_get(row, "context")->kind != PV_LIST) {
+        out->list.items[(*at)++] = *row;
+        return;
+    }
     for (size_t i = 0; i < n; i++) {
         pv pair = pv_dict(w->a, row->dict.n);
         for (size_t k = 0; k < row->dict.n; k++) {
             const pv *v = &row->dict.pairs[k].value;
-            pv_dict_add(&pair, row->dict.pairs[k].key,
-                        lists && v->kind == PV_LIST && i < v->list.n ? v->list.items[i] : *v);
+            pv_dict_add(&pair, row->dict.pairs[k].key, list_length(v) == n ? v->list.items[i] : *v);
         }
-        more.list.items[out->list.n + i] = pair;
+        out->list.items[(*at)++] = pair;
     }
-    *out = more;
-    return MLTF_OK;
 }
 
 static mltf_status prepare_question(wrap_call *w, pv *v, mltf_err *err)
 {
-    const bool alone = v->kind == PV_DICT;
-    if (v->kind != PV_LIST && !alone) return add_pairs(w, v, v, err); // says what is wrong
-    pv pairs = {.kind = PV_LIST};
-    const size_t n = alone ? 1 : v->list.n;
-    for (size_t i = 0; i < n; i++) TRY(add_pairs(w, &pairs, alone ? v : &v->list.items[i], err));
-    *v = alone && pairs.list.n == 1 ? pairs.list.items[0] : pairs;
-    return MLTF_OK;
+    const bool rows = v->kind == PV_LIST;
+    const size_t n = rows ? v->list.n : 1;
+    size_t total = 0, at = 0;
+    for (size_t i = 0; i < n; i++) TRY(count_pairs(w, &total, rows ? &v->list.items[i] : v, err));
+    pv pairs = pv_list(w->a, total);
+    if (!pairs.list.items) return mltf_fail_memory(err);
+    for (size_t i = 0; i < n; i++) add_pairs(w, &pairs, &at, rows ? &v->list.items[i] : v);
+    *v = !rows && total == 1 ? pairs.list.items[0] : pairs;
+    return w->a->failed ? mltf_fail_memory(err) : MLTF_OK;
 }
 
 /* Rows of one table become one call with all their queries, as MLflow does; other rows stay apart. */
