@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "mlflow/hub_cache.h"
 #include "mlflow/mlmodel.h"
+#include "mlflow/wrapper.h"
 
 /* ---- small facts --------------------------------------------------------------------------- */
 
@@ -338,6 +339,7 @@ mltf_status model_load_facts(mltf_model **out, const char *dir, const mltf_open_
 void model_free(mltf_model *m)
 {
     if (!m) return;
+    conversations_free(m);
     pipeline_free(m->pipe);
     pool_free(m->pool);
     pthread_mutex_destroy(&m->lock);

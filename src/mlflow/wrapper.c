@@ -243,7 +243,9 @@ static mltf_status call_pipeline(wrap_call *w, const pv *data, json **raw, mltf_
     const json *kwargs = keywords(w->a, &w->options);
     if (w->a->failed) return mltf_fail_memory(err);
     mltf_err why = {0};
-    const mltf_status st = pipeline_call(w->m->pipe, input, kwargs, w->ctl, w->a, raw, &why);
+    const mltf_status st = wrap_is_instruct(w->m)
+                               ? wrap_call_instruct(w, data, raw, &why)
+                               : pipeline_call(w->m->pipe, input, kwargs, w->ctl, w->a, raw, &why);
     if (st == MLTF_OK) return MLTF_OK;
     if (st == MLTF_INVALID_INPUT)
         return mltf_fail(
@@ -266,6 +268,7 @@ mltf_status wrapper_predict(const mltf_model *m, mltf_arena *a, const pv *data, 
                       "MlflowException will be raised.");
     w.options = merge_options(a, m->config, params);
     if (m->inference_task) return wrap_llm(&w, data, out, err);
+    if (w.kind == WRAP_CONVERSATIONAL) return wrap_conversation(&w, data, out, err);
 
     pv v = data->kind == PV_FRAME ? pv_frame_records(a, data->frame) : *data;
     TRY(check_kind(&v, err));

@@ -55,6 +55,11 @@ mltf_status wrap_prepare(wrap_call *w, pv *data, mltf_err *err);
 mltf_status wrap_finish(wrap_call *w, const pv *data, const json *raw, pv *out, mltf_err *err);
 /* wrapper_llm.c */
 mltf_status wrap_llm(wrap_call *w, const pv *data, pv *out, mltf_err *err);
+/* wrapper_conversation.c, wrapper_instruct.c */
+mltf_status wrap_conversation(wrap_call *w, const pv *data, pv *out, mltf_err *err);
+void conversations_free(mltf_model *m);
+bool wrap_is_instruct(const mltf_model *m);
+mltf_status wrap_call_instruct(wrap_call *w, const pv *data, json **raw, mltf_err *err);
 mltf_status wrap_format_template(wrap_call *w, pv *data, mltf_err *err);
 
 #endif
