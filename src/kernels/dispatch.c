@@ -59,6 +59,10 @@ static void make_tables(void)
             kavx512bf16_gemm_init(t);
         }
     }
+    if (cpu.amx_bf16) {
+        t = next_tier(CPU_AMX, "amx");
+        kamx_gemm_init(t);
+    }
 #endif
     const cpu_tier cap = cap_from_environment();
     if (best > cap) best = cap;

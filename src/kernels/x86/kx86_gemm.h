@@ -13,6 +13,9 @@
  *     NARROW_KERNELS(X)             X(R): the narrow way for R tokens
  *     NARROW_TYPES(X, R)            X(T, R): for weights of type T
  *
+ * and may provide WIDE_OWN (its own wide1() and wide2(), with WIDE_BLOCKS 2), UNIT_STEP (units come in
+ * multiples of it, zeros behind), NARROW_QUANT (see below).
+ *
  * One order of summation. K is cut into equal chunks of at most K_CHUNK (a function of K alone). In a
  * chunk each output has one accumulator, which takes its products one unit after the other; the sums of
  * the chunks are added in order, then the bias. Whatever computes an output keeps to this, so its bits
@@ -48,6 +51,19 @@ static inline size_t chunk_of(size_t K)
     return ((K + chunks - 1) / chunks + 127) / 128 * 128;
 }
 
+#ifndef UNIT_STEP
+#define UNIT_STEP 1
+#endif
+#ifndef WIDE_BLOCKS
+#define WIDE_BLOCKS 3
+#endif
+
+/* Units of a row of x, zeros behind its end included. */
+static inline size_t units_of(size_t K)
+{
+    return ((K + UNIT_K - 1) / UNIT_K + UNIT_STEP - 1) / UNIT_STEP * UNIT_STEP;
+}
+
 /* How M tokens are divided: `blocks` of VL (the last perhaps filled up with zeros), then `tail` tokens
  * in rows of `tail_width`. */
 typedef struct m_layout {
@@ -62,7 +78,7 @@ typedef struct m_layout {
 
 static inline m_layout layout_of(size_t M, size_t K)
 {
-    m_layout l = {.units = (K + UNIT_K - 1) / UNIT_K, .blocks = M / VL, .tail = M % VL};
+    m_layout l = {.units = units_of(K), .blocks = M / VL, .tail = M % VL};
     if (l.tail == 0) return l;
     if (l.tail > NARROW_MAX) {
         l.blocks++;
@@ -83,7 +99,7 @@ static size_t tmpl_pack_bytes(size_t M, size_t K)
 static void pack_lanes(uint32_t *p, size_t width, size_t first, const float *x, size_t ldx,
                        size_t K, size_t M, size_t m0, size_t m1)
 {
-    const size_t units = (K + UNIT_K - 1) / UNIT_K;
+    const size_t units = units_of(K);
     for (size_t m = m0; m < m1; m++) {
         uint32_t u16[VL];
         for (size_t u = 0; u < units; u += VL) {
@@ -132,6 +148,8 @@ static void tmpl_pack(void *panel, const float *x, size_t ldx, size_t K, size_t 
 
 /* ---- wide ------------------------------------------------------------------------------------- */
 
+#ifndef WIDE_OWN
+
 /* sums[g][v] (+)= over `units` units of V vectors of tokens and G rows of weights, V and G constants.
  *   x [V] blocks, x_step units apart; w [G] rows, w_step bytes apart; sums row stride 3 VL */
 VEC_INLINE void wide_kernel(const int V, const int G, float *sums, const uint32_t *x, size_t x_step,
@@ -178,6 +196,8 @@ static __attribute__((noinline)) void wide1(float *sums, const uint32_t *x, size
     wide_kernel(1, WIDE1, sums, x, x_step, w, w_step, units, add);
 }
 
+#endif
+
 /* Rows n .. n+rows-1 of w, `units` units from element k on, into to[row][UNITS + ROW_GAP]; rows behind are zeros. */
 static void widen_rows(uint32_t *to, int G, const k_weight *w, size_t n, size_t rows, size_t k,
                        size_t units)
@@ -199,8 +219,8 @@ static void wide_strip(int V, float *y, size_t ldy, const uint32_t *x, const k_w
 {
     _Alignas(64) float sums[STRIP][3 * VL];
     _Alignas(64) uint32_t wide_rows[WIDE1 * (UNITS + ROW_GAP)];
-    const size_t K = w->K, chunk = chunk_of(K), all_units = (K + UNIT_K - 1) / UNIT_K;
-    const int G = V == 3 ? WIDE3 : V == 2 ? WIDE2 : WIDE1;
+    const size_t K = w->K, chunk = chunk_of(K), all_units = units_of(K);
+    const int G = V == 1 ? WIDE1 : V == 2 ? WIDE2 : WIDE3;
     const bool direct = w_direct(w);
     const size_t row_bytes = quant_bytes(w->dtype, w->stride);
     if (K == 0) memset(sums, 0, sizeof sums);
@@ -216,12 +236,14 @@ static void wide_strip(int V, float *y, size_t ldy, const uint32_t *x, const k_w
                 step = (UNITS + ROW_GAP) * 4;
             }
             const uint32_t *xk = x + u0 * VL;
-            if (V == 3)
-                wide3(sums[g], xk, all_units * VL, rows, step, units, k > 0);
+            if (V == 1)
+                wide1(sums[g], xk, all_units * VL, rows, step, units, k > 0);
             else if (V == 2)
                 wide2(sums[g], xk, all_units * VL, rows, step, units, k > 0);
+#if WIDE_BLOCKS > 2
             else
-                wide1(sums[g], xk, all_units * VL, rows, step, units, k > 0);
+                wide3(sums[g], xk, all_units * VL, rows, step, units, k > 0);
+#endif
         }
     }
     for (size_t j = 0; j < count; j += VL) {
@@ -246,6 +268,8 @@ static void wide_strip(int V, float *y, size_t ldy, const uint32_t *x, const k_w
         }
     }
 }
+
+#if NARROW_MAX > 0
 
 /* ---- narrow ----------------------------------------------------------------------------------- */
 
@@ -287,7 +311,7 @@ VEC_INLINE void narrow_tile(const int R, const mltf_dtype T, vecf *total, const 
                               (T == DT_F32                   ? 4
                                : T == DT_BF16 || T == DT_F16 ? 2
                                                              : 1);
-    const size_t K = w->K, chunk = chunk_of(K), all_units = (K + UNIT_K - 1) / UNIT_K;
+    const size_t K = w->K, chunk = chunk_of(K), all_units = units_of(K);
     const char *row[VL];
     for (size_t i = 0; i < VL; i++)
         row[i] = (const char *)w->data + quant_bytes(T, min_size(n + i, end - 1) * w->stride);
@@ -370,6 +394,8 @@ static void narrow_strip(float *y, size_t ldy, const uint32_t *x, const k_weight
     }
 }
 
+#endif
+
 static void tmpl_gemm(float *y, size_t ldy, const void *panel, const k_weight *w, const float *bias,
                       size_t M, size_t n0, size_t n1)
 {
@@ -379,12 +405,15 @@ static void tmpl_gemm(float *y, size_t ldy, const void *panel, const k_weight *w
         const size_t count = min_size(STRIP, n1 - n);
         for (size_t b = 0; b < l.blocks;) {
             const size_t left = l.blocks - b;
-            const int V = left >= 5 || left == 3 ? 3 : left >= 2 ? 2 : 1; // 4 blocks: 2 + 2
+            int V = left >= 2 ? 2 : 1;
+            if (WIDE_BLOCKS > 2 && (left >= 5 || left == 3)) V = 3; // 4 blocks: 2 + 2
             wide_strip(V, y, ldy, x + b * VL * l.units, w, bias, M, b * VL, n, count);
             b += (size_t)V;
         }
+#if NARROW_MAX > 0
         if (l.tail)
             narrow_strip(y, ldy, x + l.blocks * VL * l.units, w, bias, &l, l.blocks * VL, n, count);
+#endif
     }
 }
 
