@@ -103,11 +103,26 @@ static mltf_status encode_prompts(openai_run *r, mltf_err *err)
     return MLTF_OK;
 }
 
+/* Positions that the model was made for; SIZE_MAX: no bound is known. Rotary models can be run past it, but what
+ * they say there is worth nothing. */
+static size_t context_length(const mltf_model *m)
+{
+    static const char *const keys[] = {"max_position_embeddings", "n_positions", "max_seq_len",
+                                       "seq_length"};
+    const arch_info *info = arch_model_info(pipeline_model(m->pipe));
+    size_t limit = info->max_positions;
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        const int64_t n = json_int(json_get(info->config, keys[i]), 0);
+        if (n > 0 && (size_t)n < limit) limit = (size_t)n;
+    }
+    return limit;
+}
+
 /* How many new tokens a prompt may get; refuses prompts that fill the context. */
 static mltf_status room_for(const openai_run *r, const llm_ids *prompt, int64_t *room,
                             mltf_err *err)
 {
-    const size_t limit = arch_model_info(pipeline_model(r->m->pipe))->max_positions;
+    const size_t limit = context_length(r->m);
     *room = r->req.max_tokens ? r->req.max_tokens : OPENAI_MAX_TOKENS_UNBOUND;
     if (limit == SIZE_MAX) return MLTF_OK;
     if (prompt->n >= limit)
