@@ -27,6 +27,7 @@ typedef struct golden {
         const char *path, *why;
     } diffs[64]; /* of the comparison at hand */
     size_t n_diffs;
+    bool pandas2; /* the recording's pandas had no type for texts but object */
     double tolerance; /* of floats, relative: 1e-4; 5e-3 for models that compute in 16 bits */
     struct golden_model {
         char *key;

@@ -530,6 +530,9 @@ int parity_golden(const char *dir, int argc, char **argv)
         return 1;
     }
     g->tolerance = 1e-4;
+    const mltf_str pandas =
+        json_string(json_get(json_get(json_at(g->doc.root, 0), "output"), "pandas"), STR(""));
+    g->pandas2 = str_starts(pandas, "1.") || str_starts(pandas, "2.");
     golden_load_rules(g, "docs/differences.md");
     use_hub_cache(g);
     for (size_t i = 0; i < json_len(g->doc.root); i++) {
