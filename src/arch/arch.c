@@ -204,6 +204,25 @@ static void count_params(arch_model *m, const nn_loader *ld)
         }
 }
 
+/* Checkpoints whose weights are packed by a quantization library. */
+static mltf_status refuse_quantized(const arch_model *m, mltf_err *err)
+{
+    const json *q = json_get(m->config.root, "quantization_config");
+    if (!json_is(q, JSON_OBJECT)) return MLTF_OK;
+    const mltf_str method = json_string(json_get(q, "quant_method"), STR("unknown"));
+    bool packed = false;
+    for (size_t i = 0; i < checkpoint_count(m->ck); i++) {
+        const mltf_dtype t = checkpoint_at(m->ck, i)->dtype;
+        packed |= t == DT_U8 || t == DT_I8 || t == DT_I32 || t == DT_F8_E4M3 || t == DT_F8_E5M2;
+    }
+    if (!packed) return MLTF_OK; // the key is there, but the weights are plain
+    return mltf_fail(err, MLTF_UNSUPPORTED,
+                     "the weights are quantized by \"" STR_FMT
+                     "\", which is not supported: save the model dequantized, and use --quantize "
+                     "int8 or int4 here",
+                     STR_ARG(method));
+}
+
 static mltf_status load_weights(arch_model *m, const arch_load_options *opts, mltf_err *err)
 {
     arch_build b = {.m = m, .cfg = {.root = m->config.root}};
@@ -246,6 +265,7 @@ mltf_status arch_model_load(arch_model **out, const char *dir, const arch_load_o
     if (!st) st = count_labels(m, err);
     if (!st) st = make_labels(m, err);
     if (!st) st = checkpoint_open(&m->ck, dir, NULL, err);
+    if (!st) st = refuse_quantized(m, err);
     if (!st) st = load_weights(m, opts, err);
     if (st) {
         arch_model_free(m);

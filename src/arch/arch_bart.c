@@ -1,4 +1,4 @@
-/* BART and the encoder-decoders of its block: bart, mbart, marian, pegasus, blenderbot, m2m_100 (nllb).
+/* BART and the encoder-decoders of its block: bart, mbart, marian, pegasus, blenderbot, m2m_100 (nllb), led.
  * Lewis et al. 2019, arXiv:1910.13461; transformers 4.57 models/{bart,mbart,marian,pegasus,blenderbot,m2m_100}.
  *
  *   ids ─ scaled embedding + position ─ (bart, mbart: norm) ─┐
@@ -13,10 +13,12 @@
  *   pegasus   before    sine | cosine halves                  no
  *   blenderbot before   learned                               no
  *   m2m_100   before    sine | cosine, from padding_idx + 1   no
+ *   led       after     learned                               yes, and the encoder sees a window only
  *
  * Easy to get wrong: bart's table has two rows more than positions; final_logits_bias is a stored buffer;
  * the classifier reads the last eos of the *input*, from a decoder that was fed the input shifted right
- * (mbart: its last token moved to the front). Checked on: fixtures bart-*, mbart-, marian-, pegasus-,
+ * (mbart: its last token moved to the front). led attends globally where a caller asks for it, which no pipeline does.
+ * Checked on: fixtures bart-*, mbart-, marian-, pegasus-,
  * blenderbot-, m2m_100-base. */
 #include <math.h>
 #include <string.h>
@@ -24,10 +26,9 @@
 #include "arch/arch_internal.h"
 
 typedef struct {
-    size_t hidden, vocab, decoder_vocab,
-        positions; // d_model, vocab_size, decoder_vocab_size, max_position_embeddings
+    size_t hidden, vocab, decoder_vocab; // d_model, vocab_size, decoder_vocab_size
     struct {
-        size_t layers, heads, ffn; // encoder_layers, encoder_attention_heads, encoder_ffn_dim …
+        size_t layers, heads, ffn, positions; // encoder_layers, encoder_attention_heads, …
     } enc, dec;
     k_act act;   // activation_function
     float scale; // sqrt(d_model) with scale_embedding
@@ -35,6 +36,7 @@ typedef struct {
     bool pre_norm, embed_norm, sines, sines_exp, shared;
     size_t offset;   // rows before position 0
     bool shift_last; // mbart: the last token starts the decoder
+    bool led;        // the encoder sees a window
     bool shifts;     // may make the decoder's input from the encoder's
 } bart_config;
 
@@ -42,6 +44,7 @@ typedef struct {
     nn_attn_w attn, cross;         // q k v o [H, H]
     nn_norm_w norm1, norm2, norm3; // self, cross, mlp
     nn_mlp_w mlp;
+    size_t window; // led: keys on each side, itself not counted; 0: all
 } bart_layer;
 
 typedef struct {
@@ -65,9 +68,12 @@ static void read_config(arch_config *c, bart_config *o, mltf_str type)
     const bool bart = str_is(type, "bart"), mbart = str_is(type, "mbart"),
                marian = str_is(type, "marian");
     const bool m2m = str_is(type, "m2m_100"), blender = str_is(type, "blenderbot");
+    const bool led = str_is(type, "led");
     o->hidden = cfg_dim(c, "d_model|hidden_size", blender ? 2560 : 1024);
     o->vocab = cfg_dim(c, "vocab_size", m2m ? 128112 : blender ? 8008 : marian ? 58101 : 50265);
-    o->positions = cfg_dim(c, "max_position_embeddings", blender ? 128 : 1024);
+    const size_t positions = led ? 0 : cfg_dim(c, "max_position_embeddings", blender ? 128 : 1024);
+    o->enc.positions = led ? cfg_dim(c, "max_encoder_position_embeddings", 16384) : positions;
+    o->dec.positions = led ? cfg_dim(c, "max_decoder_position_embeddings", 1024) : positions;
     o->enc.layers = cfg_layers(c, "encoder_layers", blender ? 2 : 12);
     o->dec.layers = cfg_layers(c, "decoder_layers", blender ? 24 : 12);
     o->enc.heads = cfg_dim(c, "encoder_attention_heads", blender ? 32 : 16);
@@ -76,17 +82,18 @@ static void read_config(arch_config *c, bart_config *o, mltf_str type)
     o->dec.ffn = cfg_dim(c, "decoder_ffn_dim", blender ? 10240 : 4096);
     o->act = cfg_act(c, "activation_function", m2m ? "relu" : "gelu");
     o->scale = cfg_bool(c, "scale_embedding", m2m) ? sqrtf((float)o->hidden) : 1.0f;
-    o->pad = cfg_token(c, "pad_token_id", marian ? 58100 : bart || mbart || m2m ? 1 : 0);
+    o->pad = cfg_token(c, "pad_token_id", marian ? 58100 : bart || mbart || m2m || led ? 1 : 0);
     o->eos = cfg_token(c, "eos_token_id", marian ? 0 : str_is(type, "pegasus") ? 1 : 2);
     o->start = cfg_token(c, "decoder_start_token_id", 2);
     o->shared = !marian || cfg_bool(c, "share_encoder_decoder_embeddings", true);
     o->decoder_vocab = o->shared ? o->vocab : cfg_dim(c, "decoder_vocab_size", o->vocab);
-    o->pre_norm = !bart && !marian;
-    o->embed_norm = bart || mbart;
+    o->pre_norm = !bart && !marian && !led;
+    o->embed_norm = bart || mbart || led;
+    o->led = led;
     o->sines = marian || str_is(type, "pegasus") || m2m;
     o->sines_exp = m2m;
     o->offset = bart || mbart ? 2 : 0;
-    o->shifts = bart || mbart;
+    o->shifts = bart || mbart || led;
     o->shift_last = mbart;
     if (o->hidden % o->enc.heads || o->hidden % o->dec.heads)
         cfg_fail(c, "\"d_model\" %zu is not a multiple of the number of attention heads",
@@ -107,8 +114,10 @@ static void load_attn(nn_loader *ld, nn_attn_w *a, const char *const names[4], s
 
 static void load_layer(nn_loader *ld, bart_layer *l, const bart_config *c, size_t F, bool decoder)
 {
-    static const char *const self[] = {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj",
-                                       "self_attn.out_proj"};
+    static const char *const self[] = {"self_attn.q_proj|self_attn.longformer_self_attn.query",
+                                       "self_attn.k_proj|self_attn.longformer_self_attn.key",
+                                       "self_attn.v_proj|self_attn.longformer_self_attn.value",
+                                       "self_attn.out_proj|self_attn.output"};
     static const char *const cross[] = {"encoder_attn.q_proj", "encoder_attn.k_proj",
                                         "encoder_attn.v_proj", "encoder_attn.out_proj"};
     const size_t H = c->hidden;
@@ -122,6 +131,17 @@ static void load_layer(nn_loader *ld, bart_layer *l, const bart_config *c, size_
     nn_load_linear(ld, &l->mlp.down, "fc2", H, F, NN_BIAS);
     nn_load_norm(ld, &l->norm3, "final_layer_norm", NN_NORM_LAYER, H, 1e-5f, NN_BIAS);
     l->mlp.act = c->act;
+}
+
+/* led's attention_window: one number, or one for each layer; both sides together. */
+static size_t window_of(arch_config *c, size_t il)
+{
+    const json *w = cfg_get(c, "attention_window");
+    const int64_t n =
+        json_is(w, JSON_ARRAY) ? json_int(json_at(w, il), 0) : json_int(w, w ? 0 : 512);
+    if (n < 2 || n % 2 || n > 1 << 24)
+        cfg_fail(c, "\"attention_window\" must hold an even number for layer %zu", il);
+    return n > 0 ? (size_t)n / 2 : 1;
 }
 
 static void load_stack(arch_build *b, bart_stack *s, const bart_config *c, bool decoder)
@@ -141,8 +161,9 @@ static void load_stack(arch_build *b, bart_stack *s, const bart_config *c, bool 
                       "input id", decoder ? c->decoder_vocab : c->vocab, c->hidden, 0);
     nn_scope(ld, "%s%s.", ld->base, side);
     if (!c->sines_exp) // tables of sines may be left out of a file
-        nn_load_embed(ld, &s->positions, "embed_positions", "position", c->positions + c->offset,
-                      c->hidden, c->sines ? NN_OPTIONAL : 0);
+        nn_load_embed(ld, &s->positions, "embed_positions", "position",
+                      (decoder ? c->dec.positions : c->enc.positions) + c->offset, c->hidden,
+                      c->sines ? NN_OPTIONAL : 0);
     if (c->embed_norm)
         nn_load_norm(ld, &s->embed_norm, "layernorm_embedding", NN_NORM_LAYER, c->hidden, 1e-5f,
                      NN_BIAS);
@@ -151,6 +172,7 @@ static void load_stack(arch_build *b, bart_stack *s, const bart_config *c, bool 
     for (size_t il = 0; s->layers && il < s->n; il++) {
         nn_scope(ld, "%s%s.layers.%zu.", ld->base, side, il);
         load_layer(ld, &s->layers[il], c, decoder ? c->dec.ffn : c->enc.ffn, decoder);
+        if (c->led && !decoder) s->layers[il].window = window_of(&b->cfg, il);
     }
 }
 
@@ -190,7 +212,7 @@ static mltf_status load(arch_build *b, mltf_err *err)
     b->m->info.hidden = c->hidden;
     b->m->info.vocab = c->decoder_vocab;
     b->m->info.n_layers = c->enc.layers;
-    b->m->info.max_positions = c->sines_exp ? SIZE_MAX : c->positions;
+    b->m->info.max_positions = c->sines_exp ? SIZE_MAX : c->enc.positions;
     b->m->cache_shape = b->m->cross_shape =
         (nn_cache_shape){.layers = c->dec.layers, .kv_heads = c->dec.heads, .k_dim = D, .v_dim = D};
     b->m->impl = m;
@@ -233,9 +255,10 @@ static void add_positions(arch_run *r, float *x, const bart_stack *s, const bart
     }
     for (size_t t = 0; nn_ok(r->cx) && t < r->seqs.rows; t++) {
         const size_t pos = (size_t)r->seqs.pos[t];
-        if (!c->sines_exp && pos >= c->positions)
+        const size_t n = s->decoder ? c->dec.positions : c->enc.positions;
+        if (!c->sines_exp && pos >= n)
             nn_fail(r->cx, MLTF_INVALID_INPUT,
-                    "position %zu is outside of the model's table of %zu", pos, c->positions);
+                    "position %zu is outside of the model's table of %zu", pos, n);
         else
             add_sines(x + t * c->hidden, pos, c);
     }
@@ -254,7 +277,9 @@ static void residual(arch_run *r, float *x, const bart_layer *w, part which, con
     float *y = nn_f32(cx, T, H); // [T, H]
     if (pre_norm) nn_norm(cx, y, x, norm, T);
     const float *in = pre_norm ? y : x;
-    if (which == SELF) nn_self_attention(cx, y, in, &w->attn, attn, &r->seqs, NULL, il);
+    nn_attn self = *attn;
+    self.window = w->window ? w->window + 1 : 0;
+    if (which == SELF) nn_self_attention(cx, y, in, &w->attn, &self, &r->seqs, NULL, il);
     if (which == CROSS) nn_cross_attention(cx, y, in, &w->cross, attn, &r->seqs, il);
     if (which == MLP) nn_mlp(cx, y, in, &w->mlp, T);
     nn_add(cx, x, y, T * H);
@@ -359,20 +384,36 @@ static void forward(arch_run *r)
 }
 
 const arch_family arch_bart = {
-    .model_types =
-        (const char *const[]){"bart", "mbart", "marian", "pegasus", "blenderbot", "m2m_100", NULL},
-    .classes = (const char *const[]){"BartModel", "BartForConditionalGeneration",
-                                     "BartForSequenceClassification", "BartForQuestionAnswering",
-                                     "MBartModel", "MBartForConditionalGeneration",
-                                     "MBartForSequenceClassification", "MBartForQuestionAnswering",
-                                     "MarianModel", "MarianMTModel", "PegasusModel",
-                                     "PegasusForConditionalGeneration", "BlenderbotModel",
-                                     "BlenderbotForConditionalGeneration", "M2M100Model",
-                                     "M2M100ForConditionalGeneration", NULL},
+    .model_types = (const char *const[]){"bart", "mbart", "marian", "pegasus", "blenderbot",
+                                         "m2m_100", "led", NULL},
+    .classes = (const char *const[]){"BartModel",
+                                     "BartForConditionalGeneration",
+                                     "BartForSequenceClassification",
+                                     "BartForQuestionAnswering",
+                                     "MBartModel",
+                                     "MBartForConditionalGeneration",
+                                     "MBartForSequenceClassification",
+                                     "MBartForQuestionAnswering",
+                                     "MarianModel",
+                                     "MarianMTModel",
+                                     "PegasusModel",
+                                     "PegasusForConditionalGeneration",
+                                     "BlenderbotModel",
+                                     "BlenderbotForConditionalGeneration",
+                                     "M2M100Model",
+                                     "M2M100ForConditionalGeneration",
+                                     "LEDModel",
+                                     "LEDForConditionalGeneration",
+                                     "LEDForSequenceClassification",
+                                     "LEDForQuestionAnswering",
+                                     NULL},
     .kind = ARCH_ENCODER_DECODER,
-    .base_prefix = "model.",
-    .ignorable = (const char *const[]){"embed_tokens.weight", "embed_positions.weights",
-                                       "embed_positions._float_tensor", "version", NULL},
+    .base_prefix = "model.|led.",
+    .ignorable =
+        (const char *const[]){"embed_tokens.weight", "embed_positions.weights",
+                              "embed_positions._float_tensor", "version", "query_global.weight",
+                              "query_global.bias", "key_global.weight", "key_global.bias",
+                              "value_global.weight", "value_global.bias", NULL},
     .load = load,
     .forward = forward,
     .encode = encode,

@@ -36,6 +36,7 @@
     X(gpt_oss) \
     X(gptj) \
     X(llama) \
+    X(longformer) \
     X(mixtral) \
     X(mobilebert) \
     X(modernbert) \

@@ -175,11 +175,11 @@ static mltf_status load(arch_build *b, mltf_err *err)
 
 const arch_family arch_stablelm = {
     .model_types = types,
-    .classes =
-        (const char *const[]){CLASSES("StableLm"), CLASSES("Starcoder2"), CLASSES("Nemotron"),
-                              CLASSES("Cohere"), CLASSES("Olmo"), CLASSES("Olmo2"), NULL},
+    .classes = (const char *const[]){CLASSES("StableLm"), CLASSES("Starcoder2"),
+                                     CLASSES("Nemotron"), "NemotronForQuestionAnswering",
+                                     CLASSES("Cohere"), CLASSES("Olmo"), CLASSES("Olmo2"), NULL},
     .kind = ARCH_DECODER,
-    .base_prefix = "model.",
+    .base_prefix = "model.|transformer.",
     .ignorable = (const char *const[]){"rotary_emb.inv_freq", NULL},
     .load = load,
     .forward = arch_decoder_forward,
