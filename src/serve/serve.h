@@ -107,6 +107,16 @@ typedef struct serve_job {
 
 typedef struct serve_queue serve_queue;
 
+/* The flag is read by the library without a lock, as mltf.h says it may be. */
+static inline void serve_cancel(serve_job *job)
+{
+    __atomic_store_n(&job->cancel, 1, __ATOMIC_RELAXED);
+}
+static inline int serve_cancelled(const serve_job *job)
+{
+    return __atomic_load_n(&job->cancel, __ATOMIC_RELAXED);
+}
+
 /* wake_fd: an eventfd that is written whenever a job has news. */
 mltf_status serve_queue_new(serve_queue **out, const serve_backend *b, int workers, size_t limit,
                             int wake_fd, mltf_err *err);

@@ -252,7 +252,7 @@ static void let_go(exchange *ex)
 static void finish(exchange *ex)
 {
     server *sv = ex->sv;
-    ex->job.cancel = 1;
+    serve_cancel(&ex->job);
     if (!ex->done && serve_queue_remove(sv->queue, &ex->job)) ex->done = true;
     if (ex->done && !ex->job.noticed) {
         exchange_free(ex);
@@ -689,7 +689,7 @@ static mltf_status set_up(server *sv, mltf_err *err)
 
 static void tear_down(server *sv)
 {
-    for (exchange *ex = sv->first; ex; ex = ex->next) ex->job.cancel = 1;
+    for (exchange *ex = sv->first; ex; ex = ex->next) serve_cancel(&ex->job);
     serve_queue_free(sv->queue); // every job is done now
     for (exchange *ex = sv->first; ex; ex = ex->next)
         if (ex->conn) evhttp_connection_set_closecb(ex->conn, NULL, NULL);

@@ -56,7 +56,7 @@ static int on_event(void *user, const char *text, size_t n)
     pthread_mutex_lock(&q->lock);
     job->streaming = true;
     if (job->events.n + n > MAX_UNREAD_BYTES) {
-        job->cancel = 1;
+        serve_cancel(job);
     } else {
         buf_puts(&job->events, "data: ");
         buf_append(&job->events, text, n);
@@ -64,7 +64,7 @@ static int on_event(void *user, const char *text, size_t n)
     }
     tell(q, job);
     pthread_mutex_unlock(&q->lock);
-    return job->cancel;
+    return serve_cancelled(job);
 }
 
 static void *work(void *user)
@@ -84,9 +84,10 @@ static void *work(void *user)
 
         const double left = job->deadline - serve_now();
         job->reply.body.max = MAX_ANSWER_BYTES;
-        if (job->cancel || left <= 0) {
+        const bool gone = serve_cancelled(job);
+        if (gone || left <= 0) {
             mltf_err err = {0};
-            mltf_fail(&err, job->cancel ? MLTF_CANCELLED : MLTF_TIMEOUT,
+            mltf_fail(&err, gone ? MLTF_CANCELLED : MLTF_TIMEOUT,
                       "Request processing time exceeded limit");
             serve_error_reply(job->kind, &err, &job->reply);
         } else {

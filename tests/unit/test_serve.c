@@ -41,7 +41,7 @@ static mltf_status wait_for_cancel(const mltf_predict_options *o, int ms, mltf_e
 {
     const double start = serve_now();
     while (serve_now() - start < ms * 1e-3) {
-        if (*o->cancel) {
+        if (__atomic_load_n(o->cancel, __ATOMIC_RELAXED)) {
             cancelled++;
             return mltf_fail(err, MLTF_CANCELLED, "cancelled");
         }
@@ -83,7 +83,8 @@ static mltf_status fake_openai(const void *model, const char *endpoint, const ch
         char *event = calloc(1, 8193);
         memset(event, 'x', endless ? 8192 : 20);
         for (int i = 0; endless || i < 5; i++) {
-            if (on_event(user, event, strlen(event)) || *o->cancel) {
+            if (on_event(user, event, strlen(event)) ||
+                __atomic_load_n(o->cancel, __ATOMIC_RELAXED)) {
                 cancelled++;
                 free(event);
                 return mltf_fail(err, MLTF_CANCELLED, "cancelled");
