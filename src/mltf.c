@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include "base/file.h"
-#include "convert/convert_gguf.h"
 #include "kernels/kernels.h"
 #include "mlflow/describe.h"
 #include "mlflow/hub_cache.h"
@@ -272,15 +271,6 @@ mltf_status mltf_persist_pretrained(const char *uri, const char *tracking_uri, m
     if (st == MLTF_OK) st = model_persist(dir.p, err);
     mltf_buf_release(&dir);
     return st;
-}
-
-mltf_status mltf_convert(const char *source, const char *dir, const mltf_convert_options *opts,
-                         mltf_err *err)
-{
-    if (dir_exists(source))
-        return mltf_fail(err, MLTF_UNSUPPORTED,
-                         "\"%s\" is a directory; only GGUF files can be converted", source);
-    return convert_gguf(source, dir, opts, err);
 }
 
 /* ---- the machine --------------------------------------------------------------------------- */
