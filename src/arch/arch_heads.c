@@ -1,4 +1,5 @@
 /* Heads on top of the last hidden state: pooling, transform, output; and the load lines of the usual ones. */
+#include <stdio.h>
 #include <string.h>
 
 #include "arch/arch_internal.h"
@@ -196,8 +197,13 @@ void arch_decoder_heads_load(arch_build *b, arch_heads *h, size_t hidden, const 
         const bool tied = cfg_bool(&b->cfg, "tie_word_embeddings", tied_default);
         nn_load_linear(ld, &h->head.out, lm_head, tokens->w.N, tokens->w.K,
                        lm_flags | (tied ? NN_OPTIONAL : 0));
-        if (tied) {
+        if (tied) { // a bias belongs to the head even where its matrix is that of the embedding
             const float *bias = h->head.out.bias;
+            if (!bias && (lm_flags & NN_BIAS)) {
+                char name[64];
+                snprintf(name, sizeof name, "%s.bias", lm_head);
+                bias = nn_load_vector(ld, name, tokens->w.N, 0);
+            }
             h->head.out = nn_linear_tied(tokens, ld->compute);
             h->head.out.bias = bias;
         }

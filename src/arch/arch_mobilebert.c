@@ -108,7 +108,9 @@ static void load_layer(arch_build *b, mobilebert_layer *l, const mobilebert_conf
             nn_scope(ld, "%sencoder.layer.%zu.", ld->base, il);
         nn_load_linear(ld, &l->mlps[i].up, "intermediate.dense", F, N, NN_BIAS);
         nn_load_linear(ld, &l->mlps[i].down, "output.dense", N, F, NN_BIAS);
-        nn_load_norm(ld, &l->mlp_norms[i], "output.LayerNorm", c->norm, N, c->eps, NN_BIAS);
+        // like the embedding's, the last one takes no eps of the configuration
+        nn_load_norm(ld, &l->mlp_norms[i], "output.LayerNorm", c->norm, N,
+                     i + 1 < c->ffns ? c->eps : 1e-5f, NN_BIAS);
         l->mlps[i].act = c->act;
     }
 }
@@ -159,7 +161,8 @@ static mltf_status load(arch_build *b, mltf_err *err)
     nn_load_embed(ld, &m->words, "word_embeddings", "input id", c->vocab, c->embed, 0);
     nn_load_embed(ld, &m->positions, "position_embeddings", "position", c->positions, c->hidden, 0);
     nn_load_embed(ld, &m->types, "token_type_embeddings", "token type", c->types, c->hidden, 0);
-    nn_load_norm(ld, &m->norm, "LayerNorm", c->norm, c->hidden, c->eps, NN_BIAS);
+    // the library gives this norm no eps of the configuration: a layer norm keeps its own default
+    nn_load_norm(ld, &m->norm, "LayerNorm", c->norm, c->hidden, 1e-5f, NN_BIAS);
     if (c->trigram || c->embed != c->hidden)
         nn_load_linear(ld, &m->transform, "embedding_transformation", c->hidden,
                        c->embed * (c->trigram ? 3 : 1), NN_BIAS);

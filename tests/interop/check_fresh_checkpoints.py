@@ -1,0 +1,475 @@
+"""Fresh random checkpoints: mltf computes what transformers computes, in configurations no recording has.
+
+    python tests/interop/check_fresh_checkpoints.py [--seconds 90] [--only FAMILY ...] [--keep DIR]
+
+The seed is MLTF_FRESH_SEED, or the day's number, so that every day sees other sizes, options, classes, storage
+forms and weights; the families take turns until the time is up. Each checkpoint is written by save_pretrained()
+beside an expected.json and expected.safetensors of the form `build/parity DIR` reads: all hidden states and
+answers of single rows and of padded batches, within five times the distance of the library's float32 from its
+own float64 (or from weights moved by 1e-6 of themselves). parity also holds every sequence alone to the bits it
+gets in a batch, and a decoder's cache to the plain forward. Then come --logits and --greedy: greedy tokens must
+be the same up to the first step whose two best scores are nearer than 1e-3. All of it runs on the default tier
+and with MLTF_CPU=avx2. One line a family; exit status 0 only if nothing differed.
+"""
+import argparse, copy, inspect, json, math, os, random, shutil, subprocess, sys, tempfile, time, warnings
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+import torch
+import transformers as T
+from safetensors.torch import save_file
+
+warnings.filterwarnings("ignore")
+T.logging.set_verbosity_error()
+T.logging.disable_progress_bar()
+torch.set_num_threads(1)
+PARITY = os.path.join(os.environ.get("BUILD", "build"), "parity")
+MARGIN = 1e-3
+
+# ------------------------------------------------------------------ configurations
+
+
+class Draw(random.Random):
+    """The sizes of one checkpoint, drawn once, and the draws of its options."""
+
+    def __init__(self, seed):
+        super().__init__(seed)
+        self.heads = self.choice([1, 2, 3, 4, 6])
+        self.kv = self.choice([k for k in range(1, self.heads + 1) if self.heads % k == 0])
+        self.head_dim = self.choice([4, 6, 8, 10, 16, 20])
+        self.hidden = self.heads * self.head_dim
+        self.layers = self.choice([1, 2, 3])
+        self.inter = self.choice([17, 32, 40, 66, 96])
+        self.vocab = self.choice([61, 83, 128, 259])
+        self.labels = self.choice([1, 2, 3, 5])
+
+    def flag(self):
+        return self.random() < 0.5
+
+    def rope(self, n=None, kinds=("none", "none", "linear", "dynamic", "yarn", "llama3")):
+        kind = self.choice(kinds)
+        key = self.choice(["rope_type", "rope_type", "type"])
+        r = {"rope_theta": self.choice([100.0, 10000.0, 500000.0]), "max_position_embeddings": self.choice([16, 64, 128])}
+        if kind in ("linear", "dynamic"):
+            r["rope_scaling"] = {key: kind, "factor": self.choice([1.5, 4.0])}
+        elif kind == "yarn":
+            s = {key: kind, "factor": self.choice([2.0, 4.0])}
+            if self.flag():
+                s["original_max_position_embeddings"] = self.choice([8, 16, 32])
+            if self.flag():
+                s.update(beta_fast=self.choice([16.0, 32.0]), beta_slow=self.choice([1.0, 2.0]))
+            if self.flag():
+                s["attention_factor"] = 1.3
+            elif self.flag():
+                s.update(mscale=0.8, mscale_all_dim=0.6)
+            if self.flag():
+                s["truncate"] = False
+            r["rope_scaling"] = s
+        elif kind == "llama3":
+            r["rope_scaling"] = {"rope_type": kind, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": self.choice([2.0, 4.0]), "original_max_position_embeddings": self.choice([8, 32])}
+        elif kind == "longrope":
+            original, more = self.choice([8, 16, 32]), self.choice([2, 4])
+            r["max_position_embeddings"] = original * more
+            r["original_max_position_embeddings"] = original
+            r["rope_scaling"] = {"type": kind, "short_factor": [1.0 + 0.1 * i for i in range(n)], "long_factor": [1.5 + i for i in range(n)]}
+        return r
+
+    def act(self):
+        return self.choice(["gelu", "gelu_new", "relu", "silu", "gelu_pytorch_tanh", "gelu_fast", "quick_gelu"])
+
+
+def usual(r, **more):
+    return {**dict(vocab_size=r.vocab, hidden_size=r.hidden, intermediate_size=r.inter, num_hidden_layers=r.layers, num_attention_heads=r.heads, max_position_embeddings=r.choice([64, 100]),
+                   num_labels=r.labels, pad_token_id=0, bos_token_id=1, eos_token_id=2), **more}
+
+
+def grouped(r, **more):
+    return usual(r, **{**dict(num_key_value_heads=r.kv, rms_norm_eps=r.choice([1e-6, 1e-5, 1e-3]), tie_word_embeddings=r.flag()), **more})
+
+
+def narrow(r, **more):
+    """usual() in the words of gpt2."""
+    return {**dict(vocab_size=r.vocab, n_embd=r.hidden, n_layer=r.layers, n_head=r.heads, n_positions=64, num_labels=r.labels, pad_token_id=0, bos_token_id=1, eos_token_id=2, tie_word_embeddings=r.flag()), **more}
+
+
+def bert(r, **more):
+    return usual(r, type_vocab_size=r.choice([1, 2, 3]), hidden_act=r.act(), layer_norm_eps=r.choice([1e-12, 1e-5]), tie_word_embeddings=r.flag(), **more)
+
+
+def moe(r, **more):
+    n = r.choice([3, 4, 7])
+    return grouped(r, num_experts_per_tok=r.choice([1, 2, n]), **{r.names[0]: n}, **{k: v for k, v in more.items()})
+
+
+def t5(r, **more):
+    return {**dict(vocab_size=r.vocab, d_model=r.hidden, d_kv=r.choice([4, 6, 16]), d_ff=r.inter, num_layers=r.layers, num_decoder_layers=r.choice([1, 2, 3]), num_heads=r.heads,
+                   relative_attention_num_buckets=r.choice([4, 8, 32]), relative_attention_max_distance=r.choice([33, 64, 128]), feed_forward_proj=r.choice(["relu", "gated-gelu", "gated-silu", "gelu"]),
+                   tie_word_embeddings=r.flag(), pad_token_id=0, eos_token_id=1, decoder_start_token_id=0, num_labels=r.labels), **more}
+
+
+def bart(r, **more):
+    return {**dict(vocab_size=r.vocab, d_model=r.hidden, encoder_layers=r.layers, decoder_layers=r.choice([1, 2, 3]), encoder_attention_heads=r.heads, decoder_attention_heads=r.choice([h for h in range(1, r.heads + 1) if r.hidden % h == 0]),
+                   encoder_ffn_dim=r.inter, decoder_ffn_dim=r.choice([24, 33, 64]), max_position_embeddings=64, activation_function=r.act(), scale_embedding=r.flag(), num_labels=r.labels,
+                   pad_token_id=0, bos_token_id=1, eos_token_id=2, decoder_start_token_id=2, forced_eos_token_id=None), **more}
+
+
+def heads_of(name, *more):
+    return [name + "ForCausalLM"] * 3 + [name + m for m in ("Model", "ForSequenceClassification") + more]
+
+
+CLS = ("ForTokenClassification", "ForQuestionAnswering")
+ENC = ("Model", "ForMaskedLM", "ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering")
+
+
+def encoder(name, drop=(), more=()):
+    return [name + c for c in ENC + tuple(more) if c not in drop]
+
+
+def drawn_window(r):
+    return r.choice([None, 3, 6, 50])
+
+
+def layer_types(r):
+    return [r.choice(["sliding_attention", "full_attention"]) for _ in range(r.layers)]
+
+
+def longrope_phi3(r):
+    part = r.choice([1.0, 0.5])
+    r.head_dim = 4 * max(1, r.head_dim // 4)
+    r.hidden = r.heads * r.head_dim
+    return {**grouped(r), "partial_rotary_factor": part, "sliding_window": drawn_window(r), **r.rope(int(r.head_dim * part) // 2, ("none", "longrope", "longrope"))}
+
+
+def opt(r):
+    before = r.flag()
+    return dict(vocab_size=r.vocab, hidden_size=r.hidden, ffn_dim=r.inter, num_hidden_layers=r.layers, num_attention_heads=r.heads, max_position_embeddings=64, do_layer_norm_before=before, enable_bias=r.flag(),
+                word_embed_proj_dim=r.hidden if before or r.flag() else r.hidden // 2, activation_function=r.choice(["relu", "gelu"]), tie_word_embeddings=r.flag(), num_labels=r.labels, pad_token_id=1, bos_token_id=2, eos_token_id=2)
+
+
+def falcon(r):
+    new, alibi = r.flag(), r.flag()
+    return dict(vocab_size=r.vocab, hidden_size=r.hidden, ffn_hidden_size=r.inter, num_hidden_layers=r.layers, num_attention_heads=r.heads, new_decoder_architecture=new, num_kv_heads=r.kv if new else None,
+                multi_query=r.flag(), parallel_attn=r.flag(), bias=r.flag(), alibi=alibi and not new, tie_word_embeddings=r.flag(), num_labels=r.labels, pad_token_id=0, bos_token_id=1, eos_token_id=2, max_position_embeddings=64)
+
+
+def even_head(r):
+    return r.choice([4, 8, 12, 16])
+
+
+def gemma3(r):
+    types = layer_types(r)
+    return grouped(r, head_dim=even_head(r), sliding_window=r.choice([3, 6, 50]), layer_types=types, query_pre_attn_scalar=r.choice([8, 20]), rope_local_base_freq=r.choice([100.0, 10000.0]),
+                   final_logit_softcapping=r.choice([None, 5.0]), attn_logit_softcapping=None, attention_bias=r.flag(), **{k: v for k, v in r.rope(kinds=("none", "linear")).items()})
+
+
+def mla(r):
+    return grouped(r, num_key_value_heads=r.heads, q_lora_rank=r.choice([None, 12]), kv_lora_rank=r.choice([8, 16]), qk_rope_head_dim=r.choice([4, 8]), qk_nope_head_dim=r.choice([4, 12]), v_head_dim=r.choice([6, 12]),
+                   moe_intermediate_size=r.choice([10, 24]), n_routed_experts=8, n_shared_experts=r.choice([1, 2]), num_experts_per_tok=r.choice([1, 2, 3]), first_k_dense_replace=r.choice([0, 1]), routed_scaling_factor=r.choice([1.0, 2.5]))
+
+
+# name: (classes, config class, options). The classes are drawn from, so that what is named more often comes more often.
+FAMILIES = {
+    "llama": (heads_of("Llama", *CLS), "LlamaConfig", lambda r: {**grouped(r, attention_bias=r.flag(), mlp_bias=r.flag(), head_dim=r.choice([None, even_head(r)]), hidden_act=r.choice(["silu", "silu", "gelu"])), **r.rope()}),
+    "mistral": (heads_of("Mistral", *CLS), "MistralConfig", lambda r: {**grouped(r, sliding_window=drawn_window(r), head_dim=r.choice([None, even_head(r)])), **r.rope(kinds=("none", "yarn"))}),
+    "qwen2": (heads_of("Qwen2", *CLS), "Qwen2Config", lambda r: {**grouped(r, use_sliding_window=r.flag(), sliding_window=5, max_window_layers=r.choice([0, 1, 2])), **r.rope()}),
+    "qwen3": (heads_of("Qwen3", *CLS), "Qwen3Config", lambda r: {**grouped(r, head_dim=even_head(r), attention_bias=r.flag(), use_sliding_window=r.flag(), sliding_window=5, max_window_layers=r.choice([0, 1])), **r.rope()}),
+    "granite": (["GraniteForCausalLM", "GraniteModel"], "GraniteConfig", lambda r: {**grouped(r, attention_bias=r.flag(), mlp_bias=r.flag(), embedding_multiplier=r.uniform(0.5, 4), attention_multiplier=r.uniform(0.1, 0.5), residual_multiplier=r.uniform(0.3, 1), logits_scaling=r.uniform(0.5, 4)), **r.rope()}),
+    "smollm3": (heads_of("SmolLM3", *CLS), "SmolLM3Config", lambda r: {**grouped(r, no_rope_layer_interval=r.choice([1, 2, 4]), attention_bias=r.flag(), mlp_bias=r.flag(), use_sliding_window=False), **r.rope()}),
+    "mixtral": (heads_of("Mixtral"), "MixtralConfig", lambda r: {**grouped(r, num_local_experts=r.choice([3, 4]), num_experts_per_tok=r.choice([1, 2, 3]), sliding_window=drawn_window(r), head_dim=r.choice([None, even_head(r)])), **r.rope(kinds=("none",))}),
+    "qwen2_moe": (heads_of("Qwen2Moe"), "Qwen2MoeConfig", lambda r: grouped(r, num_experts=r.choice([3, 6]), num_experts_per_tok=r.choice([1, 2, 3]), moe_intermediate_size=r.choice([10, 24]), shared_expert_intermediate_size=r.choice([14, 40]), norm_topk_prob=r.flag(), decoder_sparse_step=r.choice([1, 2]), mlp_only_layers=r.choice([[], [0]]), qkv_bias=r.flag())),
+    "qwen3_moe": (heads_of("Qwen3Moe"), "Qwen3MoeConfig", lambda r: grouped(r, head_dim=even_head(r), num_experts=r.choice([3, 6]), num_experts_per_tok=r.choice([1, 2, 3]), moe_intermediate_size=r.choice([10, 24]), norm_topk_prob=r.flag(), decoder_sparse_step=r.choice([1, 2]), mlp_only_layers=r.choice([[], [0]]), attention_bias=r.flag())),
+    "gemma": (heads_of("Gemma"), "GemmaConfig", lambda r: {**grouped(r, head_dim=even_head(r), attention_bias=r.flag(), hidden_activation=r.choice([None, "gelu_pytorch_tanh", "gelu"])), **r.rope(kinds=("none",))}),
+    "gemma2": (heads_of("Gemma2"), "Gemma2Config", lambda r: {**grouped(r, head_dim=even_head(r), attention_bias=r.flag(), sliding_window=r.choice([3, 6, 50]), query_pre_attn_scalar=r.choice([8, 20]), attn_logit_softcapping=r.choice([None, 5.0]), final_logit_softcapping=r.choice([None, 5.0]), layer_types=r.choice([None, layer_types(r)])), **r.rope(kinds=("none",))}),
+    "gemma3_text": (["Gemma3ForCausalLM"] * 2 + ["Gemma3TextModel"], "Gemma3TextConfig", gemma3),
+    "phi": (heads_of("Phi"), "PhiConfig", lambda r: {**grouped(r, num_key_value_heads=r.kv, partial_rotary_factor=r.choice([0.5, 1.0]), qk_layernorm=r.flag(), hidden_act=r.act()), **r.rope(kinds=("none", "linear"))}),
+    "phi3": (heads_of("Phi3"), "Phi3Config", longrope_phi3),
+    "stablelm": (heads_of("StableLm"), "StableLmConfig", lambda r: grouped(r, partial_rotary_factor=r.choice([0.5, 1.0]), use_qkv_bias=r.flag(), use_parallel_residual=False, qk_layernorm=False)),
+    "olmo": (["OlmoForCausalLM", "OlmoModel"], "OlmoConfig", lambda r: {**grouped(r, clip_qkv=r.choice([None, 0.7]), attention_bias=r.flag()), **r.rope()}),
+    "olmo2": (["Olmo2ForCausalLM", "Olmo2Model"], "Olmo2Config", lambda r: {**grouped(r, attention_bias=r.flag()), **r.rope()}),
+    "granitemoe": (["GraniteMoeForCausalLM", "GraniteMoeModel"], "GraniteMoeConfig", lambda r: grouped(r, num_local_experts=4, num_experts_per_tok=r.choice([1, 2]), embedding_multiplier=r.uniform(0.5, 3), attention_multiplier=0.3, residual_multiplier=0.8, logits_scaling=1.7, attention_bias=r.flag())),
+    "deepseek_v2": (["DeepseekV2ForCausalLM"], "DeepseekV2Config", lambda r: {**mla(r), **dict(topk_method=r.choice(["greedy", "group_limited_greedy"]), n_group=4, topk_group=2, norm_topk_prob=r.flag())}),
+    "deepseek_v3": (["DeepseekV3ForCausalLM"], "DeepseekV3Config", lambda r: {**mla(r), **dict(n_group=2, topk_group=1, norm_topk_prob=r.flag(), rope_interleave=r.flag())}),
+    "gpt_oss": (["GptOssForCausalLM"], "GptOssConfig", lambda r: grouped(r, head_dim=even_head(r), num_local_experts=4, num_experts_per_tok=r.choice([1, 2]), sliding_window=r.choice([3, 6]), layer_types=layer_types(r), rope_scaling=None)),
+    "gpt2": (["GPT2LMHeadModel"] * 3 + ["GPT2Model", "GPT2ForSequenceClassification", "GPT2ForTokenClassification", "GPT2ForQuestionAnswering"], "GPT2Config", lambda r: narrow(r, n_inner=r.choice([None, 33]), activation_function=r.act(), scale_attn_weights=r.flag(), scale_attn_by_inverse_layer_idx=r.flag(), reorder_and_upcast_attn=r.flag(), layer_norm_epsilon=r.choice([1e-5, 1e-3]))),
+    "gpt_neo": (["GPTNeoForCausalLM", "GPTNeoModel", "GPTNeoForSequenceClassification"], "GPTNeoConfig", lambda r: dict(vocab_size=r.vocab, hidden_size=r.hidden, num_layers=r.layers, num_heads=r.heads, attention_types=[[[r.choice(["global", "local"])], r.layers]], window_size=r.choice([2, 5, 40]), intermediate_size=r.choice([None, 33]), max_position_embeddings=64, activation_function=r.act(), num_labels=r.labels, tie_word_embeddings=r.flag(), pad_token_id=0, bos_token_id=1, eos_token_id=2)),
+    "gpt_neox": (["GPTNeoXForCausalLM"] * 2 + ["GPTNeoXModel", "GPTNeoXForSequenceClassification", "GPTNeoXForTokenClassification", "GPTNeoXForQuestionAnswering"], "GPTNeoXConfig", lambda r: {**usual(r, rotary_pct=r.choice([0.5, 1.0]), use_parallel_residual=r.flag(), attention_bias=r.flag(), hidden_act=r.act(), tie_word_embeddings=r.flag()), **{"rotary_emb_base": 10000, **r.rope(kinds=("none", "linear", "dynamic"))}}),
+    "gptj": (["GPTJForCausalLM"] * 2 + ["GPTJModel", "GPTJForSequenceClassification", "GPTJForQuestionAnswering"], "GPTJConfig", lambda r: narrow(r, rotary_dim=r.choice([2, 4]), n_inner=r.choice([None, 33]), activation_function=r.act())),
+    "codegen": (["CodeGenForCausalLM", "CodeGenModel"], "CodeGenConfig", lambda r: narrow(r, n_head=4, n_embd=4 * r.head_dim, rotary_dim=r.choice([2, 4]), tie_word_embeddings=False)),
+    "opt": (["OPTForCausalLM"] * 2 + ["OPTModel", "OPTForSequenceClassification", "OPTForQuestionAnswering"], "OPTConfig", opt),
+    "bloom": (["BloomForCausalLM"] * 2 + ["BloomModel", "BloomForSequenceClassification", "BloomForTokenClassification", "BloomForQuestionAnswering"], "BloomConfig", lambda r: dict(vocab_size=r.vocab, hidden_size=r.hidden, n_layer=r.layers, n_head=r.heads, apply_residual_connection_post_layernorm=r.flag(), tie_word_embeddings=r.flag(), num_labels=r.labels, pad_token_id=3, bos_token_id=1, eos_token_id=2)),
+    "falcon": (["FalconForCausalLM"] * 3 + ["FalconModel", "FalconForSequenceClassification", "FalconForTokenClassification", "FalconForQuestionAnswering"], "FalconConfig", falcon),
+    "mpt": (["MptForCausalLM"] * 2 + ["MptModel", "MptForSequenceClassification", "MptForTokenClassification", "MptForQuestionAnswering"], "MptConfig", lambda r: dict(vocab_size=r.vocab, d_model=r.hidden, n_layers=r.layers, n_heads=r.heads, expansion_ratio=4, max_seq_len=64, tie_word_embeddings=r.flag(), num_labels=r.labels, pad_token_id=0, bos_token_id=1, eos_token_id=2, attn_config={"clip_qkv": r.choice([None, 0.8]), "softmax_scale": r.choice([None, 0.3]), "alibi_bias_max": r.choice([8, 4])})),
+    "gpt_bigcode": (["GPTBigCodeForCausalLM"] * 2 + ["GPTBigCodeModel", "GPTBigCodeForSequenceClassification", "GPTBigCodeForTokenClassification"], "GPTBigCodeConfig", lambda r: narrow(r, multi_query=r.flag(), n_inner=r.choice([None, 33]), activation_function=r.act(), scale_attn_weights=r.flag())),
+    "bert": (encoder("Bert", more=("LMHeadModel", "ForPreTraining", "ForNextSentencePrediction", "ForMultipleChoice")[:1]) + ["BertForMaskedLM"], "BertConfig", bert),
+    "roberta": (encoder("Roberta"), "RobertaConfig", lambda r: {**bert(r), "pad_token_id": 1}),
+    "xlm-roberta": (encoder("XLMRoberta"), "XLMRobertaConfig", lambda r: {**bert(r), "pad_token_id": 1}),
+    "camembert": (encoder("Camembert"), "CamembertConfig", lambda r: {**bert(r), "pad_token_id": 1}),
+    "electra": (encoder("Electra"), "ElectraConfig", lambda r: bert(r, embedding_size=r.choice([r.hidden, 10]))),
+    "distilbert": (encoder("DistilBert"), "DistilBertConfig", lambda r: dict(vocab_size=r.vocab, dim=r.hidden, hidden_dim=r.inter, n_layers=r.layers, n_heads=r.heads, max_position_embeddings=64, sinusoidal_pos_embds=r.flag(), activation=r.choice(["gelu", "relu"]), num_labels=r.labels, tie_word_embeddings=r.flag(), pad_token_id=0)),
+    "albert": (encoder("Albert"), "AlbertConfig", lambda r: bert(r, embedding_size=r.choice([r.hidden, 12]), num_hidden_groups=r.choice([g for g in (1, 2, 3) if r.layers % g == 0]), inner_group_num=r.choice([1, 2]))),
+    "mpnet": (encoder("MPNet"), "MPNetConfig", lambda r: {**usual(r, hidden_act=r.act(), relative_attention_num_buckets=r.choice([8, 32]), tie_word_embeddings=r.flag()), "pad_token_id": 1}),
+    "mobilebert": (encoder("MobileBert"), "MobileBertConfig", lambda r: usual(r, embedding_size=r.choice([16, 24]), hidden_size=24, intra_bottleneck_size=12, true_hidden_size=12, num_attention_heads=r.choice([2, 3, 4]), use_bottleneck=True, num_feedforward_networks=r.choice([1, 2]), trigram_input=r.flag(), key_query_shared_bottleneck=r.flag(), normalization_type=r.choice(["no_norm", "layer_norm"]), classifier_activation=r.flag())),
+    "squeezebert": (encoder("SqueezeBert"), "SqueezeBertConfig", lambda r: {**usual(r, hidden_size=r.hidden * 4, num_attention_heads=4 * r.heads, embedding_size=r.hidden * 4, intermediate_size=32, q_groups=r.choice([1, 2]), k_groups=r.choice([1, 2]), v_groups=2, post_attention_groups=1, intermediate_groups=r.choice([1, 4]), output_groups=4)}),
+    "deberta": (encoder("Deberta"), "DebertaConfig", lambda r: bert(r, relative_attention=True, max_relative_positions=r.choice([-1, 6]), pos_att_type=r.choice([["c2p"], ["c2p", "p2c"], ["p2c"]]), position_biased_input=r.flag())),
+    "deberta-v2": (encoder("DebertaV2"), "DebertaV2Config", lambda r: bert(r, relative_attention=True, max_relative_positions=r.choice([-1, 8]), position_buckets=r.choice([-1, 4, 6]), share_att_key=r.flag(), norm_rel_ebd=r.choice(["none", "layer_norm"]), pos_att_type=r.choice([["c2p"], ["c2p", "p2c"], ["p2c"]]), position_biased_input=r.flag(), conv_kernel_size=r.choice([0, 3]), conv_act="tanh")),
+    "modernbert": (encoder("ModernBert"), "ModernBertConfig", lambda r: usual(r, global_attn_every_n_layers=r.choice([1, 2, 3]), local_attention=r.choice([4, 8, 64]), attention_bias=r.flag(), mlp_bias=r.flag(), norm_bias=r.flag(), classifier_pooling=r.choice(["cls", "mean"]), classifier_bias=r.flag(), decoder_bias=r.flag(), hidden_activation=r.choice(["gelu", "silu"]), reference_compile=False, cls_token_id=1, sep_token_id=2)),
+    "t5": (["T5ForConditionalGeneration"] * 3 + ["T5Model", "T5EncoderModel"], "T5Config", t5),
+    "mt5": (["MT5ForConditionalGeneration"] * 2 + ["MT5EncoderModel"], "MT5Config", t5),
+    "umt5": (["UMT5ForConditionalGeneration"], "UMT5Config", lambda r: t5(r, num_decoder_layers=r.layers)),
+    "bart": (["BartForConditionalGeneration"] * 2 + ["BartModel", "BartForQuestionAnswering"], "BartConfig", bart),
+    "mbart": (["MBartForConditionalGeneration"], "MBartConfig", bart),
+    "marian": (["MarianMTModel"], "MarianConfig", lambda r: bart(r, decoder_vocab_size=r.vocab, share_encoder_decoder_embeddings=True)),
+    "pegasus": (["PegasusForConditionalGeneration"], "PegasusConfig", bart),
+    "m2m_100": (["M2M100ForConditionalGeneration"], "M2M100Config", bart),
+    "blenderbot": (["BlenderbotForConditionalGeneration"], "BlenderbotConfig", bart),
+}
+
+# ------------------------------------------------------------------ weights
+
+
+@torch.no_grad()
+def fill(model, r):
+    """Weights of which every one matters: gains near one, biases that are not zero, scores that are not flat."""
+    g = torch.Generator().manual_seed(r.randrange(1 << 30))
+    gain = r.choice([0.8, 1.4])
+    for name, p in sorted(model.named_parameters()):
+        x = torch.randn(p.shape, generator=g)
+        last = name.rsplit(".", 2)[-2] if "." in name else name
+        if p.dim() == 1:
+            p.copy_(0.2 * x + (1.0 if name.endswith("weight") else 0.0))
+        elif "embed" in last or last in ("wte", "wpe", "shared", "tok_embeddings"):
+            p.copy_(0.5 * x)
+        else:
+            p.copy_(gain / math.sqrt(p.shape[-2] if type(model).__name__.startswith(("GPT2",)) and p.dim() == 2 else p.shape[-1]) * x)
+    for name, b in sorted(model.named_buffers()):
+        if name.endswith(("final_logits_bias", "e_score_correction_bias")):
+            b.copy_(0.3 * torch.randn(b.shape, generator=g))
+    model.tie_weights()
+
+
+@torch.no_grad()
+def rounded(model, dtype):
+    for p in model.parameters():
+        p.copy_(p.to(dtype).float())
+    kept = model.state_dict()
+    for n, b in model.named_buffers():
+        if n in kept and b.is_floating_point():
+            b.copy_(b.to(dtype).float())
+
+
+# ------------------------------------------------------------------ expected.json
+
+
+def cases_of(model, cfg, r, seq2seq, decoder, cls):
+    g = torch.Generator().manual_seed(r.randrange(1 << 30))
+    ids = lambda n: torch.randint(4, cfg.vocab_size, (1, n), generator=g)
+    types = getattr(cfg, "type_vocab_size", 0) > 1 and "token_type_ids" in inspect.signature(model.forward).parameters
+    cases = {}
+    for n in [1, r.choice([2, 5, 9]), r.choice([17, 33, 41])]:
+        cases["len%d" % n] = {"input_ids": ids(n)}
+    rows = [ids(n) for n in (r.choice([3, 6]), 11, r.choice([1, 8]))]
+    pad = cfg.pad_token_id if cfg.pad_token_id is not None else 0
+    batch, mask = torch.full((3, 11), pad), torch.zeros(3, 11, dtype=torch.long)
+    for i, x in enumerate(rows):
+        batch[i, : x.shape[1]], mask[i, : x.shape[1]] = x[0], 1
+    if not (cls.startswith("Mpt") or "blenderbot" in cfg.model_type):
+        cases["batch_right"] = {"input_ids": batch, "attention_mask": mask}
+    if decoder and "Classification" not in cls:
+        left, lmask = torch.full((3, 11), pad), torch.zeros(3, 11, dtype=torch.long)
+        for i, x in enumerate(rows):
+            left[i, -x.shape[1] :], lmask[i, -x.shape[1] :] = x[0], 1
+        cases["batch_left"] = {"input_ids": left, "attention_mask": lmask}
+        if "position_ids" in inspect.signature(model.forward).parameters:
+            cases["batch_left"]["position_ids"] = (lmask.cumsum(-1) - 1).clamp(min=0)
+    for name, c in cases.items():
+        if types and r.flag():
+            c["token_type_ids"] = torch.randint(0, cfg.type_vocab_size, c["input_ids"].shape, generator=g)
+        if seq2seq and not cls.endswith("QuestionAnswering"):
+            c["decoder_input_ids"] = torch.randint(4, cfg.vocab_size, (c["input_ids"].shape[0], r.choice([1, 4, 13])), generator=g)
+        if seq2seq and "attention_mask" not in c:
+            c["attention_mask"] = torch.ones_like(c["input_ids"])
+    return cases
+
+
+def flatten(out):
+    flat = {}
+    for k, v in out.items():
+        if torch.is_tensor(v):
+            flat[k] = v
+        elif isinstance(v, tuple) and k.endswith("hidden_states"):
+            flat.update({"%s.%d" % (k, i): x for i, x in enumerate(v)})
+    return flat
+
+
+@torch.no_grad()
+def expect(model, cases, folder, about):
+    moved, wide = copy.deepcopy(model), copy.deepcopy(model).double()
+    g = torch.Generator().manual_seed(3)
+    for p in moved.parameters():
+        p.mul_(1 + 1e-6 * torch.randn(p.shape, generator=g))
+    tensors, tolerances = {}, {}
+    run = lambda m, c: flatten(m(**c, output_hidden_states=True, return_dict=True, **({"use_cache": False} if "use_cache" in inspect.signature(m.forward).parameters else {})))
+    for name, c in cases.items():
+        out, near = run(model, c), run(moved, c)
+        try:
+            exact = run(wide, c)
+        except RuntimeError:  # some families mix types in float64
+            exact = {}
+        for k, v in c.items():
+            tensors["%s/in/%s" % (name, k)] = v.int().contiguous()
+        m = c.get("decoder_attention_mask" if "decoder_input_ids" in c else "attention_mask")
+        for k, v in out.items():
+            live = lambda x: x if m is None or x.shape[:2] != m.shape else torch.where(m.bool().reshape(m.shape + (1,) * (x.dim() - 2)), x, torch.zeros((), dtype=x.dtype))
+            if k.startswith("encoder_"):
+                m0, m = m, c.get("attention_mask")
+                a, b, e = live(v), live(near[k]), live(exact[k]) if k in exact else None
+                m = m0
+            else:
+                a, b, e = live(v), live(near[k]), live(exact[k]) if k in exact else None
+            if not torch.isfinite(a).all():
+                continue
+            top = float(a.abs().max())
+            far = float((a - b).abs().max())
+            if e is not None and torch.isfinite(e).all():
+                far = max(far, float((a.double() - e).abs().max()))
+            full = "%s/out/%s" % (name, k)
+            tensors[full] = a.float().contiguous().clone()
+            tolerances[full] = {"max_abs": top, "suggested_atol": max(5 * far, 2e-6 * top, 1e-6)}
+    save_file(tensors, os.path.join(folder, "expected.safetensors"))
+    with open(os.path.join(folder, "expected.json"), "w") as f:
+        json.dump({"tolerances": tolerances, "attention": "eager", **about}, f)
+
+
+# ------------------------------------------------------------------ one checkpoint
+
+
+def save(model, folder, dtype, storage):
+    m = copy.deepcopy(model).to(dtype)
+    m.config._name_or_path = ""
+    m.save_pretrained(folder, safe_serialization="bin" not in storage, **({"max_shard_size": "20KB"} if "sharded" in storage else {}))
+
+
+def ask(args, tier, given=None):
+    env = dict(os.environ)
+    env.pop("MLTF_CPU", None)
+    if tier:
+        env["MLTF_CPU"] = tier
+    return subprocess.run([PARITY, *args], input=given, capture_output=True, text=True, env=env, timeout=120)
+
+
+@torch.no_grad()
+def check_greedy(model, folder, prompt, steps, tier):
+    """Wrong words, or None."""
+    want = model.generate(prompt, attention_mask=torch.ones_like(prompt), do_sample=False, max_new_tokens=steps, output_scores=True, return_dict_in_generate=True)
+    done = ask(["--greedy", folder, "float32", str(steps)], tier, json.dumps(prompt[0].tolist()))
+    if done.returncode:
+        return "greedy: " + done.stderr.strip()
+    got, ids = json.loads(done.stdout), want.sequences[0].tolist()
+    firm = len(ids) - len(want.scores)
+    for s in want.scores:
+        a, b = s[0].topk(2).values.tolist()
+        if not a - b >= MARGIN:
+            break
+        firm += 1
+    else:
+        if got != ids:
+            return "greedy tokens %s, expected %s" % (got, ids)
+    return None if got[:firm] == ids[:firm] else "greedy tokens %s, expected %s" % (got[:firm], ids[:firm])
+
+
+def check_logits(model, folder, prompt, tier):
+    with torch.no_grad():
+        want = model(prompt).logits[0]
+    done = ask(["--logits", folder, "float32"], tier, json.dumps(prompt[0].tolist()))
+    if done.returncode:
+        return "logits: " + done.stderr.strip()
+    got = torch.tensor(json.loads(done.stdout))
+    if got.shape != want.shape:
+        return "logits of shape %s, expected %s" % (tuple(got.shape), tuple(want.shape))
+    far = float((got - want).abs().max())
+    return None if far <= 1e-4 * max(1.0, float(want.abs().max())) else "logits are %.3g away" % far
+
+
+def one(name, seed, keep):
+    """(what was drawn, wrong things)"""
+    r = Draw(seed)
+    classes, config, options = FAMILIES[name]
+    cls = r.choice(classes)
+    kw = {k: v for k, v in options(r).items() if v is not None or k in ("clip_qkv", "sliding_window", "q_lora_rank", "pad_token_id", "forced_eos_token_id", "attn_logit_softcapping", "final_logit_softcapping")}
+    cfg = getattr(T, config)(**kw)
+    cfg._attn_implementation = "eager"
+    torch.manual_seed(seed)
+    model = getattr(T, cls)(cfg).eval()
+    fill(model, r)
+    dtype = r.choice([torch.float32, torch.float32, torch.bfloat16, torch.float16])
+    storage = r.choice(["safetensors", "safetensors", "sharded", "bin", "bin-sharded"])
+    rounded(model, dtype)
+    folder = tempfile.mkdtemp(prefix="mltf-fresh-") if not keep else os.path.join(keep, "%s-%d" % (name, seed))
+    wrong = []
+    words = "%s seed %d %s %s" % (cls, seed, str(dtype).split(".")[1], storage)
+    try:
+        os.makedirs(folder, exist_ok=True)
+        save(model, folder, dtype, storage)
+        model = getattr(T, cls).from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()  # tables of sines are made anew
+        cfg = model.config
+        seq2seq = bool(cfg.is_encoder_decoder) and "Encoder" not in cls and cls != "T5ForTokenClassification"
+        decoder = "CausalLM" in cls or cls in ("GPT2LMHeadModel",)
+        cases = cases_of(model, cfg, r, seq2seq, decoder, cls)
+        expect(model, cases, folder, {"class": cls})
+        prompt = cases[sorted(c for c in cases if c.startswith("len"))[-1]]["input_ids"][:, :12]
+        for tier in ("", "avx2"):
+            done = ask([folder], tier)
+            if done.returncode:
+                wrong.append("[%s] %s" % (tier or "default", (done.stdout + done.stderr).strip()))
+            if decoder:
+                wrong += filter(None, [check_logits(model, folder, prompt, tier)])
+            if decoder or "ConditionalGeneration" in cls or cls == "MarianMTModel":
+                wrong += filter(None, [check_greedy(model, folder, prompt, 14, tier)])
+            if wrong:
+                break
+    finally:
+        if not keep:
+            shutil.rmtree(folder, ignore_errors=True)
+    return words, wrong
+
+
+def main():
+    ap = argparse.ArgumentParser()
+    ap.add_argument("--seconds", type=float, default=float(os.environ.get("MLTF_FRESH_SECONDS", "90")))
+    ap.add_argument("--seed", type=int, default=int(os.environ.get("MLTF_FRESH_SEED", time.time() // 86400)))
+    ap.add_argument("--only", nargs="*", default=[])
+    ap.add_argument("--again", type=int, help="the seed of one checkpoint, as its line says; with --only")
+    ap.add_argument("--keep", help="leave the checkpoints in this folder")
+    a = ap.parse_args()
+    if not os.path.exists(PARITY):
+        print("no %s: make programs first" % PARITY)
+        return 77
+    names = [n for n in FAMILIES if not a.only or n in a.only]
+    random.Random(a.seed).shuffle(names)
+    end, failed, made, turn = time.time() + a.seconds, 0, 0, 0
+    print("seed %d" % a.seed)
+    while time.time() < end:
+        for name in names:
+            if time.time() >= end:
+                break
+            seed = random.Random("%d %s %d" % (a.seed, name, turn)).randrange(1 << 31)
+            if a.again:
+                seed = a.again
+            try:
+                words, wrong = one(name, seed, a.keep)
+            except Exception as e:  # the library itself may refuse a combination: that is no answer of ours
+                print("none %-16s seed %d: transformers: %s: %s" % (name, seed, type(e).__name__, str(e)[:200]), flush=True)
+                continue
+            made += 1
+            failed += bool(wrong)
+            print("%s %-16s %s" % ("FAIL" if wrong else "ok  ", name, words), flush=True)
+            for w in wrong:
+                print("     " + w.replace("\n", "\n     "), flush=True)
+        turn += 1
+        if a.again:
+            break
+    print("%d checkpoints, %d failed (MLTF_FRESH_SEED=%d)" % (made, failed, a.seed))
+    return 1 if failed or not made else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
