@@ -87,4 +87,23 @@ for mt, pair in sorted(TOKENIZER_MAPPING_NAMES.items()):
         print("    {%s, %s}," % (text(mt), text(c[:-4] if c.endswith("Fast") else c)))
         k += 1
 print("};\nconst size_t tok_n_model_types = %d;" % k)
+
+
+def codes(name, xs):
+    print("\nconst char *const tok_codes_%s[] = {" % name)
+    for i in range(0, len(xs), 10):
+        print("    " + ", ".join(text(x) for x in xs[i:i + 10]) + ",")
+    print("    NULL,\n};")
+
+
+from transformers.models.m2m_100.tokenization_m2m_100 import FAIRSEQ_LANGUAGE_CODES as M2M
+from transformers.models.mbart.tokenization_mbart import FAIRSEQ_LANGUAGE_CODES as MBART
+from transformers.models.mbart50.tokenization_mbart50 import FAIRSEQ_LANGUAGE_CODES as MBART50
+from transformers.models.nllb.tokenization_nllb import FAIRSEQ_LANGUAGE_CODES as NLLB
+
+codes("mbart", MBART)
+codes("mbart50", MBART50)
+codes("nllb", NLLB)
+codes("m2m100", M2M["m2m100"])
+codes("wmt21", M2M["wmt21"])
 print("%d classes, %d model types" % (n, k), file=sys.stderr)

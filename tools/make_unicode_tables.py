@@ -218,5 +218,21 @@ print("const size_t uc_n_pairs = %d;" % len(pairs))
 print("const uc_pair uc_pairs[%d] = {" % len(pairs))
 for (a, b), c in sorted(pairs.items()):
     print("    {%d, %d, %d}," % (a, b, c))
+print("};\n")
+# what the regular expressions of the system (PCRE2 10.42: Unicode 14, as this Python's unicodedata) count otherwise
+import unicodedata as old
+
+assert old.unidata_version == "14.0.0"
+ranges = []
+for c in CPS:
+    if old.category(chr(c)) != cat[c]:
+        if ranges and ranges[-1][1] == c - 1 and ranges[-1][2] == cat[c]:
+            ranges[-1][1] = c
+        else:
+            ranges.append([c, c, cat[c]])
+print("const size_t uc_n_newer = %d;" % len(ranges))
+print("const uc_range uc_newer[%d] = {" % len(ranges))
+for a, b, k in ranges:
+    print("    {%d, %d, %d}," % (a, b, CATS.index(k)))
 print("};")
 print("%d records, %d decompositions, %d pairs, %d scripts" % (len(records), len(entries), len(pairs), len(names)), file=sys.stderr)

@@ -67,20 +67,60 @@ static bool same_token(const tok_added_token *a, const tok_added_token *b)
            a->special == b->special;
 }
 
+/* Enter t under its id; its content lies in the arena. */
+static mltf_status enter(tok_added *a, const tok_added_token *t, mltf_err *err)
+{
+    const int32_t place = by_id(a, t->id);
+    if (place >= 0) {
+        a->tokens[place] = *t;
+    } else {
+        char key[4];
+        memcpy(key, &t->id, 4);
+        if (!TOK_GROW(a->tokens, a->cap, a->n + 1) ||
+            !vocab_put(&a->by_id, (mltf_str){key, 4}, (int32_t)a->n))
+            return mltf_fail_memory(err);
+        a->tokens[a->n++] = *t;
+    }
+    if (!vocab_put(&a->by_content, t->content, t->id)) return mltf_fail_memory(err);
+    if (t->id > a->max_id) a->max_id = t->id;
+    if (!tok_added_special(a, t->content)) {
+        if (!TOK_GROW(a->plain, a->plain_cap, a->n_plain + 1)) return mltf_fail_memory(err);
+        a->plain[a->n_plain++] = *t;
+    }
+    return MLTF_OK;
+}
+
+/* Copy a token, and note it among the special ones. */
+static mltf_status take(tok_added *a, tok_added_token *t, const tok_added_token *given,
+                        mltf_err *err)
+{
+    if (!a->by_content.n) a->max_id = -1;
+    *t = *given;
+    t->content = arena_str(&a->arena, given->content);
+    if (a->arena.failed) return mltf_fail_memory(err);
+    if (t->special && !tok_added_special(a, t->content)) {
+        if (!TOK_GROW(a->special, a->special_cap, a->n_special + 1) ||
+            !vocab_put(&a->special_set, t->content, 0))
+            return mltf_fail_memory(err);
+        a->special[a->n_special++] = *t;
+    }
+    return MLTF_OK;
+}
+
+mltf_status tok_added_put(tok_added *a, const tok_added_token *given, mltf_err *err)
+{
+    if (!given->content.n) return MLTF_OK;
+    tok_added_token t;
+    TRY(take(a, &t, given, err));
+    return enter(a, &t, err);
+}
+
 mltf_status tok_added_add(tok_added *a, const tok_model *m, const tok_added_token *given,
                           mltf_err *err)
 {
-    if (!a->by_content.n) a->max_id = -1;
     if (!given->content.n) return MLTF_OK;
-    tok_added_token t = *given;
-    t.content = arena_str(&a->arena, given->content);
-    if (a->arena.failed) return mltf_fail_memory(err);
-    if (t.special && !tok_added_special(a, t.content)) {
-        if (!TOK_GROW(a->special, a->special_cap, a->n_special + 1) ||
-            !vocab_put(&a->special_set, t.content, 0))
-            return mltf_fail_memory(err);
-        a->special[a->n_special++] = t;
-    }
+    tok_added_token t;
+    TRY(take(a, &t, given, err));
     int32_t id = vocab_find(&a->by_content, t.content.p, t.content.n);
     if (id >= 0 && same_token(tok_added_by_id(a, id), &t)) return MLTF_OK;
     if (id < 0) id = vocab_find(&m->vocab, t.content.p, t.content.n);
@@ -93,24 +133,7 @@ mltf_status tok_added_add(tok_added *a, const tok_model *m, const tok_added_toke
         id = (int32_t)next;
     }
     t.id = id;
-    const int32_t place = by_id(a, id);
-    if (place >= 0) {
-        a->tokens[place] = t;
-    } else {
-        char key[4];
-        memcpy(key, &id, 4);
-        if (!TOK_GROW(a->tokens, a->cap, a->n + 1) ||
-            !vocab_put(&a->by_id, (mltf_str){key, 4}, (int32_t)a->n))
-            return mltf_fail_memory(err);
-        a->tokens[a->n++] = t;
-    }
-    if (!vocab_put(&a->by_content, t.content, id)) return mltf_fail_memory(err);
-    if (id > a->max_id) a->max_id = id;
-    if (!tok_added_special(a, t.content)) {
-        if (!TOK_GROW(a->plain, a->plain_cap, a->n_plain + 1)) return mltf_fail_memory(err);
-        a->plain[a->n_plain++] = t;
-    }
-    return MLTF_OK;
+    return enter(a, &t, err);
 }
 
 static mltf_status make_trie(tok_trie **out, tok_added *a, bool normalized, const tok_normalizer *n,

@@ -470,7 +470,8 @@ mltf_status tok_bpe_new(tok_model **out, tok_vocab *vocab, const tok_merge *merg
     b->base.free = bpe_free;
     b->base.bytes = c->bytes;
     b->config = *c;
-    if (c->prefix.n < sizeof b->base.continuing && c->prefix.n) memcpy(b->base.continuing, c->prefix.p, c->prefix.n);
+    if (c->prefix.n < sizeof b->base.continuing && c->prefix.n)
+        memcpy(b->base.continuing, c->prefix.p, c->prefix.n);
     *out = &b->base;
     char *at = b->strings = malloc(c->unk.n + c->prefix.n + c->suffix.n + 1);
     if (!at) return mltf_fail_memory(err);

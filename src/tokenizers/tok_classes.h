@@ -36,4 +36,9 @@ extern const size_t tok_n_classes;
 extern const tok_model_type tok_model_types[];
 extern const size_t tok_n_model_types;
 
+/* Language codes, each list ended by NULL. */
+extern const char *const tok_codes_mbart[],
+    *const tok_codes_mbart50[], *const tok_codes_nllb[], *const tok_codes_m2m100[],
+                                                             *const tok_codes_wmt21[];
+
 #endif

@@ -231,16 +231,16 @@ static mltf_status read_specials(tok_settings *s, mltf_err *err)
         if (v && v->type != JSON_NULL) {
             TRY(tok_token_from_json(&to->token, v, special, err));
             to->set = true;
-            to->plain = json_is(v, JSON_STRING);
+            to->plain = to->was_string = json_is(v, JSON_STRING);
         } else if (!in_config && s->cls && s->cls->special[i]) {
             to->token = (tok_added_token){.content = str_from(s->cls->special[i]), .id = -1};
-            to->set = to->plain = to->is_default = true;
+            to->set = to->plain = to->was_string = to->is_default = true;
         }
         const tok_added_token *known =
             to->set && !to->is_default ? find_token(&s->decoder, to->token.content) : NULL;
         if (known) {
             to->token = *known;
-            to->plain = false;
+            to->plain = to->was_string = false;
         }
         if (i == TOK_MASK && to->set && to->plain && s->cls && takes_lstrip(s->cls->name)) {
             const bool normalized = strcmp(s->cls->name, "RobertaTokenizer") != 0 &&
@@ -569,10 +569,14 @@ mltf_status tok_settings_apply(tokenizer *tk, tok_settings *s, const char *dir, 
     }
     tk->clean_up = tok_settings_bool(s, "clean_up_tokenization_spaces", false);
     tk->added.encode_special = tok_settings_bool(s, "split_special_tokens", false);
+    if (s->cls && strcmp(s->cls->name, "CLIPTokenizer") == 0) tk->text_after = TOK_TEXT_CLIP;
+    if (s->cls && strcmp(s->cls->name, "WhisperTokenizer") == 0) tk->text_after = TOK_TEXT_WHISPER;
     if (tk->arena.failed) return mltf_fail_memory(err);
     TRY(read_templates(tk, dir, config, err));
     if (fast) {
+        TRY(tok_class_extra(tk, s, err));
         TRY(tok_settings_add_tokens(tk, s, err));
+        if (s->make_post) TRY(s->make_post(tk, s, err));
         TRY(class_changes(tk, s, err));
     }
     tk->config = s->config;

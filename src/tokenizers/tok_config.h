@@ -13,9 +13,11 @@ typedef struct tok_token_list {
 typedef struct tok_special_value {
     tok_added_token token;
     bool set, plain, is_default; /* plain: a string without attributes */
+    bool was_string;
 } tok_special_value;
 
-typedef struct tok_settings {
+typedef struct tok_settings tok_settings;
+struct tok_settings {
     json_doc config, map,
         added;              /* tokenizer_config.json, special_tokens_map.json, added_tokens.json */
     const tok_class *cls;   /* NULL: unknown, or none named */
@@ -23,7 +25,9 @@ typedef struct tok_settings {
     tok_token_list decoder; /* added_tokens_decoder; ids set */
     tok_special_value special[TOK_SPECIAL_COUNT];
     tok_token_list extra; /* additional_special_tokens */
-} tok_settings;
+    /* Converted checkpoints: the post-processor, once all tokens have ids; or NULL. */
+    mltf_status (*make_post)(tokenizer *tk, tok_settings *s, mltf_err *err);
+};
 
 mltf_status tok_settings_read(tok_settings *s, const char *dir, const json *tokenizer_json,
                               mltf_err *err);
@@ -47,6 +51,8 @@ bool tok_has_file(const char *dir, const char *name);
 mltf_status tok_set_template(tokenizer *tk, const mltf_str *before, size_t n_before,
                              const mltf_str *behind, size_t n_behind, bool both, mltf_err *err);
 mltf_status tok_class_bos_eos(tokenizer *tk, bool bos, bool eos, mltf_err *err);
+/* additional_special_tokens that a class has of its own. */
+mltf_status tok_class_extra(tokenizer *tk, tok_settings *s, mltf_err *err);
 /* Language codes and other things that belong to one class. */
 mltf_status tok_class_language(tokenizer *tk, const tok_settings *s, mltf_err *err);
 

@@ -1,18 +1,683 @@
-#include "tokenizers/tok_config.h"
+/* Checkpoints without tokenizer.json: transformers 4.57's convert_slow_tokenizer.py, in memory.
+ *
+ * A converter makes the model from the vocabulary files and says the other parts as it would in a
+ * tokenizer.json. What a slow class does to its special tokens (attributes, default lists) is a row of a table. */
+#include "tokenizers/tok_convert.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/file.h"
+#include "base/limits.h"
+
+#define META "\xE2\x96\x81"
+
+/* ---- attributes of special tokens ---- */
+
+/* Seven letters for bos, eos, unk, sep, pad, cls, mask: '-' a plain string, 'n' normalized, 's' special,
+ * 'l' eats the space before it and is normalized, 'm' eats the space before it. */
+static const struct {
+    const char *name, *attributes;
+} slow_attributes[] = {
+    {"GPT2Tokenizer", "nnn-n--"},       {"RobertaTokenizer", "nnnnnnm"},
+    {"LongformerTokenizer", "nnnnnnm"}, {"BlenderbotTokenizer", "nnnnnnm"},
+    {"BartTokenizer", "nnnnnnl"},       {"LEDTokenizer", "nnnnnnl"},
+    {"LayoutLMv3Tokenizer", "nnnnnnl"}, {"MarkupLMTokenizer", "nnnnnnl"},
+    {"BigBirdTokenizer", "nnnnnnl"},    {"CodeGenTokenizer", "sss-s--"},
+    {"DebertaTokenizer", "ssssssl"},    {"MvpTokenizer", "ssssssm"},
+    {"MPNetTokenizer", "ssssssm"},      {"CLIPTokenizer", "nnn----"},
+    {"Qwen2Tokenizer", "sss-s--"},      {"WhisperTokenizer", "sss-s--"},
+    {"LlamaTokenizer", "sss-s--"},      {"CodeLlamaTokenizer", "sss----"},
+    {"GemmaTokenizer", "sss-s--"},      {"T5Tokenizer", "-ss-s--"},
+    {"UdopTokenizer", "-ssss--"},       {"NllbTokenizer", "sss-s-l"},
+    {"XLMRobertaTokenizer", "------m"}, {"BarthezTokenizer", "------m"},
+    {"XLNetTokenizer", "------m"},      {"LayoutXLMTokenizer", "------m"},
+    {"CamembertTokenizer", "------m"},  {"FNetTokenizer", "---s-sm"},
+    {"AlbertTokenizer", "------m"},     {"MBartTokenizer", "------m"},
+    {"MBart50Tokenizer", "------l"},    {"RemBertTokenizer", "------l"},
+    {"DebertaV2Tokenizer", "--n----"},
+};
+
+static void slow_specials(tok_settings *s)
+{
+    const char *a = "-------";
+    for (size_t i = 0; i < sizeof slow_attributes / sizeof *slow_attributes; i++)
+        if (strcmp(slow_attributes[i].name, s->cls->name) == 0) a = slow_attributes[i].attributes;
+    for (int i = 0; i < TOK_SPECIAL_COUNT; i++) {
+        tok_special_value *v = &s->special[i];
+        if (!v->set || !v->was_string) continue;
+        v->plain = a[i] == '-';
+        v->token = (tok_added_token){.content = v->token.content,
+                                     .id = -1,
+                                     .lstrip = a[i] == 'l' || a[i] == 'm',
+                                     .normalized = a[i] == 'n' || a[i] == 'l',
+                                     .special = a[i] == 's'};
+    }
+}
+
+static bool is_class(const tok_settings *s, const char *name)
+{
+    return strcmp(s->cls->name, name) == 0;
+}
+
+/* ---- saying parts as JSON ---- */
+
+static mltf_status parse_part(json_doc *doc, const mltf_buf *text, mltf_err *err)
+{
+    TRY(buf_status(text, err));
+    return json_parse(doc, text->p, text->n, NULL, err);
+}
+
+mltf_status tok_set_parts(tokenizer *tk, const char *normalizer, const char *pretok,
+                          const char *post, const char *decoder, mltf_err *err)
+{
+    const char *const texts[4] = {normalizer, pretok, post, decoder};
+    for (int i = 0; i < 4; i++) {
+        if (!texts[i]) continue;
+        json_doc doc = JSON_DOC_INIT;
+        mltf_status st = json_parse(&doc, texts[i], strlen(texts[i]), NULL, err);
+        if (st == MLTF_OK && i == 0) st = tok_normalizer_parse(&tk->normalizer, doc.root, err);
+        if (st == MLTF_OK && i == 1) st = tok_pretok_parse(&tk->pretok, doc.root, err);
+        if (st == MLTF_OK && i == 2) {
+            tok_post_free(tk->post);
+            tk->post = NULL;
+            st = tok_post_parse(&tk->post, doc.root, err);
+        }
+        if (st == MLTF_OK && i == 3) st = tok_decoder_parse(&tk->decoder, doc.root, err);
+        json_doc_release(&doc);
+        TRY(st);
+    }
+    return MLTF_OK;
+}
+
+/* A template in words: "<tok>" pieces as "X:type", "$A:0", "$B:1", separated by spaces. %c stands for the class
+ * token, %s for the separator, %e for the end token, %b for the beginning. */
+static mltf_status put_template(mltf_buf *b, const tokenizer *tk, const char *words,
+                                mltf_buf *specials, mltf_err *err)
+{
+    bool comma = false;
+    while (*words) {
+        const char *end = strchr(words, ' ');
+        if (!end) end = words + strlen(words);
+        mltf_str w = {words, (size_t)(end - words)};
+        int type = 0;
+        if (w.n > 2 && w.p[w.n - 2] == ':') {
+            type = w.p[w.n - 1] - '0';
+            w.n -= 2;
+        }
+        if (comma) buf_putc(b, ',');
+        comma = true;
+        if (w.n == 2 && w.p[0] == '$') {
+            buf_printf(b, "{\"Sequence\":{\"id\":\"%c\",\"type_id\":%d}}", w.p[1], type);
+        } else {
+            if (w.n == 2 && w.p[0] == '%') {
+                const tok_special which = w.p[1] == 'c'   ? TOK_CLS
+                                          : w.p[1] == 's' ? TOK_SEP
+                                          : w.p[1] == 'e' ? TOK_EOS
+                                                          : TOK_BOS;
+                w = tk->special[which];
+            }
+            if (!w.p)
+                return mltf_fail(err, MLTF_CORRUPT_FILE,
+                                 "the tokenizer lacks a special token of its template");
+            // a token without an id is the unknown one in the reference, or an error there
+            int32_t id = tokenizer_token_to_id(tk, w);
+            if (id < 0) id = tokenizer_special_id(tk, TOK_UNK);
+            if (id < 0)
+                return mltf_fail(err, MLTF_CORRUPT_FILE,
+                                 "the special token \"" STR_FMT "\" has no id", STR_ARG(w));
+            buf_printf(b, "{\"SpecialToken\":{\"type_id\":%d,\"id\":", type);
+            json_write_string(b, w, true);
+            buf_puts(b, "}}");
+            if (specials->n) buf_putc(specials, ',');
+            json_write_string(specials, w, true);
+            buf_printf(specials, ":{\"ids\":[%d]}", id);
+        }
+        words = *end ? end + 1 : end;
+    }
+    return MLTF_OK;
+}
+
+mltf_status tok_set_template_words(tokenizer *tk, const char *single, const char *pair,
+                                   mltf_err *err)
+{
+    mltf_buf b = MLTF_BUF_INIT, specials = MLTF_BUF_INIT;
+    buf_puts(&b, "{\"type\":\"TemplateProcessing\",\"single\":[");
+    mltf_status st = put_template(&b, tk, single, &specials, err);
+    buf_puts(&b, "],\"pair\":[");
+    if (st == MLTF_OK) st = put_template(&b, tk, pair, &specials, err);
+    buf_puts(&b, "],\"special_tokens\":{");
+    buf_put_str(&b, buf_str(&specials));
+    buf_puts(&b, "}}");
+    json_doc doc = JSON_DOC_INIT;
+    if (st == MLTF_OK) st = parse_part(&doc, &b, err);
+    tok_post *post = NULL;
+    if (st == MLTF_OK) st = tok_post_parse(&post, doc.root, err);
+    if (st == MLTF_OK) {
+        tok_post_free(tk->post);
+        tk->post = post;
+    }
+    json_doc_release(&doc);
+    mltf_buf_release(&b);
+    mltf_buf_release(&specials);
+    return st;
+}
+
+/* ---- language codes ---- */
+
+static const char *const *codes_of(const tok_settings *s)
+{
+    if (is_class(s, "MBartTokenizer")) return tok_codes_mbart;
+    if (is_class(s, "MBart50Tokenizer")) return tok_codes_mbart50;
+    if (is_class(s, "NllbTokenizer")) return tok_codes_nllb;
+    return NULL;
+}
 
 mltf_status tok_class_language(tokenizer *tk, const tok_settings *s, mltf_err *err)
 {
-    (void)tk;
-    (void)s;
-    (void)err;
+    if (!s->cls || !codes_of(s)) return MLTF_OK;
+    const bool nllb = is_class(s, "NllbTokenizer"),
+               first = is_class(s, "MBart50Tokenizer") ||
+                       (nllb && !tok_settings_bool(s, "legacy_behaviour", false));
+    mltf_str lang =
+        json_string(json_get(s->config.root, "src_lang"), nllb ? STR("eng_Latn") : STR("en_XX"));
+    const mltf_str both[2] = {tk->special[TOK_EOS], lang};
+    if (!both[0].p) return mltf_fail(err, MLTF_CORRUPT_FILE, "the tokenizer has no eos_token");
+    // a code that is not in the vocabulary becomes the unknown token
+    mltf_str known[2] = {both[0],
+                         tokenizer_token_to_id(tk, lang) >= 0 ? lang : tk->special[TOK_UNK]};
+    return first ? tok_set_template(tk, &known[1], 1, &known[0], 1, false, err)
+                 : tok_set_template(tk, NULL, 0, known, 2, false, err);
+}
+
+static bool has_extra(const tok_settings *s, mltf_str content)
+{
+    for (size_t i = 0; i < s->extra.n; i++)
+        if (str_eq(s->extra.v[i].content, content)) return true;
+    return false;
+}
+
+static bool push_extra(tok_settings *s, const char *content)
+{
+    if (!content) return false;
+    const mltf_str text = str_from(content);
+    if (has_extra(s, text)) return true;
+    if (!TOK_GROW(s->extra.v, s->extra.cap, s->extra.n + 1)) return false;
+    s->extra.v[s->extra.n++] = (tok_added_token){.content = text, .id = -2};
+    return true;
+}
+
+/* The lists of additional_special_tokens that a class has of its own. */
+mltf_status tok_class_extra(tokenizer *tk, tok_settings *s, mltf_err *err)
+{
+    if (!s->cls) return MLTF_OK;
+    const bool given =
+        json_is(json_get(s->config.root, "additional_special_tokens"), JSON_ARRAY) || s->extra.n;
+    bool ok = true;
+    const char *const *codes = codes_of(s);
+    if (codes && is_class(s, "MBartTokenizer")) { // its own codes first
+        tok_token_list old = s->extra;
+        s->extra = (tok_token_list){0};
+        for (; ok && *codes; codes++) ok = push_extra(s, *codes);
+        for (size_t i = 0; ok && i < old.n; i++)
+            if (!has_extra(s, old.v[i].content)) {
+                ok = TOK_GROW(s->extra.v, s->extra.cap, s->extra.n + 1);
+                if (ok) s->extra.v[s->extra.n++] = old.v[i];
+            }
+        free(old.v);
+    } else if (codes && (!given || is_class(s, "MBart50Tokenizer"))) {
+        for (; ok && *codes; codes++) ok = push_extra(s, *codes);
+    } else if (is_class(s, "T5Tokenizer") || is_class(s, "ByT5Tokenizer")) {
+        const int64_t n = json_int(json_get(s->config.root, "extra_ids"),
+                                   is_class(s, "ByT5Tokenizer") ? 125 : 100);
+        bool any = false;
+        for (size_t i = 0; i < s->extra.n; i++)
+            any = any || memmem(s->extra.v[i].content.p, s->extra.v[i].content.n, "<extra_id_", 10);
+        if (n < 0 || n > 1 << 20)
+            return mltf_fail(err, MLTF_CORRUPT_FILE, "extra_ids is %lld", (long long)n);
+        for (int64_t i = 0; ok && !any && i < n; i++)
+            ok = push_extra(s, arena_printf(&tk->arena, "<extra_id_%lld>", (long long)i));
+    } else if (is_class(s, "PegasusTokenizer")) {
+        const int64_t offset = json_int(json_get(s->config.root, "offset"), 103);
+        const json *sent = json_get(s->config.root, "mask_token_sent");
+        const bool none = sent && sent->type == JSON_NULL;
+        if (offset < 0 || offset > 1 << 20)
+            return mltf_fail(err, MLTF_CORRUPT_FILE, "offset is %lld", (long long)offset);
+        if (!given) {
+            if (!none)
+                ok = push_extra(s, arena_printf(&tk->arena, STR_FMT,
+                                                STR_ARG(json_string(sent, STR("<mask_1>")))));
+            for (int64_t i = 2; ok && i < offset; i++)
+                ok = push_extra(s, arena_printf(&tk->arena, "<unk_%lld>", (long long)i));
+        }
+    } else if (is_class(s, "XLNetTokenizer") && !given) {
+        ok = push_extra(s, "<eop>") && push_extra(s, "<eod>");
+    } else if (is_class(s, "CamembertTokenizer") && !given) {
+        ok = push_extra(s, "<s>NOTUSED") && push_extra(s, "</s>NOTUSED") &&
+             push_extra(s, "<unk>NOTUSED");
+    }
+    return ok && !tk->arena.failed ? MLTF_OK : mltf_fail_memory(err);
+}
+
+/* ---- vocab.txt ---- */
+
+static mltf_status read_vocab_txt(tok_vocab *v, const char *dir, const char *name,
+                                  mltf_arena *arena, mltf_err *err)
+{
+    mltf_str text;
+    TRY(tok_read_text(&text, arena, dir, name, err));
+    if (!text.p) return mltf_fail(err, MLTF_NOT_FOUND, "there is no %s", name);
+    int32_t id = 0;
+    for (size_t at = 0; at < text.n;) { // Python's universal newlines
+        size_t end = at;
+        while (end < text.n && text.p[end] != '\n' && text.p[end] != '\r') end++;
+        if (!vocab_put(v, str_slice(text, at, end), id++)) return mltf_fail_memory(err);
+        if (end + 1 < text.n && text.p[end] == '\r' && text.p[end + 1] == '\n') end++;
+        at = end + 1;
+    }
     return MLTF_OK;
 }
+
+static mltf_status convert_bert(tokenizer *tk, tok_settings *s, const char *dir, mltf_err *err)
+{
+    tok_vocab v = {0};
+    mltf_arena arena = MLTF_ARENA_INIT;
+    mltf_status st = read_vocab_txt(&v, dir, "vocab.txt", &arena, err);
+    if (st == MLTF_OK)
+        st = tok_wordpiece_new(&tk->model, &v,
+                               s->special[TOK_UNK].set ? s->special[TOK_UNK].token.content
+                                                       : STR("[UNK]"),
+                               STR("##"), 100, err);
+    vocab_release(&v);
+    arena_release(&arena);
+    TRY(st);
+    const json *accents = json_get(s->config.root, "strip_accents");
+    char normalizer[200];
+    snprintf(normalizer, sizeof normalizer,
+             "{\"type\":\"BertNormalizer\",\"clean_text\":true,\"handle_chinese_chars\":%s,\"strip_"
+             "accents\":%s,\"lowercase\":%s}",
+             tok_settings_bool(s, "tokenize_chinese_chars", true) ? "true" : "false",
+             !json_is(accents, JSON_BOOL) ? "null"
+             : accents->b                 ? "true"
+                                          : "false",
+             tok_settings_bool(s, "do_lower_case", true) ? "true" : "false");
+    return tok_set_parts(tk, normalizer, "{\"type\":\"BertPreTokenizer\"}", NULL,
+                         "{\"type\":\"WordPiece\",\"prefix\":\"##\",\"cleanup\":true}", err);
+}
+
+static mltf_status post_bert(tokenizer *tk, tok_settings *s, mltf_err *err)
+{
+    if (is_class(s, "FunnelTokenizer"))
+        return tok_set_template_words(tk, "%c:2 $A:0 %s:0", "%c:2 $A:0 %s:0 $B:1 %s:1", err);
+    if (is_class(s, "MPNetTokenizer"))
+        return tok_set_template_words(tk, "%c:0 $A:0 %s:0", "%c:0 $A:0 %s:0 %s:0 $B:1 %s:1", err);
+    return tok_set_template_words(tk, "%c:0 $A:0 %s:0", "%c:0 $A:0 %s:0 $B:1 %s:1", err);
+}
+
+/* ---- vocab.json and merges.txt ---- */
+
+typedef enum { MERGES_GPT2, MERGES_CLIP, MERGES_QWEN, MERGES_HERBERT } merges_form;
+
+static bool is_py_space(uint32_t c)
+{
+    return uc_is_space(c) || (c >= 0x1C && c <= 0x1F);
+}
+
+static mltf_status add_merge_line(tok_merge **m, size_t *n, size_t *cap, tok_vocab *seen,
+                                  mltf_str line, size_t number, mltf_err *err)
+{
+    mltf_str parts[3];
+    size_t k = 0;
+    for (size_t at = 0; at < line.n && k < 3;) {
+        const char *p = line.p + at;
+        size_t len = char_bytes(p, line.n - at);
+        if (is_py_space(utf8_next(&p))) {
+            at += len;
+            continue;
+        }
+        const size_t from = at;
+        while (at < line.n) {
+            p = line.p + at;
+            len = char_bytes(p, line.n - at);
+            if (is_py_space(utf8_next(&p))) break;
+            at += len;
+        }
+        parts[k++] = str_slice(line, from, at);
+    }
+    if (k != 2)
+        return mltf_fail(err, MLTF_CORRUPT_FILE,
+                         "line %zu of merges.txt, \"" STR_FMT "\", is not two tokens", number,
+                         STR_ARG(line));
+    // a pair that comes again keeps its first rank
+    mltf_buf key = MLTF_BUF_INIT;
+    buf_put_str(&key, parts[0]);
+    buf_putc(&key, ' ');
+    buf_put_str(&key, parts[1]);
+    const bool again = !key.failed && vocab_find(seen, key.p, key.n) >= 0;
+    const bool ok =
+        !key.failed && (again || (vocab_put(seen, buf_str(&key), 0) && TOK_GROW(*m, *cap, *n + 1)));
+    mltf_buf_release(&key);
+    if (!ok) return mltf_fail_memory(err);
+    if (!again) (*m)[(*n)++] = (tok_merge){parts[0], parts[1]};
+    return MLTF_OK;
+}
+
+static mltf_status read_merges_txt(tok_merge **m, size_t *n, mltf_arena *arena, const char *dir,
+                                   const char *name, merges_form form, mltf_err *err)
+{
+    *m = NULL;
+    *n = 0;
+    mltf_str text;
+    TRY(tok_read_text(&text, arena, dir, name, err));
+    if (!text.p) return mltf_fail(err, MLTF_NOT_FOUND, "there is no %s", name);
+    if (form == MERGES_CLIP) {
+        while (text.n && is_py_space((unsigned char)text.p[text.n - 1])) text.n--;
+        while (text.n && is_py_space((unsigned char)text.p[0])) text = str_slice(text, 1, text.n);
+    }
+    size_t cap = 0, number = 0;
+    tok_vocab seen = {0};
+    mltf_status st = MLTF_OK;
+    for (size_t at = 0; at <= text.n && st == MLTF_OK; number++) {
+        const char *nl = at < text.n ? memchr(text.p + at, '\n', text.n - at) : NULL;
+        const size_t end = nl ? (size_t)(nl - text.p) : text.n;
+        mltf_str line = str_slice(text, at, end);
+        if (line.n && line.p[line.n - 1] == '\r') line.n--;
+        const bool last = !nl;
+        at = end + 1;
+        if (form == MERGES_QWEN) {
+            bool blank = true;
+            for (size_t i = 0; i < line.n; i++)
+                blank = blank && is_py_space((unsigned char)line.p[i]);
+            if (blank || (number == 0 && str_starts(line, "#version:"))) continue;
+        } else {
+            if (number == 0 && form != MERGES_HERBERT) continue;
+            if (number == 0 && str_starts(line, "#version:")) continue;
+            if (last && form != MERGES_CLIP) break; // split("\n")[..:-1]
+            if (form == MERGES_CLIP && number > 49152 - 256 - 2) break;
+        }
+        st = add_merge_line(m, n, &cap, &seen, line, number + 1, err);
+    }
+    vocab_release(&seen);
+    return st;
+}
+
+mltf_status tok_read_vocab_json(tok_vocab *v, const char *dir, const char *name, mltf_err *err)
+{
+    json_doc doc = JSON_DOC_INIT;
+    bool found;
+    mltf_status st = tok_read_json(&doc, dir, name, &found, err);
+    if (st == MLTF_OK && !found) st = mltf_fail(err, MLTF_NOT_FOUND, "there is no %s", name);
+    if (st == MLTF_OK && !json_is(doc.root, JSON_OBJECT))
+        st = mltf_fail(err, MLTF_CORRUPT_FILE, "%s is not an object", name);
+    for (size_t i = 0; st == MLTF_OK && i < doc.root->o.n; i++) {
+        const json_member *m = &doc.root->o.members[i];
+        if (m->value.type != JSON_INT || m->value.i < 0 || m->value.i > INT32_MAX)
+            st = mltf_fail(err, MLTF_CORRUPT_FILE,
+                           "the id of token \"" STR_FMT "\" is not a number from 0 to 2^31",
+                           STR_ARG(m->key));
+        else if (!vocab_put(v, m->key, (int32_t)m->value.i))
+            st = mltf_fail_memory(err);
+    }
+    json_doc_release(&doc);
+    return st;
+}
+
+static mltf_status convert_bpe(tokenizer *tk, tok_settings *s, const char *dir, mltf_err *err)
+{
+    const bool clip = is_class(s, "CLIPTokenizer"), qwen = is_class(s, "Qwen2Tokenizer");
+    const bool gpt1 = is_class(s, "OpenAIGPTTokenizer"), herbert = is_class(s, "HerbertTokenizer");
+    const bool prefix =
+        tok_settings_bool(s, "add_prefix_space", (s->cls->flags & TOK_CLASS_PREFIX_SPACE) != 0);
+    const mltf_str unk =
+        s->special[TOK_UNK].set ? s->special[TOK_UNK].token.content : (mltf_str){NULL, 0};
+    tok_bpe_config c = {.bytes = !gpt1 && !herbert};
+    if (clip || gpt1 || herbert) {
+        c.unk = unk;
+        c.suffix = STR("</w>");
+    } else if (is_class(s, "MarkupLMTokenizer")) {
+        c.unk = unk;
+    }
+    tok_vocab v = {0};
+    tok_merge *m = NULL;
+    size_t n = 0;
+    mltf_arena arena = MLTF_ARENA_INIT;
+    mltf_status st = tok_read_vocab_json(&v, dir, "vocab.json", err);
+    if (st == MLTF_OK)
+        st = read_merges_txt(&m, &n, &arena, dir, "merges.txt",
+                             clip      ? MERGES_CLIP
+                             : qwen    ? MERGES_QWEN
+                             : herbert ? MERGES_HERBERT
+                                       : MERGES_GPT2,
+                             err);
+    if (st == MLTF_OK) st = tok_bpe_new(&tk->model, &v, m, n, &c, err);
+    vocab_release(&v);
+    free(m);
+    arena_release(&arena);
+    TRY(st);
+    if (gpt1)
+        return tok_set_parts(tk, "{\"type\":\"BertNormalizer\"}", "{\"type\":\"BertPreTokenizer\"}",
+                             NULL, "{\"type\":\"BPEDecoder\",\"suffix\":\"</w>\"}", err);
+    if (herbert)
+        return tok_set_parts(
+            tk, "{\"type\":\"BertNormalizer\",\"lowercase\":false,\"strip_accents\":false}",
+            "{\"type\":\"BertPreTokenizer\"}", NULL,
+            "{\"type\":\"BPEDecoder\",\"suffix\":\"</w>\"}", err);
+    static const char decoder[] = "{\"type\":\"ByteLevel\"}";
+    if (clip)
+        return tok_set_parts(
+            tk,
+            "{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"NFC\"},{\"type\":\"Replace\","
+            "\"pattern\":{\"Regex\":\"\\\\s+\"},\"content\":\" \"},{\"type\":\"Lowercase\"}]}",
+            "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\",\"pattern\":{\"Regex\":"
+            "\"'s|'t|'re|'ve|'m|'ll|'d|[\\\\p{L}]+|[\\\\p{N}]|[^\\\\s\\\\p{L}\\\\p{N}]+\"},"
+            "\"behavior\":\"Removed\",\"invert\":true},{\"type\":\"ByteLevel\",\"add_prefix_"
+            "space\":false}]}",
+            NULL, decoder, err);
+    if (qwen) {
+        mltf_buf b = MLTF_BUF_INIT;
+        buf_puts(
+            &b,
+            "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\",\"pattern\":{\"Regex\":"
+            "\"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?\\\\p{L}+|\\\\p{N}|"
+            " ?[^\\\\s\\\\p{L}\\\\p{N}]+[\\\\r\\\\n]*|\\\\s*[\\\\r\\\\n]+|\\\\s+(?!\\\\S)|\\\\s+\"}"
+            ",\"behavior\":\"Isolated\",\"invert\":false},");
+        buf_printf(&b, "{\"type\":\"ByteLevel\",\"add_prefix_space\":%s,\"use_regex\":false}]}",
+                   prefix ? "true" : "false");
+        st = buf_status(&b, err);
+        if (st == MLTF_OK)
+            st = tok_set_parts(tk, "{\"type\":\"NFC\"}", b.p,
+                               "{\"type\":\"ByteLevel\",\"trim_offsets\":false}", decoder, err);
+        mltf_buf_release(&b);
+        return st;
+    }
+    return tok_set_parts(tk, NULL,
+                         prefix ? "{\"type\":\"ByteLevel\",\"add_prefix_space\":true}"
+                                : "{\"type\":\"ByteLevel\",\"add_prefix_space\":false}",
+                         NULL, decoder, err);
+}
+
+/* cls and sep as RobertaProcessing or BertProcessing. */
+static mltf_status post_pair(tokenizer *tk, const char *type, tok_special cls, tok_special sep,
+                             bool trim, bool prefix, mltf_err *err)
+{
+    char text[300];
+    const int32_t c = tokenizer_special_id(tk, cls), e = tokenizer_special_id(tk, sep);
+    if (c < 0 || e < 0)
+        return mltf_fail(err, MLTF_CORRUPT_FILE,
+                         "the tokenizer lacks its first or its last special token");
+    snprintf(text, sizeof text,
+             "{\"type\":\"%s\",\"sep\":[\"\",%d],\"cls\":[\"\",%d],\"trim_offsets\":%s,\"add_"
+             "prefix_space\":%s}",
+             type, e, c, trim ? "true" : "false", prefix ? "true" : "false");
+    return tok_set_parts(tk, NULL, NULL, text, NULL, err);
+}
+
+static mltf_status post_bpe(tokenizer *tk, tok_settings *s, mltf_err *err)
+{
+    const bool prefix =
+        tok_settings_bool(s, "add_prefix_space", (s->cls->flags & TOK_CLASS_PREFIX_SPACE) != 0);
+    if (is_class(s, "Qwen2Tokenizer") || is_class(s, "OpenAIGPTTokenizer")) return MLTF_OK;
+    if (is_class(s, "CLIPTokenizer"))
+        return post_pair(tk, "RobertaProcessing", TOK_BOS, TOK_EOS, false, false, err);
+    if (is_class(s, "HerbertTokenizer"))
+        return post_pair(tk, "BertProcessing", TOK_CLS, TOK_SEP, false, false, err);
+    if (is_class(s, "DebertaTokenizer"))
+        return tok_set_template_words(tk, "[CLS]:0 $A:0 [SEP]:0",
+                                      "[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1", err);
+    if (is_class(s, "MarkupLMTokenizer"))
+        return tok_set_template_words(tk, "%c $A %s", "%c $A %s $B %s", err);
+    if (is_class(s, "BlenderbotTokenizer"))
+        return tok_set_template_words(tk, "$A:0 %e:0", "$A:0 $B:1", err);
+    if (is_class(s, "WhisperTokenizer")) {
+        // <|startoftranscript|> [language] [task] [<|notimestamps|>] … <|endoftext|>
+        const mltf_str lang =
+            json_string(json_get(s->config.root, "language"), (mltf_str){NULL, 0});
+        const mltf_str task = json_string(json_get(s->config.root, "task"), (mltf_str){NULL, 0});
+        mltf_str before[4];
+        size_t n = 0;
+        before[n++] = STR("<|startoftranscript|>");
+        if (lang.p && tokenizer_token_to_id(tk, lang) >= 0) before[n++] = lang;
+        if (task.p)
+            before[n++] = str_is(task, "translate") ? STR("<|translate|>") : STR("<|transcribe|>");
+        if (!tok_settings_bool(s, "predict_timestamps", false))
+            before[n++] = STR("<|notimestamps|>");
+        mltf_buf w = MLTF_BUF_INIT;
+        for (size_t i = 0; i < n; i++) {
+            if (tokenizer_token_to_id(tk, before[i]) < 0) continue;
+            buf_put_str(&w, before[i]);
+            buf_puts(&w, ":0 ");
+        }
+        mltf_buf pair = MLTF_BUF_INIT;
+        buf_put_str(&pair, buf_str(&w));
+        buf_puts(&w, "$A:0 %e:0");
+        buf_puts(&pair, "$A:0 $B:1 %e:1");
+        mltf_status st = buf_status(&w, err);
+        if (st == MLTF_OK) st = buf_status(&pair, err);
+        if (st == MLTF_OK) st = tok_set_template_words(tk, w.p, pair.p, err);
+        mltf_buf_release(&w);
+        mltf_buf_release(&pair);
+        return st;
+    }
+    if (s->cls->flags & TOK_CLASS_ROBERTA_POST)
+        return post_pair(tk, "RobertaProcessing", TOK_CLS, TOK_SEP, true, prefix, err);
+    if (tok_settings_bool(s, "add_bos_token", false))
+        return tok_set_template_words(tk, "%b:0 $A:0", "%b:0 $A:0 $B:1", err);
+    return tok_set_parts(tk, NULL, NULL, "{\"type\":\"ByteLevel\",\"trim_offsets\":false}", NULL,
+                         err);
+}
+
+/* ---- choosing ---- */
+
+static const struct {
+    const char *name;
+    mltf_status (*convert)(tokenizer *tk, tok_settings *s, const char *dir, mltf_err *err);
+    mltf_status (*post)(tokenizer *tk, tok_settings *s, mltf_err *err);
+} converters[] = {
+    {"BertTokenizer", convert_bert, post_bert},
+    {"ConvBertTokenizer", convert_bert, post_bert},
+    {"DistilBertTokenizer", convert_bert, post_bert},
+    {"DPRQuestionEncoderTokenizer", convert_bert, post_bert},
+    {"ElectraTokenizer", convert_bert, post_bert},
+    {"FunnelTokenizer", convert_bert, post_bert},
+    {"LayoutLMTokenizer", convert_bert, post_bert},
+    {"LayoutLMv2Tokenizer", convert_bert, post_bert},
+    {"LxmertTokenizer", convert_bert, post_bert},
+    {"MobileBertTokenizer", convert_bert, post_bert},
+    {"MPNetTokenizer", convert_bert, post_bert},
+    {"RetriBertTokenizer", convert_bert, post_bert},
+    {"SqueezeBertTokenizer", convert_bert, post_bert},
+    {"BartTokenizer", convert_bpe, post_bpe},
+    {"BlenderbotTokenizer", convert_bpe, post_bpe},
+    {"CLIPTokenizer", convert_bpe, post_bpe},
+    {"CodeGenTokenizer", convert_bpe, post_bpe},
+    {"DebertaTokenizer", convert_bpe, post_bpe},
+    {"GPT2Tokenizer", convert_bpe, post_bpe},
+    {"HerbertTokenizer", convert_bpe, post_bpe},
+    {"LEDTokenizer", convert_bpe, post_bpe},
+    {"LayoutLMv3Tokenizer", convert_bpe, post_bpe},
+    {"LongformerTokenizer", convert_bpe, post_bpe},
+    {"MarkupLMTokenizer", convert_bpe, post_bpe},
+    {"MvpTokenizer", convert_bpe, post_bpe},
+    {"OpenAIGPTTokenizer", convert_bpe, post_bpe},
+    {"Qwen2Tokenizer", convert_bpe, post_bpe},
+    {"RobertaTokenizer", convert_bpe, post_bpe},
+    {"WhisperTokenizer", convert_bpe, post_bpe},
+    {"AlbertTokenizer", tok_convert_spm, tok_post_spm},
+    {"BarthezTokenizer", tok_convert_spm, tok_post_spm},
+    {"BigBirdTokenizer", tok_convert_spm, tok_post_spm},
+    {"CamembertTokenizer", tok_convert_spm, tok_post_spm},
+    {"CodeLlamaTokenizer", tok_convert_spm, tok_post_spm},
+    {"DebertaV2Tokenizer", tok_convert_spm, tok_post_spm},
+    {"FNetTokenizer", tok_convert_spm, tok_post_spm},
+    {"GemmaTokenizer", tok_convert_spm, tok_post_spm},
+    {"LayoutXLMTokenizer", tok_convert_spm, tok_post_spm},
+    {"LlamaTokenizer", tok_convert_spm, tok_post_spm},
+    {"MBart50Tokenizer", tok_convert_spm, tok_post_spm},
+    {"MBartTokenizer", tok_convert_spm, tok_post_spm},
+    {"NllbTokenizer", tok_convert_spm, tok_post_spm},
+    {"PegasusTokenizer", tok_convert_spm, tok_post_spm},
+    {"ReformerTokenizer", tok_convert_spm, tok_post_spm},
+    {"RemBertTokenizer", tok_convert_spm, tok_post_spm},
+    {"T5Tokenizer", tok_convert_spm, tok_post_spm},
+    {"UdopTokenizer", tok_convert_spm, tok_post_spm},
+    {"XGLMTokenizer", tok_convert_spm, tok_post_spm},
+    {"XLMRobertaTokenizer", tok_convert_spm, tok_post_spm},
+    {"XLNetTokenizer", tok_convert_spm, tok_post_spm},
+};
+
+/* Nothing names a class: what the files look like. */
+static const tok_class *guess_class(const char *dir)
+{
+    if (tok_has_file(dir, "vocab.json") && tok_has_file(dir, "merges.txt"))
+        return tok_class_find(STR("GPT2Tokenizer"));
+    if (tok_has_file(dir, "vocab.txt")) return tok_class_find(STR("BertTokenizer"));
+    if (tok_has_file(dir, "sentencepiece.bpe.model"))
+        return tok_class_find(STR("XLMRobertaTokenizer"));
+    if (tok_has_file(dir, "spiece.model")) return tok_class_find(STR("T5Tokenizer"));
+    if (tok_has_file(dir, "tokenizer.model")) return tok_class_find(STR("LlamaTokenizer"));
+    return NULL;
+}
+
 mltf_status tok_convert(tokenizer *tk, tok_settings *s, const char *dir, const json *tokenizer_json,
                         mltf_err *err)
 {
-    if (tokenizer_json) {
+    if (!s->cls || strcmp(s->cls->name, "PreTrainedTokenizer") == 0) {
+        const tok_class *c = guess_class(dir);
+        if (tok_has_file(dir, "tekken.json") ||
+            (c && strcmp(c->name, "LlamaTokenizer") == 0 && tok_is_tiktoken(dir)))
+            return tok_convert_tiktoken(tk, s, dir, err);
+        if (!c)
+            return mltf_fail(err, MLTF_NOT_FOUND,
+                             "there is no tokenizer.json, and no vocabulary file that is known");
+        s->cls = c;
+        for (int i = 0; i < TOK_SPECIAL_COUNT; i++) // its defaults
+            if (!s->special[i].set && c->special[i])
+                s->special[i] =
+                    (tok_special_value){.token = {.content = str_from(c->special[i]), .id = -1},
+                                        .set = true,
+                                        .plain = true,
+                                        .was_string = true,
+                                        .is_default = true};
+    }
+    bool handled = false;
+    TRY(tok_slow_load(tk, s, dir, &handled, err));
+    if (handled) return MLTF_OK;
+    if (tokenizer_json) { // the class has no fast form and is not known here: the stored one is better than none
         TRY(tokenizer_parse(tk, tokenizer_json, err));
         return tok_settings_apply(tk, s, dir, true, err);
     }
-    return mltf_fail(err, MLTF_NOT_FOUND, "there is no tokenizer.json");
+    slow_specials(s);
+    for (size_t i = 0; i < sizeof converters / sizeof *converters; i++) {
+        if (!is_class(s, converters[i].name)) continue;
+        if (converters[i].convert == tok_convert_spm &&
+            (tok_has_file(dir, "tekken.json") || tok_is_tiktoken(dir)))
+            return tok_convert_tiktoken(tk, s, dir, err);
+        TRY(converters[i].convert(tk, s, dir, err));
+        if (!vocab_index(&tk->model->vocab)) return mltf_fail_memory(err);
+        s->make_post = converters[i].post;
+        return tok_settings_apply(tk, s, dir, true, err);
+    }
+    return mltf_fail(err, MLTF_UNSUPPORTED,
+                     "tokenizers of class %s cannot be read without a tokenizer.json",
+                     s->cls->name);
 }

@@ -86,7 +86,7 @@ bool tok_enc_push(tok_enc *to, int32_t id, int32_t type, bool special)
     e->sequence_ids[at] = -1;
     e->special[at] = special;
     e->mask[at] = 1;
-    e->trim[at] = 0;
+    e->trim[at] = (tok_span){0, 0};
     return true;
 }
 

@@ -288,6 +288,8 @@ void tok_added_release(tok_added *a);
 /* Add one (AddedVocabulary::add_tokens): an id is found in the model or made. Call tok_added_refresh() after the last. */
 mltf_status tok_added_add(tok_added *a, const tok_model *m, const tok_added_token *t,
                           mltf_err *err);
+mltf_status tok_added_put(tok_added *a, const tok_added_token *t,
+                          mltf_err *err); /* with its own id */
 mltf_status tok_added_refresh(tok_added *a, const tok_normalizer *n, mltf_err *err);
 const tok_added_token *tok_added_by_id(const tok_added *a, int32_t id);
 bool tok_added_special(const tok_added *a, mltf_str content);
@@ -313,6 +315,7 @@ struct tok_enc {
     size_t n_over;
     bool bare; /* only ids and type_ids */
 };
+#define TOK_TRIM_ONE 0x80000000u /* in trim.start: a single space leads */
 void tok_enc_release(tok_enc *e);
 bool tok_enc_reserve(tok_enc *e, size_t n);
 bool tok_enc_append(tok_enc *to, const tok_encoding *from, size_t start, size_t end);
@@ -336,6 +339,7 @@ tok_dec_kind tok_decoder_kind(const tok_decoder *d);
 /* Append the text of tokens[0 .. n). NULL d joins them with spaces. */
 mltf_status tok_decode_chain(const tok_decoder *d, mltf_buf *out, const mltf_str *tokens, size_t n,
                              mltf_err *err);
+mltf_str tok_py_strip(mltf_str t);              /* str.strip() */
 bool tok_cleanup(mltf_buf *out, mltf_str text); /* clean_up_tokenization() */
 void tok_append_lossy(mltf_buf *out, const char *p,
                       size_t n); /* bad bytes become U+FFFD, as from_utf8_lossy */
@@ -369,6 +373,12 @@ struct tokenizer {
     tok_truncation truncation; /* stored in tokenizer.json */
     tok_padding padding;
     tok_slow *slow;
+    uint8_t *slow_attributes; /* by place in added.tokens: 1 lstrip, 2 rstrip */
+    enum {
+        TOK_TEXT_PLAIN,
+        TOK_TEXT_CLIP,
+        TOK_TEXT_WHISPER
+    } text_after; /* what a class does to decoded text */
 
     /* from tokenizer_config.json and the class */
     const char *class_name;

@@ -245,15 +245,16 @@ static void trim_offsets(tok_enc *x, bool prefix_space)
 {
     tok_encoding *e = &x->e;
     for (size_t i = 0; !x->bare && i < e->n; i++) {
-        uint32_t lead = e->trim[i] >> 16, trail = e->trim[i] & 0xFFFF;
+        uint32_t lead = e->trim[i].start & ~TOK_TRIM_ONE;
+        const uint32_t trail = e->trim[i].end;
         tok_span *o = &e->offsets[i];
         if (lead > 0) {
             // a single leading space of the first token is the one that was added
-            if ((i == 0 || o->start == 0) && prefix_space && lead == 1) lead = 0;
+            if ((i == 0 || o->start == 0) && prefix_space && (e->trim[i].start & TOK_TRIM_ONE))
+                lead = 0;
             o->start = o->start + lead < o->end ? o->start + lead : o->end;
         }
-        if (trail > 0 && o->end >= trail)
-            o->end = o->end - trail > o->start ? o->end - trail : o->start;
+        if (trail > 0) o->end = o->end - trail > o->start ? o->end - trail : o->start;
     }
     for (size_t i = 0; i < x->n_over; i++) trim_offsets(&x->over[i], prefix_space);
 }

@@ -4,6 +4,8 @@
 
 #include "tokenizers/tok_internal.h"
 
+/* What was decoded may change as a whole when more comes. */
+bool tok_slow_holds(const tok_slow *s);
 void tok_slow_free(tok_slow *s);
 /* Append the ids of a text to e (offsets are all empty: Python has none). */
 mltf_status tok_slow_encode(const tokenizer *tk, tok_scratch *s, tok_enc *e, mltf_str text,

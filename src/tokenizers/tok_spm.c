@@ -23,6 +23,7 @@ struct tok_spm {
     tok_vocab ids;
     darts trie, user; /* pieces that text can become; user-defined symbols */
     bool has_user;
+    int32_t unk_field;
     float min, max;
     tok_charsmap *charsmap;
 };
@@ -137,6 +138,9 @@ static bool read_trainer(tok_spm *m, pb b)
             break;
         case 35:
             m->info.byte_fallback = f.value != 0;
+            break;
+        case 40:
+            if (f.wire == 0) m->unk_field = (int32_t)f.value;
             break;
         case 44:
             m->unk_surface = body_str(&f);
@@ -302,6 +306,18 @@ void tok_spm_free(tok_spm *m)
 const tok_spm_info *tok_spm_about(const tok_spm *m)
 {
     return &m->info;
+}
+void tok_spm_set_dummy_prefix(tok_spm *m, bool on)
+{
+    m->info.add_dummy_prefix = on;
+}
+int32_t tok_spm_unk_field(const tok_spm *m)
+{
+    return m->unk_field;
+}
+mltf_str tok_spm_unk_piece(const tok_spm *m)
+{
+    return m->unk_piece;
 }
 mltf_str tok_spm_piece(const tok_spm *m, size_t i)
 {
@@ -712,8 +728,8 @@ static void put_piece(spm_text *d, mltf_str piece, int32_t id)
     if (d->space_seen || d->out->n > d->begin) d->at_begin = false;
     d->space_seen = false;
     if (type == SPM_CONTROL) return;
-    if (type == SPM_UNKNOWN && str_eq(piece, m->pieces[id])) {
-        buf_put_str(d->out, m->unk_surface);
+    if (type == SPM_UNKNOWN) { // an unknown piece stands for itself
+        buf_put_str(d->out, str_eq(piece, m->pieces[id]) ? m->unk_surface : piece);
         return;
     }
     if (d->at_begin && (m->info.add_dummy_prefix || m->info.remove_extra_whitespaces) &&

@@ -38,6 +38,9 @@ typedef struct tok_spm_info {
     size_t charsmap_n;
 } tok_spm_info;
 const tok_spm_info *tok_spm_about(const tok_spm *m);
+void tok_spm_set_dummy_prefix(tok_spm *m, bool on);
+int32_t tok_spm_unk_field(const tok_spm *m); /* trainer_spec.unk_id */
+mltf_str tok_spm_unk_piece(const tok_spm *m);
 mltf_str tok_spm_piece(const tok_spm *m, size_t i);
 float tok_spm_score(const tok_spm *m, size_t i);
 spm_type tok_spm_type(const tok_spm *m, size_t i);

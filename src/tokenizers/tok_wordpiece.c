@@ -95,7 +95,8 @@ mltf_status tok_wordpiece_new(tok_model **out, tok_vocab *vocab, mltf_str unk, m
     w->base.tokenize = wordpiece_tokenize;
     w->base.free = wordpiece_free;
     w->max_chars = max_chars;
-    if (prefix.n < sizeof w->base.continuing && prefix.n) memcpy(w->base.continuing, prefix.p, prefix.n);
+    if (prefix.n < sizeof w->base.continuing && prefix.n)
+        memcpy(w->base.continuing, prefix.p, prefix.n);
     *out = &w->base;
     TRY(keep_unk(w, unk, err));
     const tok_vocab *v = &w->base.vocab;

@@ -11,7 +11,8 @@ mltf_str tokenizer_continuing_prefix(const tokenizer *tk)
     return tk->model ? str_from(tk->model->continuing) : STR("");
 }
 
-mltf_status tokenizer_decode_tokens(const tokenizer *tk, mltf_buf *out, const mltf_str *tokens, size_t n, mltf_err *err)
+mltf_status tokenizer_decode_tokens(const tokenizer *tk, mltf_buf *out, const mltf_str *tokens,
+                                    size_t n, mltf_err *err)
 {
     tok_stages stages = {0};
     mltf_status st = tok_stages_begin(&stages, tk->decoder, err);

@@ -388,14 +388,15 @@ static mltf_status run_tokens(const tokenizer *tk, tok_scratch *s, mltf_str text
     return MLTF_OK;
 }
 
-/* Spaces at the ends of a token, for trim_offsets: the leading ones in the upper half. */
-static uint32_t count_spaces(mltf_str value)
+/* Bytes of the original that spaces at the ends of a token stand for, for trim_offsets. The reference counts
+ * in characters: a space that was added before a longer character has that character's bytes. */
+static tok_span count_spaces(mltf_str value, mltf_str text, tok_span at)
 {
     uint32_t lead = 0, trail = 0;
     bool leading = true;
     if (value.n && (unsigned char)value.p[0] - 0x21u < 0x5Eu &&
         (unsigned char)value.p[value.n - 1] - 0x21u < 0x5Eu)
-        return 0;
+        return (tok_span){0, 0};
     for (const char *p = value.p, *end = value.p + value.n; p < end;) {
         const uint32_t cp = utf8_next(&p);
         const bool space = cp == 0x120 || uc_is_space(cp);
@@ -403,9 +404,20 @@ static uint32_t count_spaces(mltf_str value)
         lead += leading;
         trail = space ? trail + 1 : 0;
     }
-    if (lead > 0xFFFF) lead = 0xFFFF;
-    if (trail > 0xFFFF) trail = 0xFFFF;
-    return lead << 16 | trail;
+    uint32_t start = at.start, end = at.end;
+    for (uint32_t i = 0; i < lead && start < at.end; i++) {
+        start++;
+        while (start < at.end && tok_is_cont(text.p[start])) start++;
+    }
+    for (uint32_t i = 0; i < trail; i++) {
+        if (end == 0) {
+            end = at.end; // more spaces than characters before: nothing is taken
+            break;
+        }
+        end--;
+        while (end > 0 && tok_is_cont(text.p[end])) end--;
+    }
+    return (tok_span){(start - at.start) | (lead == 1 ? TOK_TRIM_ONE : 0), at.end - end};
 }
 
 static mltf_str token_value(const tokenizer *tk, const tok_scratch *s, const tok_token *t)
@@ -416,8 +428,8 @@ static mltf_str token_value(const tokenizer *tk, const tok_scratch *s, const tok
 }
 
 /* Append the tokens found to e. word: of all of them, or -1 to number the pieces. */
-static mltf_status collect(const tokenizer *tk, const tok_scratch *s, tok_enc *e, int32_t type,
-                           int32_t word, mltf_err *err)
+static mltf_status collect(const tokenizer *tk, const tok_scratch *s, tok_enc *e, mltf_str text,
+                           int32_t type, int32_t word, mltf_err *err)
 {
     if (!tok_enc_reserve(e, e->e.n + s->n_tokens)) return mltf_fail_memory(err);
     const size_t at = e->e.n, n = s->n_tokens;
@@ -443,7 +455,8 @@ static mltf_status collect(const tokenizer *tk, const tok_scratch *s, tok_enc *e
         }
         e->e.offsets[at + i] = o;
         e->e.word_ids[at + i] = word >= 0 ? word : (int32_t)(t[i].piece & ~TOK_FROM_ADDED);
-        e->e.trim[at + i] = trims ? count_spaces(token_value(tk, s, &t[i])) : 0;
+        e->e.trim[at + i] =
+            trims ? count_spaces(token_value(tk, s, &t[i]), text, o) : (tok_span){0, 0};
     }
     memset(e->e.sequence_ids + at, 0, n);
     memset(e->e.special + at, 0, n);
@@ -468,7 +481,7 @@ static mltf_status encode_text(const tokenizer *tk, tok_scratch *s, tok_enc *e, 
     TRY(check_text(text, err));
     if (tk->slow) return tok_slow_encode(tk, s, e, text, type, err);
     TRY(run_tokens(tk, s, text, !e->bare, err));
-    return collect(tk, s, e, type, word, err);
+    return collect(tk, s, e, text, type, word, err);
 }
 
 /* truncate_encodings() */
@@ -812,16 +825,65 @@ static mltf_status decode_ids(const tokenizer *tk, mltf_buf *out, const int32_t 
     return st;
 }
 
+/* What CLIP and Whisper do to the text that the decoder gives. */
+static bool after_decoding(const tokenizer *tk, mltf_buf *out, mltf_str text)
+{
+    if (tk->text_after == TOK_TEXT_CLIP) { // "</w>" is a space, and none at the ends
+        mltf_buf b = MLTF_BUF_INIT;
+        for (size_t i = 0; i < text.n; i++) {
+            if (text.n - i >= 4 && memcmp(text.p + i, "</w>", 4) == 0) {
+                buf_putc(&b, ' ');
+                i += 3;
+            } else {
+                buf_putc(&b, text.p[i]);
+            }
+        }
+        mltf_str t = tok_py_strip(buf_str(&b));
+        buf_put_str(out, t);
+        const bool ok = !b.failed;
+        mltf_buf_release(&b);
+        return ok;
+    }
+    for (size_t i = 0; i < text.n;) { // <|12.34|> goes
+        size_t k = i;
+        if (text.n - i > 6 && text.p[i] == '<' && text.p[i + 1] == '|') {
+            k = i + 2;
+            size_t whole = 0, part = 0;
+            while (k < text.n && text.p[k] >= '0' && text.p[k] <= '9') k++, whole++;
+            if (whole && k < text.n && text.p[k] == '.') {
+                k++;
+                while (k < text.n && text.p[k] >= '0' && text.p[k] <= '9') k++, part++;
+            }
+            k = part && text.n - k >= 2 && text.p[k] == '|' && text.p[k + 1] == '>' ? k + 2 : i;
+        }
+        if (k > i)
+            i = k;
+        else
+            buf_putc(out, text.p[i++]);
+    }
+    return true;
+}
+
 mltf_status tokenizer_decode(const tokenizer *tk, mltf_buf *out, const int32_t *ids, size_t n,
                              bool skip_special, int clean_up, mltf_err *err)
 {
     const bool clean = clean_up < 0 ? tk->clean_up : clean_up != 0;
-    if (!clean) return decode_ids(tk, out, ids, n, skip_special, err);
+    if (!clean && tk->text_after == TOK_TEXT_PLAIN)
+        return decode_ids(tk, out, ids, n, skip_special, err);
     mltf_buf text = MLTF_BUF_INIT;
     mltf_status st = decode_ids(tk, &text, ids, n, skip_special, err);
-    if (st == MLTF_OK)
+    if (st == MLTF_OK && tk->text_after != TOK_TEXT_PLAIN) {
+        mltf_buf after = MLTF_BUF_INIT;
+        if (!after_decoding(tk, &after, buf_str(&text)) || after.failed) st = mltf_fail_memory(err);
+        mltf_buf_release(&text);
+        text = after;
+    }
+    if (st == MLTF_OK && clean)
         st = tok_cleanup(out, buf_str(&text)) ? buf_status(out, err) : mltf_fail_memory(err);
+    else if (st == MLTF_OK)
+        buf_put_str(out, buf_str(&text));
     mltf_buf_release(&text);
+    if (st == MLTF_OK) st = buf_status(out, err);
     return st;
 }
 
@@ -830,6 +892,7 @@ struct tok_stream {
     bool skip_special;
     tok_stages stages;
     int32_t *ids; /* of a slow tokenizer: all of them */
+    bool whole;   /* what is decoded may change as a whole: nothing goes out before the end */
     size_t n, cap, given;
 };
 
@@ -840,6 +903,7 @@ mltf_status tok_stream_new(tok_stream **out, const tokenizer *tk, bool skip_spec
     if (!s) return mltf_fail_memory(err);
     s->tk = tk;
     s->skip_special = skip_special;
+    s->whole = tk->text_after != TOK_TEXT_PLAIN || (tk->slow && tok_slow_holds(tk->slow));
     const mltf_status st = tk->slow ? MLTF_OK : tok_stages_begin(&s->stages, tk->decoder, err);
     if (st != MLTF_OK) {
         free(s);
@@ -853,7 +917,8 @@ mltf_status tok_stream_new(tok_stream **out, const tokenizer *tk, bool skip_spec
 static mltf_status push_slow(tok_stream *s, mltf_buf *text, bool all, mltf_err *err)
 {
     mltf_buf now = MLTF_BUF_INIT;
-    mltf_status st = tok_slow_decode(s->tk, &now, s->ids, s->n, s->skip_special, err);
+    if (s->whole && !all) return MLTF_OK;
+    mltf_status st = tokenizer_decode(s->tk, &now, s->ids, s->n, s->skip_special, 0, err);
     size_t end = now.n;
     while (!all && end > s->given && now.p[end - 1] != ' ') end--;
     while (!all && end > s->given && now.p[end - 1] == ' ') end--;
@@ -867,7 +932,7 @@ static mltf_status push_slow(tok_stream *s, mltf_buf *text, bool all, mltf_err *
 
 mltf_status tok_stream_push(tok_stream *s, int32_t id, mltf_buf *text, mltf_err *err)
 {
-    if (s->tk->slow) {
+    if (s->tk->slow || s->whole) {
         if (!TOK_GROW(s->ids, s->cap, s->n + 1)) return mltf_fail_memory(err);
         s->ids[s->n++] = id;
         return push_slow(s, text, false, err);
@@ -880,7 +945,8 @@ mltf_status tok_stream_push(tok_stream *s, int32_t id, mltf_buf *text, mltf_err 
 
 mltf_status tok_stream_end(tok_stream *s, mltf_buf *text, mltf_err *err)
 {
-    return s->tk->slow ? push_slow(s, text, true, err) : tok_stages_end(&s->stages, text, err);
+    return s->tk->slow || s->whole ? push_slow(s, text, true, err)
+                                   : tok_stages_end(&s->stages, text, err);
 }
 
 void tok_stream_free(tok_stream *s)

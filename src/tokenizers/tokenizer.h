@@ -39,7 +39,7 @@ typedef struct tok_encoding {
     int8_t *sequence_ids; /* [n] 0, 1; -1 for special tokens added */
     uint8_t *special;     /* [n] special_tokens_mask */
     uint8_t *mask;        /* [n] attention_mask: 0 where `raw` padded */
-    uint32_t *trim;       /* internal */
+    tok_span *trim;       /* internal */
     size_t n, cap;
 } tok_encoding;
 #define TOK_ENCODING_INIT                                                                          \

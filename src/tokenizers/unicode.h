@@ -59,6 +59,14 @@ typedef struct uc_pair {
     uint32_t a, b, c;
 } uc_pair;
 
+/* Code points whose category Unicode 14 does not know yet, or knows as another: for engines that are older. */
+typedef struct uc_range {
+    uint32_t from, to;
+    uint8_t category;
+} uc_range;
+extern const size_t uc_n_newer;
+extern const uc_range uc_newer[];
+
 extern const uint16_t uc_stage1[], uc_stage2[];
 extern const uc_record uc_records[];
 extern const uint16_t uc_decomp1[], uc_decomp2[];
