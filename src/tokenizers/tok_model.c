@@ -23,10 +23,11 @@ static mltf_status read_vocab(tok_vocab *v, const json *spec, mltf_err *err)
     if (!vocab_reserve(v, map->o.n, bytes)) return mltf_fail_memory(err);
     for (size_t i = 0; i < map->o.n; i++) {
         const json_member *m = &map->o.members[i];
-        if (m->value.type != JSON_INT || m->value.i < 0 || m->value.i > INT32_MAX)
+        if (m->value.type != JSON_INT || m->value.i < 0 || m->value.i > UINT32_MAX)
             return mltf_fail(err, MLTF_CORRUPT_FILE,
-                             "the id of token \"" STR_FMT "\" is not a number from 0 to 2^31",
+                             "the id of token \"" STR_FMT "\" is not a number from 0 to 2^32",
                              STR_ARG(m->key));
+        if (m->value.i > INT32_MAX) continue; // no model has such a row: the token is out of reach
         if (!vocab_put(v, m->key, (int32_t)m->value.i)) return mltf_fail_memory(err);
     }
     return MLTF_OK;
