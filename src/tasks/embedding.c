@@ -180,17 +180,33 @@ static size_t pooled_width(unsigned bits, size_t hidden)
     return n * hidden;
 }
 
+static void read_bounds(struct embed_modules *m, const char *dir, const char *sub)
+{
+    json_doc doc = JSON_DOC_INIT;
+    mltf_err ignored = {0}; // the file may be missing
+    if (read_config(dir, sub, "sentence_bert_config.json", &doc, &ignored) == MLTF_OK) {
+        const int64_t max = json_int(json_get(doc.root, "max_seq_length"), 0);
+        if (max > 0) m->max_length = (size_t)max;
+        m->lower = json_bool(json_get(doc.root, "do_lower_case"), false);
+    }
+    json_doc_release(&doc);
+}
+
 static mltf_status load_module(struct embed_modules *m, const char *dir, const json *module,
                                size_t hidden, size_t *width, mltf_err *err)
 {
     const mltf_str cls = module_class(module), sub = json_string(json_get(module, "path"), STR(""));
-    if (str_is(cls, "Transformer") || str_is(cls, "Dropout")) return MLTF_OK;
     char name[256];
     if (sub.n >= sizeof name || (sub.n && !path_is_inside(sub)))
         return mltf_fail(err, MLTF_CORRUPT_FILE, "modules.json names the folder \"" STR_FMT "\"",
                          STR_ARG(sub));
     memcpy(name, sub.p, sub.n);
     name[sub.n] = 0;
+    if (str_is(cls, "Dropout")) return MLTF_OK;
+    if (str_is(cls, "Transformer")) {
+        read_bounds(m, dir, name);
+        return MLTF_OK;
+    }
     if (str_is(cls, "Normalize")) {
         if (m->n_steps == EMBED_STEPS_MAX)
             return mltf_fail(err, MLTF_UNSUPPORTED, "modules.json has too many modules");
@@ -220,18 +236,6 @@ static mltf_status load_module(struct embed_modules *m, const char *dir, const j
     return st;
 }
 
-static void read_bounds(struct embed_modules *m, const char *dir)
-{
-    json_doc doc = JSON_DOC_INIT;
-    mltf_err ignored = {0}; // the file may be missing
-    if (read_config(dir, "", "sentence_bert_config.json", &doc, &ignored) == MLTF_OK) {
-        const int64_t max = json_int(json_get(doc.root, "max_seq_length"), 0);
-        if (max > 0) m->max_length = (size_t)max;
-        m->lower = json_bool(json_get(doc.root, "do_lower_case"), false);
-    }
-    json_doc_release(&doc);
-}
-
 mltf_status embed_modules_load(struct embed_modules **out, const char *dir, size_t hidden,
                                mltf_err *err)
 {
@@ -250,7 +254,6 @@ mltf_status embed_modules_load(struct embed_modules **out, const char *dir, size
         size_t width = hidden;
         for (size_t i = 0; i < json_len(doc.root) && !st; i++)
             st = load_module(m, dir, json_at(doc.root, i), hidden, &width, err);
-        read_bounds(m, dir);
         if (st) mltf_err_wrap(err, "could not load \"%s\"", path);
     }
 

@@ -96,12 +96,41 @@ static mltf_status settle_translation(pipeline *p, mltf_err *err)
     return MLTF_OK;
 }
 
-mltf_status pipeline_load(pipeline **out, const pipeline_options *opts, mltf_err *err)
+/* Older sentence-transformers folders keep the model in "0_Transformer": modules.json says so. In the arena. */
+static const char *model_root(const char *dir, mltf_arena *arena)
+{
+    const char *root = dir;
+    char *config = path_join(dir, "config.json"), *modules = path_join(dir, "modules.json");
+    json_doc doc = JSON_DOC_INIT;
+    if (config && modules && !file_exists(config) &&
+        json_parse_file(&doc, modules, NULL, NULL) == MLTF_OK)
+        for (size_t i = 0; i < json_len(doc.root); i++) {
+            const json *module = json_at(doc.root, i);
+            const mltf_str path = json_string(json_get(module, "path"), STR(""));
+            if (!str_ends(json_string(json_get(module, "type"), STR("")), "Transformer")) continue;
+            if (path.n && path_is_inside(path))
+                root = arena_printf(arena, "%s/" STR_FMT, dir, STR_ARG(path));
+        }
+    json_doc_release(&doc);
+    free(config);
+    free(modules);
+    return root;
+}
+
+mltf_status pipeline_load(pipeline **out, const pipeline_options *given, mltf_err *err)
 {
     *out = NULL;
     pipeline *p = calloc(1, sizeof *p);
     if (!p) return mltf_fail_memory(err);
+    pipeline_options resolved = *given;
+    const pipeline_options *opts = &resolved;
+    resolved.model_dir = model_root(given->model_dir, &p->arena);
+    if (!resolved.model_dir) {
+        free(p);
+        return mltf_fail_memory(err);
+    }
     if (pthread_mutex_init(&p->lock, NULL) != 0) {
+        arena_release(&p->arena);
         free(p);
         return mltf_fail_memory(err);
     }
@@ -136,7 +165,8 @@ mltf_status pipeline_load(pipeline **out, const pipeline_options *opts, mltf_err
     }
     p->task = strdup(strncmp(task, "translation_", 12) == 0 ? task : p->def->info.name);
     p->model_dir = strdup(opts->model_dir);
-    if (!p->task || !p->model_dir) {
+    p->folder = strdup(given->model_dir);
+    if (!p->task || !p->model_dir || !p->folder) {
         st = mltf_fail_memory(err);
         goto failed;
     }
@@ -176,6 +206,7 @@ void pipeline_free(pipeline *p)
     pthread_mutex_destroy(&p->lock);
     free(p->task);
     free(p->model_dir);
+    free(p->folder);
     free(p);
 }
 

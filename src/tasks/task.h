@@ -37,7 +37,8 @@ typedef struct task_def {
 struct pipeline {
     const task_def *def;
     char *task;      /* as given, aliases resolved: "translation_en_to_de" */
-    char *model_dir; /* for what a task reads beside the model */
+    char *model_dir; /* where config.json and the weights lie */
+    char *folder;    /* as given: where modules.json lies */
     arch_model *model;
     const arch_info *info;
     tokenizer *tk;
@@ -48,9 +49,9 @@ struct pipeline {
     mltf_str prefix;      /* of config.json or task_specific_params; p NULL: none */
     void *state;          /* a task's own */
     struct task_schedule *schedule; /* the batch that all generating calls share */
-    pthread_mutex_t lock; /* of what follows */
-    gen_trie *trie;       /* or NULL until the first constraint */
-    arch_session **idle; /* [n_idle] sessions waiting for the next call */
+    pthread_mutex_t lock;           /* of what follows */
+    gen_trie *trie;                 /* or NULL until the first constraint */
+    arch_session **idle;            /* [n_idle] sessions waiting for the next call */
     size_t n_idle, cap_idle;
 };
 

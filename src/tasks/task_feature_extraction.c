@@ -80,7 +80,7 @@ static mltf_status call(const task_call *c, json **out, mltf_err *err)
 static mltf_status load_modules(pipeline *p, mltf_err *err)
 {
     struct embed_modules *m = NULL; // for embeddings of whole texts; this task does not look at it
-    TRY(embed_modules_load(&m, p->model_dir, p->info->hidden, err));
+    TRY(embed_modules_load(&m, p->folder, p->info->hidden, err));
     p->state = m;
     return MLTF_OK;
 }

@@ -21,7 +21,7 @@
 static mltf_status load_modules(pipeline *p, mltf_err *err)
 {
     struct embed_modules *m = NULL;
-    TRY(embed_modules_load(&m, p->model_dir, p->info->hidden, err));
+    TRY(embed_modules_load(&m, p->folder, p->info->hidden, err));
     p->state = m;
     return MLTF_OK;
 }
