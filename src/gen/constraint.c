@@ -182,7 +182,7 @@ static uint64_t hash_set(const place *p, uint32_t n, bool complete)
 /* The number of the set of what was found. */
 static uint32_t intern(learned *l, bool complete)
 {
-    qsort(l->found, l->n_found, sizeof *l->found, compare_places);
+    if (l->n_found) qsort(l->found, l->n_found, sizeof *l->found, compare_places);
     if (l->n_sets * 2 >= l->set_table_size && !rehash_sets(l)) goto memory;
     const uint32_t mask = l->set_table_size - 1;
     uint32_t h = (uint32_t)hash_set(l->found, l->n_found, complete) & mask;

@@ -458,6 +458,7 @@ static mltf_status collect(const tokenizer *tk, const tok_scratch *s, tok_enc *e
         e->e.trim[at + i] =
             trims ? count_spaces(token_value(tk, s, &t[i]), text, o) : (tok_span){0, 0};
     }
+    if (n == 0) return MLTF_OK; // the arrays may not be there
     memset(e->e.sequence_ids + at, 0, n);
     memset(e->e.special + at, 0, n);
     memset(e->e.mask + at, 1, n);
