@@ -30,6 +30,9 @@ typedef int (*gen_token_fn)(void *user, size_t request, const int32_t *ids, size
 typedef mltf_status (*gen_prefix_fn)(void *user, const int32_t *ids, size_t n, uint8_t *allowed,
                                      size_t vocab, mltf_err *err);
 
+/* Fill a cache with the states of an encoder that does not read token ids (sound, pictures). */
+typedef mltf_status (*gen_encode_fn)(void *user, arch_session *s, arch_cache *cache, mltf_err *err);
+
 typedef struct gen_constraint gen_constraint; /* constraint.h: JSON schema, regex, grammar */
 
 typedef struct gen_request {
@@ -48,6 +51,8 @@ typedef struct gen_request {
     const int32_t *
         negative_ids; /* guidance_scale: [n_negative] the unconditional prompt; NULL: the last prompt token */
     size_t n_negative;
+    gen_encode_fn encode; /* encoder-decoders: instead of running the encoder on ids; may be NULL */
+    void *encode_user;
     gen_prefix_fn prefix_allowed; /* may be NULL */
     void *prefix_user;
     const gen_constraint *constraint; /* may be NULL; shared by any number of requests */

@@ -566,6 +566,13 @@ static mltf_status encode_new(gen_batch *b, mltf_err *err)
     for (size_t i = 0; i < b->n_units; i++) {
         gen_unit *u = b->units[i];
         if (!u || u->done || u->encoded) continue;
+        if (u->req->encode) {
+            mltf_err local = {0};
+            u->encoded = true;
+            if (u->req->encode(u->req->encode_user, b->session, u->rows[0].cache, &local))
+                unit_fail(u, &local);
+            continue;
+        }
         n++;
         rows += u->req->n;
     }

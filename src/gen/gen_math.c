@@ -6,34 +6,24 @@
 #include <sys/random.h>
 #include <time.h>
 
-/* exp(x) = 2^k * exp(r), |r| <= ln2/2, exp(r) by its series to r^13 (the next term is below 1e-17). */
+/* exp(x) = 2^k * exp(r), |r| <= ln2/2, exp(r) by its series to r^13 (the next term is below 1e-17), summed in
+ * pairs so that the processor can work on several terms at once. */
 double gen_exp(double x)
 {
     static const double inv_ln2 = 1.4426950408889634, ln2_hi = 6.93147180369123816490e-01,
                         ln2_lo = 1.90821492927058770002e-10;
-    static const double c[] = {1.0,
-                               1.0,
-                               1.0 / 2,
-                               1.0 / 6,
-                               1.0 / 24,
-                               1.0 / 120,
-                               1.0 / 720,
-                               1.0 / 5040,
-                               1.0 / 40320,
-                               1.0 / 362880,
-                               1.0 / 3628800,
-                               1.0 / 39916800,
-                               1.0 / 479001600,
-                               1.0 / 6227020800.0};
     if (isnan(x)) return x;
     if (x < -745.2) return 0;
     if (x > 709.78) return INFINITY;
-    const double k = floor(x * inv_ln2 + 0.5);
-    const double r = (x - k * ln2_hi) - k * ln2_lo;
-    double p = c[13];
-    for (int i = 12; i >= 0; i--) p = p * r + c[i];
+    const int e = (int)(x * inv_ln2 + (x < 0 ? -0.5 : 0.5)), half = e / 2;
+    const double k = e, r = (x - k * ln2_hi) - k * ln2_lo, r2 = r * r, r4 = r2 * r2, r8 = r4 * r4;
+    const double c01 = 1.0 + r, c23 = 1.0 / 2 + r * (1.0 / 6), c45 = 1.0 / 24 + r * (1.0 / 120),
+                 c67 = 1.0 / 720 + r * (1.0 / 5040), c89 = 1.0 / 40320 + r * (1.0 / 362880),
+                 cab = 1.0 / 3628800 + r * (1.0 / 39916800),
+                 ccd = 1.0 / 479001600 + r * (1.0 / 6227020800.0);
+    const double p =
+        ((c01 + r2 * c23) + r4 * (c45 + r2 * c67)) + r8 * ((c89 + r2 * cab) + r4 * ccd);
     // two exact scalings, because 2^k alone may leave the range of a double near both ends
-    const int e = (int)k, half = e / 2;
     const uint64_t b1 = (uint64_t)(half + 1023) << 52, b2 = (uint64_t)(e - half + 1023) << 52;
     double s1, s2;
     memcpy(&s1, &b1, sizeof s1);

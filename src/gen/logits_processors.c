@@ -355,15 +355,17 @@ static mltf_status apply_top_p(gen_processors *p, float *s, const int32_t *ids, 
     size_t m = 0;
     for (size_t i = 0; i < V; i++) {
         const double prob = gen_exp((double)s[i] - lse);
-        if (prob <= low && s[i] < max)
-            cumulative += prob;
-        else
+        if (prob > low || !(s[i] < max)) {
             p->order[m++] = (uint32_t)i;
+            continue;
+        }
+        cumulative += prob;
+        if (p->keep == 1) s[i] = -INFINITY; // the highest score is kept in any case
     }
-    if (m >= p->keep) { // else the few to keep are among the improbable: sort all of them
+    if (p->keep > 1 && m >= p->keep) {
         for (size_t i = 0; i < V; i++)
             if (gen_exp((double)s[i] - lse) <= low && s[i] < max) s[i] = -INFINITY;
-    } else {
+    } else if (m < p->keep) { // the few to keep are among the improbable: sort all of them
         cumulative = 0;
         for (m = 0; m < V; m++) p->order[m] = (uint32_t)m;
     }
