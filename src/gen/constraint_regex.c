@@ -179,7 +179,7 @@ static ast *parse_set(parser *r) /* behind the [ */
 static ast *parse_group(parser *r) /* behind the ( */
 {
     if (eat(r, '?')) {
-        if (eat(r, 'P') || *r->p == '<') {
+        if (eat(r, 'P') || (!at_end(r) && *r->p == '<')) {
             if (!eat(r, '<') || (!at_end(r) && (*r->p == '=' || *r->p == '!'))) {
                 bad(r, MLTF_UNSUPPORTED, "look-around and back-references are not supported:");
                 return NULL;

@@ -585,7 +585,7 @@ static mltf_status encode_new(gen_batch *b, mltf_err *err)
     for (size_t i = 0; i < b->n_units && !st; i++) {
         gen_unit *u = b->units[i];
         if (!u || u->done || u->encoded) continue;
-        memcpy(ids + start[k], u->req->ids, u->req->n * sizeof *ids);
+        if (u->req->n) memcpy(ids + start[k], u->req->ids, u->req->n * sizeof *ids);
         start[k + 1] = start[k] + u->req->n;
         caches[k++] = u->rows[0].cache;
         u->encoded = true;
