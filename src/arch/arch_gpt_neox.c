@@ -32,6 +32,7 @@ static mltf_status load(arch_build *b, mltf_err *err)
         &(arch_rope_options){.dim = (size_t)((float)d->head_dim * part),
                              .theta = 10000,
                              .theta_key = "rotary_emb_base|rope_theta",
+                             .round_up = d->head_dim % 2 == 0,
                              .max_positions = cfg_dim(c, "max_position_embeddings", 2048)});
     TRY(arch_decoder_layers(b, d, err));
 

@@ -112,6 +112,7 @@ typedef struct arch_rope_options {
     const char *layer_type; /* may be NULL */
     const char *theta_key;  /* "rope_theta", "rotary_emb_base" …; NULL: "rope_theta" */
     bool ignore_scaling;    /* local layers of gemma3: plain frequencies */
+    bool round_up; /* an odd dim turns one entry more (gpt_neox); the caller has room for it */
 } arch_rope_options;
 void arch_rope_load(nn_rope *r, arch_build *b, const arch_rope_options *o);
 /* partial_rotary_factor from config.json or rope_parameters. */

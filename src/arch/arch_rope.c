@@ -149,17 +149,18 @@ void arch_rope_load(nn_rope *r, arch_build *b, const arch_rope_options *o)
     arch_config *c = &b->cfg;
     const json *p = parameters(c, o->layer_type);
     const json *own_theta = json_get(cfg_get(c, "rope_parameters") ? p : NULL, "rope_theta");
-    *r = (nn_rope){.dim = o->dim, .interleaved = o->interleaved, .scale = 1};
+    *r = (nn_rope){
+        .dim = o->dim + (o->round_up && o->dim % 2), .interleaved = o->interleaved, .scale = 1};
     r->theta = json_is_number(own_theta)
                    ? (float)json_double(own_theta, 0)
                    : cfg_float(c, o->theta_key ? o->theta_key : "rope_theta", o->theta);
     if (!(r->theta > 0)) cfg_fail(c, "\"rope_theta\" must be above 0");
-    if (o->dim == 0 || o->dim % 2)
+    if (o->dim == 0 || r->dim % 2)
         cfg_fail(c, "rotary positions need an even number of dimensions, not %zu", o->dim);
     if (c->err.status) return;
-    r->inv_freq = arch_new(b, o->dim / 2, sizeof *r->inv_freq);
+    r->inv_freq = arch_new(b, r->dim / 2, sizeof *r->inv_freq);
     if (!r->inv_freq) return;
-    for (size_t i = 0; i < o->dim / 2; i++)
+    for (size_t i = 0; i < r->dim / 2; i++)
         r->inv_freq[i] = 1.0f / powf(r->theta, (float)(2 * i) / (float)o->dim);
     if (o->ignore_scaling || !p) return;
     if (p->type != JSON_OBJECT) {
@@ -171,7 +172,7 @@ void arch_rope_load(nn_rope *r, arch_build *b, const arch_rope_options *o)
     if (str_is(type, "default")) return;
     if (str_is(type, "linear")) {
         const float factor = (float)positive(c, p, "factor", NAN);
-        for (size_t i = 0; i < o->dim / 2; i++) r->inv_freq[i] /= factor;
+        for (size_t i = 0; i < r->dim / 2; i++) r->inv_freq[i] /= factor;
     } else if (str_is(type, "dynamic")) {
         r->factor = (float)positive(c, p, "factor", NAN);
         r->border = o->max_positions;
