@@ -1,6 +1,6 @@
 """Compares the template engine with the real Jinja2, set up as transformers sets it up.
 
-    python tests/interop/differential_jinja.py build/tests/interop/jinja_lines [--more N]
+    python tests/interop/differential_jinja.py [PROGRAM] [--more N] [--seed N]
 
 Templates come from three places: the lists below (every construct at least once), the chat templates of the fixtures
 if they are there, and expressions put together at random (seeded, so that each run asks the same). Output must be equal;
@@ -176,11 +176,13 @@ def random_expression(rng, depth=0):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("program")
+    parser.add_argument("program", nargs="?", default=os.path.join(os.environ.get("BUILD", "build"), "tests", "interop", "jinja_lines"))
     parser.add_argument("--more", type=int, default=3000, help="random expressions")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--fixtures", default=os.path.join(HERE, "..", "..", "..", "shared", "fixtures", "chat_templates"))
     options = parser.parse_args()
+    if not os.path.exists(options.program):  # not among what `make` builds by itself
+        subprocess.run(["make", "-s", "BUILD=" + os.environ.get("BUILD", "build"), options.program], check=True)
     cases = [(t, CONTEXT) for t in TEMPLATES]
     for line in EXPRESSIONS.strip().split("\n"):
         parts = line.split("|")
