@@ -230,7 +230,9 @@ static bool pull(jx *x, jsource *s, jv *item, bool *got)
         *got = true;
         const size_t from = s->at;
         s->at = (size_t)(p - seq.s->p);
-        return jv_substr(x, seq, from, s->at, item);
+        if (!jv_substr(x, seq, from, s->at, item)) return false;
+        item->markup = false; // the characters of a Markup are plain
+        return true;
     }
     case JV_LIST:
     case JV_TUPLE:

@@ -168,12 +168,31 @@ static bool eval_dict(jx *x, jscope *s, const jnode *n, jv *out)
 /* The reference works constants out while compiling, by other rules: 1[2:] is then undefined. */
 static bool is_constant(const jnode *n)
 {
-    if (n->kind == JN_CONST) return true;
-    if (n->kind == JN_NEG || n->kind == JN_POS) return is_constant(n->a);
-    if (n->kind != JN_LIST && n->kind != JN_TUPLE && n->kind != JN_DICT) return false;
+    static const char *const at_run_time[] = {"map",        "select",     "reject",
+                                              "selectattr", "rejectattr", "random"};
+    switch ((jn_kind)n->kind) {
+    case JN_NAME:
+    case JN_CALL:
+        return false;
+    case JN_FILTER:
+        for (size_t i = 0; i < sizeof at_run_time / sizeof *at_run_time; i++)
+            if (str_is(n->name, at_run_time[i])) return false;
+        break;
+    default:
+        break;
+    }
+    const jnode *const parts[] = {n->a, n->b, n->c};
+    for (int i = 0; i < 3; i++)
+        if (parts[i] && !is_constant(parts[i])) return false;
     for (size_t i = 0; i < n->list.n; i++)
-        if (!is_constant(n->list.v[i])) return false;
-    return true;
+        if (n->list.v[i] && !is_constant(n->list.v[i])) return false;
+    if (!n->args) return true;
+    for (size_t i = 0; i < n->args->args.n; i++)
+        if (!is_constant(n->args->args.v[i])) return false;
+    for (size_t i = 0; i < n->args->n_kw; i++)
+        if (!is_constant(n->args->kw[i].value)) return false;
+    return !(n->args->star && !is_constant(n->args->star)) &&
+           !(n->args->star2 && !is_constant(n->args->star2));
 }
 
 static bool eval_item(jx *x, jscope *s, const jnode *n, jv *out)
