@@ -122,7 +122,7 @@ static mltf_status parse_unigram(tok_model **out, tok_vocab *v, const json *spec
         else if (scores[i] = json_double(score, 0), !vocab_put(v, token->s, (int32_t)i))
             st = mltf_fail_memory(err);
     }
-    // ids whose token came again later have no token any more, but still count for the lowest score
+    // ids whose token came again later are never found any more, but still count for the lowest score
     if (st == MLTF_OK && n) v->max_id = (int32_t)n - 1;
     if (st == MLTF_OK)
         st = tok_unigram_new(out, v, scores, unk_id,
@@ -172,6 +172,12 @@ mltf_status tok_model_parse(tok_model **out, const json *spec, const tok_pretok 
     }
     vocab_release(&v);
     if (st == MLTF_OK && !vocab_index(&(*out)->vocab)) st = mltf_fail_memory(err);
+    if (st == MLTF_OK &&
+        str_is(type, "Unigram")) { // a list: ids that were read over keep their text
+        const json *list = json_get(spec, "vocab");
+        for (size_t i = 0; (*out)->vocab.n < list->a.n && i < list->a.n; i++)
+            vocab_show_again(&(*out)->vocab, json_at(&list->a.items[i], 0)->s, (int32_t)i);
+    }
     if (st != MLTF_OK) {
         tok_model_free(*out);
         *out = NULL;

@@ -176,6 +176,13 @@ bool vocab_index(tok_vocab *v)
     return true;
 }
 
+void vocab_show_again(tok_vocab *v, mltf_str token, int32_t id)
+{
+    if (v->sparse || id < 0 || (size_t)id >= v->by_id_n || v->by_id[id] || !v->n) return;
+    const uint64_t s = v->slots[find_slot(v, token.p, token.n, tok_hash(token.p, token.n))];
+    if (s) v->by_id[id] = (uint32_t)s;
+}
+
 mltf_str vocab_token(const tok_vocab *v, int32_t id)
 {
     const mltf_str none = {NULL, 0};

@@ -33,6 +33,8 @@ int32_t vocab_find(const tok_vocab *v, const char *p, size_t n); /* -1: none */
 int32_t vocab_find_hashed(const tok_vocab *v, const char *p, size_t n, uint64_t hash);
 /* After the last vocab_put(), before vocab_token(). */
 bool vocab_index(tok_vocab *v);
+/* After vocab_index(): an id whose token went to a later id shows that token too, as in a list of tokens. */
+void vocab_show_again(tok_vocab *v, mltf_str token, int32_t id);
 mltf_str vocab_token(const tok_vocab *v, int32_t id); /* p NULL: none */
 static inline mltf_str vocab_at(const tok_vocab *v, size_t i)
 {

@@ -155,7 +155,9 @@ static void run_case(runner *r, const json *g)
     }
     const bool seq2seq = arch_model_info(r->m)->kind == ARCH_ENCODER_DECODER;
     int64_t pad = cfg.pad_token_id;
-    if (pad == GEN_NONE) pad = cfg.eos_token_id.n ? cfg.eos_token_id.p[0] : -1;
+    // the library's beam search takes a padding id of 0 for none
+    if (pad == GEN_NONE || (pad == 0 && cfg.num_beams > 1 && cfg.eos_token_id.n))
+        pad = cfg.eos_token_id.n ? cfg.eos_token_id.p[0] : -1;
     const size_t per_row = rows ? res.n / rows : 0;
     if (res.n != json_len(sequences))
         parity_fail(r->count, "generation %s: %zu sequences, expected %zu", name, res.n,
