@@ -24,6 +24,7 @@ T.logging.disable_progress_bar()
 torch.set_num_threads(1)
 PARITY = os.path.join(os.environ.get("BUILD", "build"), "parity")
 MARGIN = 1e-3
+STEPS = 14
 
 # ------------------------------------------------------------------ configurations
 
@@ -67,7 +68,8 @@ class Draw(random.Random):
         elif kind == "llama3":
             r["rope_scaling"] = {"rope_type": kind, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": self.choice([2.0, 4.0]), "original_max_position_embeddings": self.choice([8, 32])}
         elif kind == "longrope":
-            original, more = self.choice([8, 16, 32]), self.choice([2, 4])
+            # not below the width of the batches: the library takes the longest row's table for all rows
+            original, more = self.choice([16, 32]), self.choice([2, 4])
             r["max_position_embeddings"] = original * more
             r["original_max_position_embeddings"] = original
             r["rope_scaling"] = {"type": kind, "short_factor": [1.0 + 0.1 * i for i in range(n)], "long_factor": [1.5 + i for i in range(n)]}
@@ -137,8 +139,7 @@ def longrope_phi3(r):
     r.head_dim = 4 * max(1, r.head_dim // 4)
     r.hidden = r.heads * r.head_dim
     rope = r.rope(int(r.head_dim * part) // 2, ("none", "longrope", "longrope"))
-    # past the border of longrope the library drops its cache and gives all rows the last row's mask: no window there
-    return {**grouped(r), "partial_rotary_factor": part, "sliding_window": None if "rope_scaling" in rope else drawn_window(r), **rope}
+    return {**grouped(r), "partial_rotary_factor": part, "sliding_window": drawn_window(r), **rope}
 
 
 def opt(r):
@@ -428,8 +429,11 @@ def one(name, seed, keep):
                 wrong.append("[%s] %s" % (tier or "default", (done.stdout + done.stderr).strip()))
             if decoder:
                 wrong += filter(None, [check_logits(model, folder, prompt, tier)])
+            border = getattr(cfg, "original_max_position_embeddings", None)
+            if border and prompt.shape[1] <= border < prompt.shape[1] + STEPS:
+                continue  # at longrope's border the library's cached generation computes wrongly: docs/differences.md
             if decoder or "ConditionalGeneration" in cls or cls == "MarianMTModel":
-                wrong += filter(None, [check_greedy(model, folder, prompt, 14, tier)])
+                wrong += filter(None, [check_greedy(model, folder, prompt, STEPS, tier)])
             if wrong:
                 break
     finally:
