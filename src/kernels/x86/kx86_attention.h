@@ -165,6 +165,16 @@ static float attn_weigh(const attn *a, float *s, size_t i, size_t lo, size_t hi)
     return shrink;
 }
 
+/* Row r of s holds the dot products of query i: they become weights. */
+static float attn_softmax_row(const attn *a, int r, size_t i, size_t j0, size_t lo, size_t hi)
+{
+    float *s = a->s + r * BLOCK;
+    attn_shape_scores(a, s, i, j0, lo, hi);
+    if (a->o->probs) // raw scores for now: normalized at the end
+        memcpy(a->o->probs + i * a->Tk + j0 + lo, s + lo, (hi - lo) * sizeof *s);
+    return attn_weigh(a, s, i, lo, hi);
+}
+
 /* Queries [i, i + R) against the block of keys at j0. */
 VEC_INLINE void attn_group(const int R, const attn *a, size_t i, size_t j0, size_t keys)
 {
@@ -180,13 +190,7 @@ VEC_INLINE void attn_group(const int R, const attn *a, size_t i, size_t j0, size
     for (; j < hi; j += VL) attn_dot(R, 1, a, i, j);
 
     float shrink[ROWS_BIG];
-    for (int r = 0; r < R; r++) {
-        float *s = a->s + r * BLOCK;
-        attn_shape_scores(a, s, i + (size_t)r, j0, lo, hi);
-        if (a->o->probs) // raw scores for now: normalized at the end
-            memcpy(a->o->probs + (i + (size_t)r) * a->Tk + j0 + lo, s + lo, (hi - lo) * sizeof *s);
-        shrink[r] = attn_weigh(a, s, i + (size_t)r, lo, hi);
-    }
+    for (int r = 0; r < R; r++) shrink[r] = attn_softmax_row(a, r, i + (size_t)r, j0, lo, hi);
     size_t c = 0;
     if (R == 1)
         for (; c + 3 * VL < a->Dp; c += 4 * VL) attn_mix(R, 4, a, i, c, shrink, lo, hi);
@@ -209,6 +213,112 @@ static __attribute__((noinline)) void attn_group_one(const attn *a, size_t i, si
 {
     attn_group(1, a, i, j0, keys);
 }
+
+/* ---- few queries: decode ------------------------------------------------------------------------ */
+
+/* Up to FEW queries read keys and values once, so nothing is transposed or widened into memory first: keys go
+ * through registers, values are widened as they are used. Sums run in the same order as above, same bits. */
+#define FEW 4
+
+/* s[r][j ..] for VL keys from j on; keys at `keys` and behind repeat the last and are masked later. */
+VEC_INLINE void few_dot(const int R, const mltf_dtype T, const attn *a, const char *k, size_t ldk,
+                        size_t j, size_t keys)
+{
+    const size_t size = T == DT_F32 ? 4 : 2, D = a->D;
+    const char *row[VL];
+    vecf acc[FEW];
+    for (size_t x = 0; x < VL; x++) row[x] = k + at_most(j + x, keys - 1) * ldk * size;
+#pragma GCC unroll 4
+    for (int r = 0; r < R; r++) acc[r] = f_zero();
+    size_t d = 0;
+    for (; d + VL <= D; d += VL) {
+        vec t[VL];
+#pragma GCC unroll 16
+        for (size_t x = 0; x < VL; x++) t[x] = v_from_f(f_fetch(row[x], T, d, VL));
+        v_transpose(t);
+#pragma GCC unroll 16
+        for (size_t x = 0; x < VL; x++)
+#pragma GCC unroll 4
+            for (int r = 0; r < R; r++)
+                acc[r] = f_fma(f_set(a->q[(size_t)r * a->ldq + d + x]), f_from_v(t[x]), acc[r]);
+    }
+    if (d < D) {
+        vec t[VL];
+        for (size_t x = 0; x < VL; x++) t[x] = v_from_f(f_fetch(row[x], T, d, D - d));
+        v_transpose(t);
+        for (size_t x = 0; x < D - d; x++)
+            for (int r = 0; r < R; r++)
+                acc[r] = f_fma(f_set(a->q[(size_t)r * a->ldq + d + x]), f_from_v(t[x]), acc[r]);
+    }
+#pragma GCC unroll 4
+    for (int r = 0; r < R; r++) f_store(a->s + r * BLOCK + j, acc[r]);
+}
+
+/* attn_mix() with values as stored. */
+VEC_INLINE void few_mix(const int R, const int T, const mltf_dtype type, const attn *a,
+                        const char *v, size_t ldv, size_t c, const float *shrink, size_t lo,
+                        size_t hi)
+{
+    const size_t size = type == DT_F32 ? 4 : 2;
+    vecf acc[FEW][4];
+#pragma GCC unroll 4
+    for (int r = 0; r < R; r++)
+#pragma GCC unroll 4
+        for (int t = 0; t < T; t++)
+            acc[r][t] =
+                f_mul(f_load(a->acc + (size_t)r * a->ld_acc + c + t * VL), f_set(shrink[r]));
+    for (size_t j = lo; j < hi; j++) {
+        vecf x[4];
+#pragma GCC unroll 4
+        for (int t = 0; t < T; t++)
+            x[t] = f_fetch(v + j * ldv * size, type, c + (size_t)t * VL, VL);
+#pragma GCC unroll 4
+        for (int r = 0; r < R; r++) {
+            const vecf p = f_set(a->s[r * BLOCK + j]);
+#pragma GCC unroll 4
+            for (int t = 0; t < T; t++) acc[r][t] = f_fma(p, x[t], acc[r][t]);
+        }
+    }
+#pragma GCC unroll 4
+    for (int r = 0; r < R; r++)
+#pragma GCC unroll 4
+        for (int t = 0; t < T; t++) f_store(a->acc + (size_t)r * a->ld_acc + c + t * VL, acc[r][t]);
+}
+
+VEC_INLINE void few_block(const int R, const mltf_dtype type, const attn *a, const char *k,
+                          size_t ldk, const char *v, size_t ldv, size_t j0, size_t keys)
+{
+    size_t lo, hi;
+    attn_range(a->o, 0, (size_t)R, a->Tk, &lo, &hi);
+    if (hi <= j0 || lo >= j0 + keys) return;
+    lo = lo > j0 ? lo - j0 : 0;
+    hi = at_most(hi - j0, keys);
+    for (size_t j = lo / VL * VL; j < hi; j += VL) few_dot(R, type, a, k, ldk, j, keys);
+    float shrink[FEW];
+    for (int r = 0; r < R; r++) shrink[r] = attn_softmax_row(a, r, (size_t)r, j0, lo, hi);
+    size_t c = 0;
+    for (; c + 3 * VL < a->Dp; c += 4 * VL) few_mix(R, 4, type, a, v, ldv, c, shrink, lo, hi);
+    for (; c < a->Dp; c += VL) few_mix(R, 1, type, a, v, ldv, c, shrink, lo, hi);
+}
+
+#define FEW_FUNCTION(R)                                                                            \
+    static __attribute__((noinline)) void few_##R(mltf_dtype t, const attn *a, const char *k,      \
+                                                  size_t ldk, const char *v, size_t ldv,           \
+                                                  size_t j0, size_t keys)                          \
+    {                                                                                              \
+        if (t == DT_F32)                                                                           \
+            few_block(R, DT_F32, a, k, ldk, v, ldv, j0, keys);                                     \
+        else if (t == DT_BF16)                                                                     \
+            few_block(R, DT_BF16, a, k, ldk, v, ldv, j0, keys);                                    \
+        else                                                                                       \
+            few_block(R, DT_F16, a, k, ldk, v, ldv, j0, keys);                                     \
+    }
+FEW_FUNCTION(1)
+FEW_FUNCTION(2)
+FEW_FUNCTION(3)
+FEW_FUNCTION(4)
+
+/* ---- keys and values of a block ------------------------------------------------------------------ */
 
 /* kt[d][j] = k[j][d] for a block's keys; keys behind the last are zeros up to a whole vector. */
 VEC_INLINE void attn_transpose_type(float *kt, const char *k, const mltf_dtype T, size_t ldk,
@@ -283,6 +393,19 @@ static void tmpl_attention(float *out, size_t ldo, const float *q, size_t ldq, c
     if (Tq) attn_range(o, 0, Tq, Tk, &lo, &hi);
     for (size_t j0 = lo / BLOCK * BLOCK; j0 < hi; j0 += BLOCK) {
         const size_t keys = at_most(BLOCK, hi - j0);
+        if (Tq <= FEW && in_out) {
+            const char *kj = (const char *)k + j0 * ldk * size,
+                       *vj = (const char *)v + j0 * ldv * size;
+            if (Tq == 1)
+                few_1(kv, &a, kj, ldk, vj, ldv, j0, keys);
+            else if (Tq == 2)
+                few_2(kv, &a, kj, ldk, vj, ldv, j0, keys);
+            else if (Tq == 3)
+                few_3(kv, &a, kj, ldk, vj, ldv, j0, keys);
+            else
+                few_4(kv, &a, kj, ldk, vj, ldv, j0, keys);
+            continue;
+        }
         attn_transpose(a.kt, (const char *)k + j0 * ldk * size, kv, ldk, keys, D);
         if (kv == DT_F32 && in_out) {
             a.v = (const float *)v + j0 * ldv;
