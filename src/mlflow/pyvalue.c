@@ -60,13 +60,77 @@ pv_frame *pv_frame_new(mltf_arena *a, size_t n_cols, size_t n_rows)
 {
     pv_frame *f = take(a, 1, sizeof *f);
     size_t n;
-    if (!f || !checked_mul(&n, n_cols, n_rows)) return NULL;
+    // rows with ever other keys would make a frame far larger than the request
+    if (!f || !checked_mul(&n, n_cols, n_rows) || n > PV_MAX_CELLS) return NULL;
     f->n_cols = n_cols;
     f->n_rows = n_rows;
     f->names = take(a, n_cols, sizeof *f->names);
     f->types = take(a, n_cols, sizeof *f->types);
     f->cells = take(a, n, sizeof *f->cells);
     return f->names && f->types && f->cells ? f : NULL;
+}
+
+/* Keys to numbers, by hashing: objects and frames of hostile requests may have very many keys. */
+typedef struct key_index {
+    const pv *keys;  /* [n] borrowed: number i is keys[i] */
+    uint32_t *slots; /* [size] number + 1; 0: free */
+    size_t size;     /* a power of two */
+} key_index;
+
+static bool key_index_make(key_index *x, mltf_arena *a, const pv *keys, size_t cap)
+{
+    x->keys = keys;
+    x->size = 16;
+    while (x->size < 2 * cap) x->size *= 2;
+    x->slots = arena_calloc(a, x->size, sizeof *x->slots);
+    return x->slots != NULL;
+}
+
+/* The slot of that key: where its number is, or would be. */
+static uint32_t *key_slot(const key_index *x, const pv *key)
+{
+    uint64_t h = 1469598103934665603u; // FNV-1a
+    if (key->kind == PV_INT)
+        h ^= (uint64_t)key->i;
+    else
+        for (size_t i = 0; i < key->s.n; i++) h = (h ^ (unsigned char)key->s.p[i]) * 1099511628211u;
+    for (size_t at = (size_t)(h ^ h >> 32) & (x->size - 1);; at = (at + 1) & (x->size - 1))
+        if (x->slots[at] == 0 || pv_key_equal(&x->keys[x->slots[at] - 1], key))
+            return &x->slots[at];
+}
+
+/* Python's dict: a repeated key keeps its place and takes the last value. */
+static pv dict_from_json(mltf_arena *a, const json *v)
+{
+    enum { FEW = 16 };
+    pv dict = pv_dict(a, v->o.n);
+    pv *keys = v->o.n > FEW ? take(a, v->o.n, sizeof *keys) : NULL;
+    key_index x = {0};
+    if (!dict.dict.pairs || (v->o.n > FEW && (!keys || !key_index_make(&x, a, keys, v->o.n)))) {
+        dict.dict.n = 0;
+        return dict;
+    }
+    for (size_t i = 0; i < v->o.n; i++) {
+        const pv key = pv_str(v->o.members[i].key);
+        const pv value = pv_from_json(a, &v->o.members[i].value);
+        pv *old = NULL;
+        if (!keys)
+            old = (pv *)pv_get_key(&dict, &key);
+        else {
+            uint32_t *slot = key_slot(&x, &key);
+            if (*slot)
+                old = &dict.dict.pairs[*slot - 1].value;
+            else {
+                keys[dict.dict.n] = key;
+                *slot = (uint32_t)dict.dict.n + 1;
+            }
+        }
+        if (old)
+            *old = value;
+        else
+            pv_dict_add(&dict, key, value);
+    }
+    return dict;
 }
 
 pv pv_from_json(mltf_arena *a, const json *v)
@@ -92,21 +156,8 @@ pv pv_from_json(mltf_arena *a, const json *v)
             list.list.items[i] = pv_from_json(a, &v->a.items[i]);
         return list;
     }
-    case JSON_OBJECT: {
-        pv dict = pv_dict(a, v->o.n);
-        if (!dict.dict.pairs) return dict;
-        for (size_t i = 0; i < v->o.n; i++) {
-            const pv key = pv_str(v->o.members[i].key);
-            const pv value = pv_from_json(a, &v->o.members[i].value);
-            pv *old = (pv *)pv_get_key(
-                &dict, &key); // a repeated key keeps its place and takes the last value
-            if (old)
-                *old = value;
-            else
-                pv_dict_add(&dict, key, value);
-        }
-        return dict;
-    }
+    case JSON_OBJECT:
+        return dict_from_json(a, v);
     }
     return pv_none();
 }
@@ -812,25 +863,37 @@ pv_frame *pv_frame_from_rows(mltf_arena *a, const pv *rows, mltf_err *err)
     }
     pv_frame *f = NULL;
     if (dicts) {
-        size_t cap = 0;
-        for (size_t i = 0; i < n; i++) cap += list.list.items[i].dict.n;
-        pv names = pv_list(a, cap);
-        size_t cols = 0;
-        for (size_t i = 0; i < n && names.list.items; i++)
+        size_t total = 0, cols = 0;
+        for (size_t i = 0; i < n; i++) total += list.list.items[i].dict.n;
+        pv names = pv_list(a, total);
+        key_index x = {0};
+        if (!names.list.items || !key_index_make(&x, a, names.list.items, total)) {
+            mltf_fail_memory(err);
+            return NULL;
+        }
+        for (size_t i = 0; i < n; i++)
             for (size_t k = 0; k < list.list.items[i].dict.n; k++) {
-                const pv *key = &list.list.items[i].dict.pairs[k].key;
-                size_t c = 0;
-                while (c < cols && !pv_key_equal(&names.list.items[c], key)) c++;
-                if (c == cols) names.list.items[cols++] = *key;
+                uint32_t *slot = key_slot(&x, &list.list.items[i].dict.pairs[k].key);
+                if (*slot) continue;
+                names.list.items[cols++] = list.list.items[i].dict.pairs[k].key;
+                *slot = (uint32_t)cols;
             }
+        if (cols > 0 && n > PV_MAX_CELLS / cols) {
+            mltf_fail(err, MLTF_SCHEMA_MISMATCH,
+                      "%zu rows with %zu different keys make a frame of more than %zu cells", n,
+                      cols, PV_MAX_CELLS);
+            return NULL;
+        }
         f = pv_frame_new(a, cols, n);
         for (size_t c = 0; f && c < cols; c++) {
             f->names[c] = names.list.items[c];
-            for (size_t i = 0; i < n; i++) {
-                const pv *v = pv_get_key(&list.list.items[i], &f->names[c]);
-                *pv_cell(f, c, i) = v ? *v : pv_float(NAN);
-            }
+            for (size_t i = 0; i < n; i++) *pv_cell(f, c, i) = pv_float(NAN);
         }
+        for (size_t i = 0; f && i < n; i++)
+            for (size_t k = 0; k < list.list.items[i].dict.n; k++) {
+                const pv_pair *pair = &list.list.items[i].dict.pairs[k];
+                *pv_cell(f, *key_slot(&x, &pair->key) - 1, i) = pair->value;
+            }
     } else if (lists) {
         size_t cols = 0;
         for (size_t i = 0; i < n; i++)

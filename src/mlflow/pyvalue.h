@@ -46,8 +46,8 @@ typedef enum {
     NP_FLOAT16,
     NP_FLOAT32,
     NP_FLOAT64,
-    NP_STR,    /* <U… ; of a column: pandas' own str */
-    NP_BYTES,  /* |S… */
+    NP_STR,   /* <U… ; of a column: pandas' own str */
+    NP_BYTES, /* |S… */
     NP_DATETIME,
     NP_COUNT,
 } np_type;
@@ -100,17 +100,37 @@ static inline pv *pv_cell(const pv_frame *f, size_t col, size_t row)
 }
 
 /* Make. Texts are borrowed, not copied. */
-static inline pv pv_none(void) { return (pv){.kind = PV_NONE}; }
-static inline pv pv_bool(bool b) { return (pv){.kind = PV_BOOL, .b = b}; }
-static inline pv pv_int(int64_t i) { return (pv){.kind = PV_INT, .i = i}; }
-static inline pv pv_float(double f) { return (pv){.kind = PV_FLOAT, .f = f}; }
-static inline pv pv_str(mltf_str s) { return (pv){.kind = PV_STR, .s = s}; }
-static inline pv pv_cstr(const char *s) { return (pv){.kind = PV_STR, .s = str_from(s)}; }
-pv pv_list(mltf_arena *a, size_t n);  /* of n None; items is NULL where memory ran out and n > 0 */
+static inline pv pv_none(void)
+{
+    return (pv){.kind = PV_NONE};
+}
+static inline pv pv_bool(bool b)
+{
+    return (pv){.kind = PV_BOOL, .b = b};
+}
+static inline pv pv_int(int64_t i)
+{
+    return (pv){.kind = PV_INT, .i = i};
+}
+static inline pv pv_float(double f)
+{
+    return (pv){.kind = PV_FLOAT, .f = f};
+}
+static inline pv pv_str(mltf_str s)
+{
+    return (pv){.kind = PV_STR, .s = s};
+}
+static inline pv pv_cstr(const char *s)
+{
+    return (pv){.kind = PV_STR, .s = str_from(s)};
+}
+pv pv_list(mltf_arena *a, size_t n);   /* of n None; items is NULL where memory ran out and n > 0 */
 pv pv_dict(mltf_arena *a, size_t cap); /* empty, room for cap pairs */
 void pv_dict_add(pv *dict, pv key, pv value); /* within the room given */
 pv pv_array(mltf_arena *a, np_type np, size_t ndim, const size_t *shape);
-pv_frame *pv_frame_new(mltf_arena *a, size_t n_cols, size_t n_rows);
+#define PV_MAX_CELLS ((size_t)8 << 20) /* of a frame: 320 MB */
+pv_frame *pv_frame_new(mltf_arena *a, size_t n_cols,
+                       size_t n_rows); /* NULL: no memory, or more cells than that */
 
 /* Python's json.loads(): object keys become str, the last of equal keys wins. */
 pv pv_from_json(mltf_arena *a, const json *v);
@@ -127,25 +147,32 @@ bool pv_is_scalar(const pv *v);          /* numpy.isscalar(): numbers, bool, str
 bool pv_is_nan(const pv *v);             /* None or a float NaN */
 bool pv_all_str(const pv *list);         /* a list of nothing but str; also the empty one */
 bool pv_all_dict(const pv *list);
-pv pv_array_item(mltf_arena *a, const pv *array, size_t i); /* array[i]: a scalar, or an array of one dimension less */
-pv pv_array_tolist(mltf_arena *a, const pv *array);         /* numpy scalars become Python's */
-pv pv_unbox(pv v);                                          /* numpy scalar -> Python's */
+pv pv_array_item(mltf_arena *a, const pv *array,
+                 size_t i); /* array[i]: a scalar, or an array of one dimension less */
+pv pv_array_tolist(mltf_arena *a, const pv *array); /* numpy scalars become Python's */
+pv pv_unbox(pv v);                                  /* numpy scalar -> Python's */
 /* The array that numpy makes of nested lists; np NP_PYTHON: the type is found from the elements. Ragged
  * lists and mixed elements give an object array of one dimension, as far as lists are equally long. */
 pv pv_array_from(mltf_arena *a, const pv *v);
 
-const char *pv_class(const pv *v);       /* type(v).__name__: "str", "ndarray", "str_" */
+const char *pv_class(const pv *v); /* type(v).__name__: "str", "ndarray", "str_" */
 const char *pv_type_repr(mltf_arena *a, const pv *v); /* str(type(v)): "<class 'numpy.ndarray'>" */
-const char *np_name(np_type t);          /* "float64" */
-np_type np_from_name(mltf_str name);     /* "<U7", "str", "float64"; NP_COUNT for an unknown one */
+const char *np_name(np_type t);                       /* "float64" */
+np_type np_from_name(mltf_str name); /* "<U7", "str", "float64"; NP_COUNT for an unknown one */
 /* numpy's name with its width as messages print it: "<U73"; for columns pandas' ("str", "object"). */
 void pv_repr(mltf_buf *out, const pv *v); /* repr(v) */
-void pv_print(mltf_buf *out, const pv *v); /* str(v): differs from repr for str, arrays and frames */
+void pv_print(mltf_buf *out,
+              const pv *v); /* str(v): differs from repr for str, arrays and frames */
 
 /* Frames. */
-np_type pv_infer_column(pv *cells, size_t n); /* pandas' type for a column of Python values; None becomes NaN where pandas does so */
-pv_frame *pv_frame_from_rows(mltf_arena *a, const pv *rows, mltf_err *err);  /* list of dicts, of lists or of scalars */
-pv_frame *pv_frame_from_columns(mltf_arena *a, const pv *dict, mltf_err *err); /* each value a column; NULL on failure */
+np_type pv_infer_column(
+    pv *cells,
+    size_t
+        n); /* pandas' type for a column of Python values; None becomes NaN where pandas does so */
+pv_frame *pv_frame_from_rows(mltf_arena *a, const pv *rows,
+                             mltf_err *err); /* list of dicts, of lists or of scalars */
+pv_frame *pv_frame_from_columns(mltf_arena *a, const pv *dict,
+                                mltf_err *err);         /* each value a column; NULL on failure */
 int pv_frame_column(const pv_frame *f, const pv *name); /* index or -1 */
 pv pv_frame_records(mltf_arena *a, const pv_frame *f);  /* to_dict(orient="records") */
 
