@@ -26,8 +26,6 @@ CFLAGS_ALL := -std=c11 -D_POSIX_C_SOURCE=200809L -D_GNU_SOURCE $(WARN) $(OPT) -f
               -Iinclude -Isrc $(PKG_CFLAGS) $(CFLAGS)
 LDFLAGS_ALL := $(OPT) -pthread $(LDFLAGS)
 LIBS := $(PKG_LIBS) -lm -ldl
-# until every layer is there, programs link with what there is
-EARLY := -no-pie -Wl,--unresolved-symbols=ignore-all
 
 # What depends on file or directory: conversions are checked where bytes come in; each kernel file is
 # compiled for its own instructions and nothing else is.
@@ -38,6 +36,11 @@ flags_for = $(if $(filter src/formats/% src/serve/% src/base/%,$(1)),-Wconversio
             $(if $(filter src/kernels/x86/kavx512bf16_%,$(1)),-mavx512bf16) \
             $(if $(filter src/kernels/x86/kavx512vnni_%,$(1)),-mavx512vnni) \
             $(if $(filter src/kernels/x86/kamx_%,$(1)),-O3 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512bf16 -mfma -mf16c -mamx-tile -mamx-bf16 -mamx-int8)
+
+# gcc spends minutes on the unrolled kernels under the sanitizers: checks as calls, and no UBSan there
+SLOW_debug := -O1 -fno-sanitize=undefined --param asan-instrumentation-with-call-threshold=0
+SLOW_tsan  := -O1
+flags_for += $(if $(filter src/kernels/x86/%,$(1)),$(SLOW_$(MODE)))
 
 LIB_SRC  := $(filter-out src/cli/%,$(wildcard src/*.c src/*/*.c src/*/*/*.c))
 CLI_SRC  := $(wildcard src/cli/*.c)
@@ -127,20 +130,20 @@ $(BUILD)/libmltf.so: $(LIB_OBJ)
 	@$(CC) $(LDFLAGS_ALL) -shared -Wl,-soname,libmltf.so.0 -o $@ $^ $(LIBS)
 $(BUILD)/mltf: $(CLI_OBJ) $(BUILD)/libmltf.a
 	@echo "ld $@"
-	@$(CC) $(LDFLAGS_ALL) $(EARLY) -o $@ $^ $(LIBS)
+	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
 $(BUILD)/parity: $(TOOL_SRC:%.c=$(BUILD)/%.o) $(BUILD)/libmltf.a
 	@echo "ld $@"
-	@$(CC) $(LDFLAGS_ALL) $(EARLY) -o $@ $^ $(LIBS)
+	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/libmltf.a
 	@mkdir -p $(@D)
 	@echo "ld $@"
-	@$(CC) $(LDFLAGS_ALL) $(EARLY) -o $@ $^ $(LIBS) -lcmocka
+	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS) -lcmocka
 $(BUILD)/examples/%: $(BUILD)/examples/%.o $(BUILD)/libmltf.a
 	@echo "ld $@"
-	@$(CC) $(LDFLAGS_ALL) $(EARLY) -o $@ $^ $(LIBS)
+	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
 $(BUILD)/bench/%: $(BUILD)/bench/%.o $(BUILD)/libmltf.a
 	@echo "ld $@"
-	@$(CC) $(LDFLAGS_ALL) $(EARLY) -o $@ $^ $(LIBS)
+	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
 $(BUILD)/fuzz/%: $(BUILD)/fuzz/%.o $(BUILD)/libmltf.a
 	@mkdir -p $(@D)
 	@echo "ld $@"
