@@ -583,6 +583,7 @@ static const struct {
     {"LayoutLMv2Tokenizer", convert_bert, post_bert},
     {"LxmertTokenizer", convert_bert, post_bert},
     {"MobileBertTokenizer", convert_bert, post_bert},
+    {"TapasTokenizer", convert_bert, post_bert}, // its words; the table around them is the task's
     {"MPNetTokenizer", convert_bert, post_bert},
     {"RetriBertTokenizer", convert_bert, post_bert},
     {"SqueezeBertTokenizer", convert_bert, post_bert},
