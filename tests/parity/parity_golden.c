@@ -550,7 +550,9 @@ int parity_golden(const char *dir, int argc, char **argv)
         putchar('\n');
     }
     if (g->worded) printf("%zu errors of Python's own fail here in other words\n", g->worded);
-    const int rc = parity_report(dir, &g->count);
+    // a case of calls that only Python makes, such as its Trainer's, cannot be judged here
+    const bool nothing = g->count.passed + g->count.failed == 0 && g->count.skipped > 0;
+    const int rc = nothing ? (parity_report(dir, &g->count), 77) : parity_report(dir, &g->count);
     for (size_t i = 0; i < g->n_models; i++) {
         model_free(g->models[i].m);
         free(g->models[i].key);
