@@ -353,8 +353,16 @@ mltf_status tok_settings_add_tokens(tokenizer *tk, tok_settings *s, mltf_err *er
         tok_added_token t = s->extra.v[i];
         const bool plain = t.id == -2;
         if (plain && (vocab_find(&tk->added.by_content, t.content.p, t.content.n) >= 0 ||
-                      find_token(&todo, t.content)))
+                      find_token(&todo, t.content))) {
+            // in the list and in added_tokens_decoder: special, whatever the decoder says
+            const tok_added_token *known = s->legacy ? NULL : find_token(&s->decoder, t.content);
+            if (known && !known->special && !find_token(&todo, t.content)) {
+                t = *known;
+                t.special = true;
+                if (!push_token(&todo, t)) st = mltf_fail_memory(err);
+            }
             continue;
+        }
         if (plain) t = (tok_added_token){.content = t.content, .special = true};
         if (!push_token(&todo, t)) st = mltf_fail_memory(err);
     }
