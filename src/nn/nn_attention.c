@@ -58,6 +58,15 @@ static keys find_keys(const attn_job *j, size_t seq, size_t kv_head)
                   .mask = s->key_mask ? s->key_mask + start : NULL};
 }
 
+/* How many heads attend in one call. A decode step has one query a head, and heads that share keys and values
+ * may pass as queries of one head: the cache is read once instead of once for each of them. */
+static size_t heads_together(const attn_job *j, const attn_block *b)
+{
+    const nn_attn *a = j->a;
+    const bool alike = !a->alibi && !a->sinks && !a->rel && !a->bias && !j->probs;
+    return b->nq == 1 && a->causal && !j->memory && alike ? a->heads / j->kv_heads : 1;
+}
+
 static void attend_piece(void *arg, size_t first, size_t last, int worker)
 {
     const attn_job *j = arg;
@@ -66,6 +75,8 @@ static void attend_piece(void *arg, size_t first, size_t last, int worker)
     for (size_t i = first; i < last; i++) {
         const attn_block *b = &j->blocks[i / a->heads];
         const size_t h = i % a->heads, row = j->seqs->start[b->seq] + b->q0;
+        const size_t together = heads_together(j, b);
+        if (h % together != 0) continue;
         keys ks = find_keys(j, b->seq, h / (a->heads / j->kv_heads));
         const float *q = j->q.p + row * j->q.ld + h * j->q.head;
         k_attn_opts o = {.scale = a->scale,
@@ -110,10 +121,18 @@ static void attend_piece(void *arg, size_t first, size_t last, int worker)
         }
         if (o.key_mask) o.key_mask += from;
         o.pos0 -= from;
-        j->cx->k->attention(j->out + row * a->heads * j->v_dim + h * j->v_dim, a->heads * j->v_dim,
-                            q, j->q.ld, (const char *)ks.k + from * ks.ldk * dtype_size(ks.kv),
-                            ks.ldk, (const char *)ks.v + from * ks.ldv * dtype_size(ks.kv), ks.ldv,
-                            ks.kv, b->nq, tk - from, a->dim, j->v_dim, &o, scratch);
+        size_t queries = b->nq, ldq = j->q.ld, ldo = a->heads * j->v_dim;
+        if (together > 1) { // [from, tk) is what each of them sees
+            queries = together;
+            ldq = j->q.head;
+            ldo = j->v_dim;
+            o.causal = false;
+            o.window = 0;
+        }
+        j->cx->k->attention(j->out + row * a->heads * j->v_dim + h * j->v_dim, ldo, q, ldq,
+                            (const char *)ks.k + from * ks.ldk * dtype_size(ks.kv), ks.ldk,
+                            (const char *)ks.v + from * ks.ldv * dtype_size(ks.kv), ks.ldv, ks.kv,
+                            queries, tk - from, a->dim, j->v_dim, &o, scratch);
     }
 }
 
@@ -166,7 +185,8 @@ static void attend(nn_ctx *cx, attn_job *j)
         for (size_t q = 0; q < rows; q += BLOCK) {
             const size_t nq = rows - q < BLOCK ? rows - q : BLOCK;
             blocks[n_blocks++] = (attn_block){.seq = s, .q0 = q, .nq = nq};
-            const size_t need = cx->k->attn_scratch(nq, tk, a->dim, j->v_dim);
+            const size_t group = heads_together(j, &blocks[n_blocks - 1]);
+            const size_t need = cx->k->attn_scratch(nq > group ? nq : group, tk, a->dim, j->v_dim);
             if (need > j->scratch_bytes) j->scratch_bytes = need;
             if ((a->rel || a->bias) && nq * tk * sizeof(float) > j->bias_bytes)
                 j->bias_bytes = nq * tk * sizeof(float);

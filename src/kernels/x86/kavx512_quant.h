@@ -22,10 +22,9 @@ VEC_INLINE void quant_words(uint32_t to[16][16], const char *const row[16], size
 /* Byte b of each word, as q 2^24. */
 VEC_INLINE vecf q8_number(vec word, const int b)
 {
-    if (b == 0) return _mm512_cvtepi32_ps(_mm512_slli_epi32(word, 24));
-    const vec top = _mm512_set1_epi32((int32_t)0xFF000000);
-    return _mm512_cvtepi32_ps(
-        _mm512_and_si512(b == 3 ? word : _mm512_slli_epi32(word, 24 - 8 * b), top));
+    const __m128i to_top = _mm_set_epi8((char)(12 + b), -1, -1, -1, (char)(8 + b), -1, -1, -1, (char)(4 + b),
+                                        -1, -1, -1, (char)b, -1, -1, -1);
+    return _mm512_cvtepi32_ps(_mm512_shuffle_epi8(word, _mm512_broadcast_i32x4(to_top)));
 }
 
 /* Nibble i of each word. The permutation looks at the low four bits only. */
@@ -60,10 +59,8 @@ VEC_INLINE void quant_tiles(const int R, const int T, const mltf_dtype type, vec
             if (u % scale_step == 0)
                 for (int t = 0; t < T; t++)
                     quant_words(scales[t], row + t * 16, numbers + u / scale_step * 64, scale_end);
-            for (int t = 0; t < T; t++) {
-                prefetch_some(next, four ? 1280 : 1088);
+            for (int t = 0; t < T; t++)
                 quant_words(words[t], row + t * 16, four ? u / 2 : u, numbers);
-            }
             const size_t groups = min_size(step, K - u) / QUANT_GROUP;
             for (size_t g = 0; g < groups; g++) {
                 vecf scale[4], min[4];
@@ -83,6 +80,7 @@ VEC_INLINE void quant_tiles(const int R, const int T, const mltf_dtype type, vec
                 const size_t in_word = (size_t)per_word, group_words = QUANT_GROUP / in_word;
                 for (size_t d = 0; d < group_words; d++) {
                     vec word[4];
+                    prefetch_some(next, (size_t)T * (four ? 80 : 68)); // little at a time: memory takes few at once
 #pragma GCC unroll 4
                     for (int t = 0; t < T; t++) word[t] = v_load(words[t][g * group_words + d]);
                     const uint32_t *xd = x + (u + g * QUANT_GROUP + d * in_word) * (size_t)R;
