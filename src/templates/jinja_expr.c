@@ -205,7 +205,8 @@ static bool eval_item(jx *x, jscope *s, const jnode *n, jv *out)
         part[i] = jv_none();
         if (n->b->list.v[i] && !x_eval(x, s, n->b->list.v[i], &part[i])) return false;
     }
-    if (obj.t != JV_STR && obj.t != JV_LIST && obj.t != JV_TUPLE && is_constant(n->a))
+    if (obj.t != JV_UNDEFINED && obj.t != JV_STR && obj.t != JV_LIST && obj.t != JV_TUPLE &&
+        is_constant(n->a))
         return jv_undefined_hint(x, "object has no such element", out);
     return jv_slice(x, obj, part[0], part[1], part[2], out);
 }
