@@ -242,6 +242,7 @@ struct tok_model {
 mltf_status tok_model_parse(tok_model **out, const json *spec, const tok_pretok *pretok,
                             mltf_err *err);
 void tok_model_free(tok_model *m);
+bool tok_model_is_wordpiece(const tok_model *m);
 
 typedef struct tok_bpe_config {
     mltf_str unk, prefix, suffix; /* p NULL: none */
@@ -397,8 +398,9 @@ struct tokenizer {
     bool no_split_words; /* the class refuses words without add_prefix_space */
     struct {
         tok_matcher match;
-        bool prefix_space;
+        bool digits; /* each numeric character is cut out first */
     } bytes_path;
+    bool bert_path;
     uint8_t *blob;     /* decoded bytes of every id, for ByteLevel */
     uint32_t *blob_at; /* [n_ids + 1] */
     uint8_t *id_flags; /* [n_ids] 1 special, 2 absent */

@@ -66,6 +66,11 @@ static mltf_status wordpiece_tokenize(const tok_model *m, tok_scratch *s, const 
     return MLTF_OK;
 }
 
+bool tok_model_is_wordpiece(const tok_model *m)
+{
+    return m->tokenize == wordpiece_tokenize;
+}
+
 static void wordpiece_free(tok_model *m)
 {
     wordpiece *w = (wordpiece *)m;

@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "base/limits.h"
 #include "tokenizers/tok_decode.h"
+#include "tokenizers/tok_fast.h"
 #include "tokenizers/tok_internal.h"
 #include "tokenizers/tok_slow.h"
 
@@ -247,8 +248,10 @@ mltf_status tok_finish(tokenizer *tk, mltf_err *err)
     tk->bytes_path.match = NULL;
     if (tk->model->bytes) {
         tk->bytes_path.match = tok_pretok_matcher(tk->pretok, &prefix, &digits1);
-        if (prefix || digits1) tk->bytes_path.match = NULL;
+        if (prefix) tk->bytes_path.match = NULL;
+        tk->bytes_path.digits = digits1;
     }
+    tk->bert_path = tok_fast_bert_fits(tk);
     return make_blob(tk, err);
 }
 
@@ -339,6 +342,7 @@ static mltf_status emit_raw(void *user, int32_t id, size_t start, size_t end, ml
 static mltf_status run_tokens(const tokenizer *tk, tok_scratch *s, mltf_str text, bool spans,
                               mltf_err *err)
 {
+    if (tk->bert_path) return tok_fast_bert(tk, s, text, spans, err);
     spans = spans || tk->needs_spans;
     builder b = {.tk = tk, .s = s, .text = text, .spans = spans, .err = err};
     tok_state *st = &s->state;
@@ -351,31 +355,8 @@ static mltf_status run_tokens(const tokenizer *tk, tok_scratch *s, mltf_str text
         st->v = (tok_view){s->text.p ? s->text.p : "", s->text.n, spans ? s->text.a : NULL, 0};
 
     const tok_model *m = tk->model;
-    if (tk->bytes_path.match) { // the last cut and the model go hand in hand
-        size_t word = 0;
-        s->limit = st->v.n;
-        for (size_t k = 0; k < st->n; k++) {
-            const tok_piece piece = st->pieces[k];
-            if (piece.added >= 0) {
-                if (!tok_emit(s, piece.added, piece.start, piece.end, word++ | TOK_FROM_ADDED))
-                    return mltf_fail_memory(err);
-                continue;
-            }
-            const char *p = st->v.p + piece.start;
-            const size_t n = piece.end - piece.start;
-            for (size_t at = 0; at < n;) {
-                size_t end = tk->bytes_path.match(p, n, at);
-                if (end == at) // a gap, up to the next match
-                    do {
-                        end++;
-                        while (end < n && tok_is_cont(p[end])) end++;
-                    } while (end < n && tk->bytes_path.match(p, n, end) == end);
-                TRY(m->tokenize(m, s, st->v.p, piece.start + at, end - at, word++, err));
-                at = end;
-            }
-        }
-        return MLTF_OK;
-    }
+    if (tk->bytes_path.match)
+        return tok_fast_bytes(tk, s, err); // the last cut and the model go hand in hand
     TRY(tok_pretokenize(tk->pretok, st, spans, m->bytes, err));
     s->limit = st->v.n;
     for (size_t k = 0; k < st->n; k++) {
