@@ -8,7 +8,6 @@ typedef struct builder {
     darts *d;
     size_t cap;
     int32_t *next_free, *prev_free; /* a ring of free nodes through 0 */
-    size_t free_cap;
     const darts_key *keys;
     int32_t scan; /* where looking for room for several children begins */
 } builder;
@@ -27,16 +26,22 @@ static bool grow_nodes(builder *b, size_t need)
     darts *d = b->d;
     if (need <= d->n) return true;
     if (need > INT32_MAX / 2) return false;
-    const size_t n = d->n + d->n / 2 + 512 > need ? d->n + d->n / 2 + 512 : need + 256;
-    darts_node *nodes = realloc(d->nodes, n * sizeof *nodes);
-    if (!nodes) return false;
-    d->nodes = nodes;
-    int32_t *next = realloc(b->next_free, n * sizeof *next);
-    if (!next) return false;
-    b->next_free = next;
-    int32_t *prev = realloc(b->prev_free, n * sizeof *prev);
-    if (!prev) return false;
-    b->prev_free = prev;
+    const size_t n = need + 256; // in use; memory grows faster
+    if (n > b->cap) {
+        const size_t cap = b->cap + b->cap / 2 > n ? b->cap + b->cap / 2 : n + 1024;
+        darts_node *nodes = realloc(d->nodes, cap * sizeof *nodes);
+        if (!nodes) return false;
+        d->nodes = nodes;
+        int32_t *grown = realloc(b->next_free, cap * sizeof *grown);
+        if (!grown) return false;
+        b->next_free = grown;
+        grown = realloc(b->prev_free, cap * sizeof *grown);
+        if (!grown) return false;
+        b->prev_free = grown;
+        b->cap = cap;
+    }
+    darts_node *nodes = d->nodes;
+    int32_t *next = b->next_free, *prev = b->prev_free;
     if (d->n == 0) next[0] = prev[0] = 0;
     for (size_t i = d->n; i < n; i++) {
         nodes[i] = (darts_node){0, -1, -1};

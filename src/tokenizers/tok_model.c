@@ -1,5 +1,6 @@
 /* The "model" of a tokenizer.json. */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "tokenizers/tok_internal.h"
@@ -95,6 +96,38 @@ static mltf_status parse_bpe(tok_model **out, tok_vocab *v, const json *spec,
     return st;
 }
 
+/* A score as the reference reads it: its JSON reader makes a number of the digits and divides by a power of ten,
+ * which is not always the nearest double. Files are written with the shortest digits. */
+static double read_score(double exact, mltf_buf *text)
+{
+    buf_clear(text);
+    json_write_double(text, exact);
+    const char *p = text->p, *end = text->p + text->n;
+    if (text->failed || !text->n) return exact;
+    const bool negative = *p == '-';
+    if (negative) p++;
+    uint64_t digits = 0;
+    int exponent = 0;
+    bool point = false;
+    for (; p < end && *p != 'e'; p++) {
+        if (*p == '.') {
+            point = true;
+            continue;
+        }
+        if (*p < '0' || *p > '9' || digits > UINT64_MAX / 10 - 1) return exact;
+        digits = digits * 10 + (uint64_t)(*p - '0');
+        exponent -= point;
+    }
+    // the shortest form writes 1.0 where the reference writes and reads the same
+    if (p < end) exponent += atoi(p + 1);
+    if (exponent < -308 || exponent > 308) return exact;
+    char power_text[16];
+    snprintf(power_text, sizeof power_text, "1e%d", exponent < 0 ? -exponent : exponent);
+    const double power = strtod(power_text, NULL), f = (double)digits;
+    const double value = exponent >= 0 ? f * power : f / power;
+    return negative ? -value : value;
+}
+
 static mltf_status parse_unigram(tok_model **out, tok_vocab *v, const json *spec, mltf_err *err)
 {
     const json *list = json_get(spec, "vocab");
@@ -109,6 +142,7 @@ static mltf_status parse_unigram(tok_model **out, tok_vocab *v, const json *spec
         (unk->type != JSON_INT || unk_id < 0 || (size_t)unk_id >= n))
         return mltf_fail(err, MLTF_CORRUPT_FILE,
                          "the unk_id is larger than the vocabulary of %zu tokens", n);
+    mltf_buf digits = MLTF_BUF_INIT;
     double *scores = malloc((n + 1) * sizeof *scores);
     if (!scores) return mltf_fail_memory(err);
     mltf_status st = MLTF_OK;
@@ -119,9 +153,11 @@ static mltf_status parse_unigram(tok_model **out, tok_vocab *v, const json *spec
             !isfinite(json_double(score, NAN)))
             st = mltf_fail(err, MLTF_CORRUPT_FILE,
                            "token %zu of the Unigram model is not a string and a score", i);
-        else if (scores[i] = json_double(score, 0), !vocab_put(v, token->s, (int32_t)i))
+        else if (scores[i] = read_score(json_double(score, 0), &digits),
+                 !vocab_put(v, token->s, (int32_t)i))
             st = mltf_fail_memory(err);
     }
+    mltf_buf_release(&digits);
     // ids whose token came again later are never found any more, but still count for the lowest score
     if (st == MLTF_OK && n) v->max_id = (int32_t)n - 1;
     if (st == MLTF_OK)

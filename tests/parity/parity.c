@@ -51,6 +51,8 @@ static const struct {
     {"--pipelines", "DIR                  the pipelines of a checkpoint with expected.json alone",
      parity_pipeline},
     {"--tokenizer", "DIR                  tokenizer files with cases.jsonl", parity_tokenizer},
+    {"--tokenize", "DIR                  JSON strings on stdin, \"id start end ...\" a line on stdout",
+     parity_tokenize},
     {"--chat-template", "DIR                  templates with cases.jsonl", parity_chat_template},
     {"--checkpoint", "DIR                  broken and hostile files with manifest.json",
      parity_checkpoint},

@@ -26,6 +26,7 @@ int parity_report(const char *dir, const parity_count *c);
 int parity_model(const char *dir, int argc, char **argv);
 int parity_pipeline(const char *dir, int argc, char **argv);
 int parity_tokenizer(const char *dir, int argc, char **argv);
+int parity_tokenize(const char *dir, int argc, char **argv);
 int parity_chat_template(const char *dir, int argc, char **argv);
 int parity_checkpoint(const char *dir, int argc, char **argv);
 int parity_golden(const char *dir, int argc, char **argv);
