@@ -279,8 +279,8 @@ static void take_matrix(nn_loader *ld, k_weight *w, const void *data, mltf_dtype
     const bool exact_f8 = from == DT_F8_E4M3 && ld->target == DT_COUNT && !transpose;
     if (exact_f8) to = from;
     const mltf_dtype plain = to;
-    if (ld->quantize != DT_COUNT && !(flags & NN_KEEP_FLOAT) && !embedding && K % QUANT_GROUP == 0)
-        to = ld->quantize;
+    if (ld->quantize != DT_COUNT && !(flags & NN_KEEP_FLOAT) && K % QUANT_GROUP == 0)
+        to = embedding ? DT_Q8 : ld->quantize; // a tied output layer reads the table at each token
     *w = (k_weight){.data = data, .dtype = to, .N = N, .K = K, .stride = K};
     if (to == from && !transpose) return;
     size_t bytes;
