@@ -120,7 +120,7 @@ static void check_decode(test *t, const json *want, const int32_t *ids, size_t n
     if (!json_is(want, JSON_OBJECT)) return;
     for (int skip = 0; skip < 2; skip++) {
         for (int clean = 0; clean < 2; clean++) {
-            char full[24], half[12];
+            char full[24], half[24];
             snprintf(full, sizeof full, "skip%d_clean%d", skip, clean);
             snprintf(half, sizeof half, "skip%d", skip);
             const json *w = json_get(want, full);
