@@ -29,7 +29,7 @@ for folder in "$@"; do
 done | sort -t "$(printf '\t')" -k1,1 | awk -F '\t' '
     # one row a family; the media models wait for their issue
     function flush() { if (t != "") printf "| %s | %s | %s | %d%s | %s |\n", t, classes, dtypes, passed, failed ? " (" failed " differ)" : "", worst }
-    $5 == "none" {next}
+    $5 == "none" || $4 == 0 {next}
     $1 != t {flush(); t = $1; classes = dtypes = ""; passed = failed = 0; worst = 0}
     {
         if (index(classes, $2) == 0) classes = classes (classes ? ", " : "") $2

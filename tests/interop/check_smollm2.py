@@ -24,14 +24,12 @@ torch.set_num_threads(2)
 tok = AutoTokenizer.from_pretrained(checkpoint)
 f32 = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
 wrong = 0
-request = {"inputs": [], "params": {}}
 for p in PROMPTS:
     text = tok.apply_chat_template([{"role": "user", "content": p}], tokenize=False, add_generation_prompt=True)
     ids = tok(text, return_tensors="pt")
-    out = f32.generate(**ids, max_new_tokens=32, do_sample=False, pad_token_id=tok.eos_token_id)
+    out = f32.generate(**ids, max_new_tokens=24, do_sample=False, pad_token_id=tok.eos_token_id)
     expected = tok.decode(out[0][ids["input_ids"].shape[1]:], skip_special_tokens=True)
-    body = json.dumps({"messages": [{"role": "user", "content": p}], "temperature": 0, "max_tokens": 32})
-    r = subprocess.run([os.path.join(BUILD, "parity"), "--greedy", checkpoint, "float32", "32"], input=json.dumps(
+    r = subprocess.run([os.path.join(BUILD, "parity"), "--greedy", checkpoint, "float32", "24"], input=json.dumps(
         ids["input_ids"][0].tolist()), capture_output=True, text=True)
     assert r.returncode == 0, r.stderr
     got = json.loads(r.stdout)
@@ -42,7 +40,7 @@ assert wrong == 0, f"{wrong} of {len(PROMPTS)} prompts differ"
 
 bf16 = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.bfloat16)
 worse = []
-for p in PROMPTS[:6]:
+for p in PROMPTS[:3]:
     ids = tok(p, return_tensors="pt")["input_ids"]
     with torch.no_grad():
         exact = f32(ids).logits[0].double()
