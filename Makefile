@@ -80,12 +80,12 @@ debug:
 	@$(MAKE) --no-print-directory -j$(J) MODE=debug BUILD=build-debug tests
 #: make test-debug      the suite (without the large sets) under the sanitizers
 test-debug: debug
-	@SMALL=1 ASAN_OPTIONS=detect_leaks=1 bash tests/run.sh build-debug
+	@SMALL=1 ASAN_OPTIONS=detect_leaks=1 SANITIZE=-fsanitize=address,undefined SECONDS_EACH=600 bash tests/run.sh build-debug $(GROUPS)
 #: make tsan            build with ThreadSanitizer into build-tsan/ and run what uses threads
 tsan:
 	@sh tools/deps.sh test
 	@$(MAKE) --no-print-directory -j$(J) MODE=tsan BUILD=build-tsan tests
-	@SMALL=1 bash tests/run.sh build-tsan unit http
+	@SMALL=1 SANITIZE=-fsanitize=thread SECONDS_EACH=600 bash tests/run.sh build-tsan unit http
 #: make test-interop    compare with real Python MLflow and transformers (makes and caches an environment)
 test-interop: all
 	@sh tools/deps.sh demo

@@ -25,7 +25,7 @@ for page in "$root"/docs/tasks/*.md; do
             ;;
         *.c)
             # shellcheck disable=SC2046
-            ${CC:-gcc} -std=c11 -I"$root/include" "$block" "$root/${BUILD:-build}/libmltf.a" -o program ${DOC_CFLAGS:-} \
+            ${CC:-gcc} -std=c11 -I"$root/include" "$block" "$root/${BUILD:-build}/libmltf.a" -o program ${SANITIZE:-} \
                 $(pkg-config --libs yaml-0.1 libpcre2-8 libevent libevent_pthreads libcurl openssl zlib sqlite3) -lm -ldl -pthread 2>errors &&
                 timeout 60 ./program >answer 2>errors || fail "$name, $block: $(tail -n 3 errors)"
             ;;
