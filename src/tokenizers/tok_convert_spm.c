@@ -179,7 +179,7 @@ static mltf_status make_merges(tok_merge **out, size_t *n_out, const scored_list
     const int32_t tab =
         gemma && tok_spm_find(m, STR("\t")) < 0 ? tok_spm_find(m, STR("<0x09>")) : -1;
     for (size_t i = 0; ok && i < seen.n; i++) {
-        const mltf_str p = vocab_at(&seen, i);
+        const mltf_str p = l->v[seen.ids[i]].piece; // outlives `seen`: the merges point into it
         const double score = l->v[seen.ids[i]].score;
         const size_t first = n;
         const uint32_t chars = (uint32_t)utf8_count(p.p, p.n);
