@@ -76,6 +76,99 @@ mltf_status arch_decoder_done(arch_build *b, arch_decoder *d, mltf_err *err)
     return arch_build_ok(b, err);
 }
 
+static void load_rms(nn_loader *ld, nn_norm_w *w, const char *name, size_t n, float eps)
+{
+    if (name) nn_load_norm(ld, w, name, NN_NORM_RMS, n, eps, 0);
+}
+
+void arch_decoder_experts_config(arch_config *c, experts_plan *p)
+{
+    p->n = cfg_size(c, "n_routed_experts|num_local_experts", p->n, 1, 4096);
+    p->top_k = cfg_size(c, "num_experts_per_tok", p->top_k, 1, 64);
+    p->groups = cfg_size(c, "n_group", p->groups, 1, 4096);
+    p->top_groups = cfg_size(c, "topk_group", p->top_groups, 1, 4096);
+    p->shared = cfg_size(c, "n_shared_experts", p->shared, 0, 64);
+    p->ffn = cfg_dim(c, "moe_intermediate_size", p->ffn);
+    p->scale = cfg_float(c, "routed_scaling_factor", p->scale);
+    p->normalize = cfg_bool(c, "norm_topk_prob", p->normalize);
+    if (p->n % p->groups || p->top_groups > p->groups)
+        cfg_fail(
+            c, "\"n_routed_experts\" %zu do not fall into \"n_group\" %zu with \"topk_group\" %zu",
+            p->n, p->groups, p->top_groups);
+    if (p->top_k > p->n)
+        cfg_fail(c, "\"num_experts_per_tok\" %zu is above \"n_routed_experts\" %zu", p->top_k,
+                 p->n);
+}
+
+void arch_decoder_experts_load(arch_build *b, nn_moe_w *m, size_t hidden, const experts_plan *p)
+{
+    nn_loader *ld = &b->ld;
+    *m = (nn_moe_w){.n = p->n,
+                    .top_k = p->top_k,
+                    .scores = p->scores,
+                    .normalize = p->normalize,
+                    .scale = p->scale,
+                    .groups = p->groups,
+                    .top_groups = p->top_groups,
+                    .group_by_max = p->group_by_max};
+    m->experts = arch_new(b, m->n, sizeof *m->experts);
+    nn_load_linear(ld, &m->router, "mlp.gate", m->n, hidden, NN_NO_BIAS | NN_KEEP_FLOAT);
+    if (p->correction)
+        m->correction = nn_load_vector(ld, "mlp.gate.e_score_correction_bias", m->n, 0);
+    for (size_t e = 0; m->experts && e < m->n; e++) {
+        char name[64];
+        snprintf(name, sizeof name, "mlp.experts.%zu", e);
+        arch_decoder_mlp_load(ld, &m->experts[e], name, hidden, p->ffn, p->act, p->bias);
+    }
+    if (p->shared)
+        arch_decoder_mlp_load(ld, &m->shared, "mlp.shared_experts", hidden, p->shared * p->ffn,
+                              p->act, p->bias);
+}
+
+static void load_planned_layer(arch_build *b, decoder_layer *l, const arch_decoder *d,
+                               const decoder_plan *p, size_t il)
+{
+    nn_loader *ld = &b->ld;
+    const size_t H = d->hidden, F = p->ffn;
+    const bool usual = !p->norm1 && !p->norm2 && !p->post1 && !p->post2;
+    load_rms(ld, &l->norm1, usual ? "input_layernorm" : p->norm1, H, p->eps);
+    load_rms(ld, &l->norm2, usual ? "post_attention_layernorm" : p->norm2, H, p->eps);
+    load_rms(ld, &l->post1, p->post1, H, p->eps);
+    load_rms(ld, &l->post2, p->post2, H, p->eps);
+    arch_decoder_attn_load(ld, &l->attn, d, p->qkv, p->o);
+    load_rms(ld, &l->attn.q_norm, p->q_norm, d->head_dim, p->eps);
+    load_rms(ld, &l->attn.k_norm, p->k_norm, d->head_dim, p->eps);
+    if (p->experts && il >= p->dense_layers) {
+        arch_decoder_experts_load(b, &l->moe, H, p->experts);
+    } else if (p->gate_with_up) {
+        nn_linear_w both;
+        nn_load_linear(ld, &both, "mlp.gate_up_proj", 2 * F, H, p->mlp);
+        l->mlp = (nn_mlp_w){
+            .gate = nn_linear_rows(&both, 0, F), .up = nn_linear_rows(&both, F, F), .act = p->act};
+        nn_load_linear(ld, &l->mlp.down, "mlp.down_proj", H, F, p->mlp);
+    } else if (p->ungated) {
+        l->mlp.act = p->act;
+        nn_load_linear(ld, &l->mlp.up, "mlp.up_proj", F, H, p->mlp);
+        nn_load_linear(ld, &l->mlp.down, "mlp.down_proj", H, F, p->mlp);
+    } else {
+        arch_decoder_mlp_load(ld, &l->mlp, "mlp", H, F, p->act, p->mlp);
+    }
+}
+
+mltf_status arch_decoder_load(arch_build *b, arch_decoder *d, const decoder_plan *p, mltf_err *err)
+{
+    nn_loader *ld = &b->ld;
+    nn_scope(ld, "%s", ld->base);
+    nn_load_embed(ld, &d->words, "embed_tokens", "input id", d->vocab, d->hidden, 0);
+    load_rms(ld, &d->norm, "norm", d->hidden, p->eps);
+    for (size_t il = 0; il < d->n_layers; il++) {
+        nn_scope(ld, "%slayers.%zu.", ld->base, il);
+        load_planned_layer(b, &d->layers[il], d, p, il);
+    }
+    arch_decoder_heads_load(b, &d->heads_w, d->hidden, &d->words, "lm_head", NN_NO_BIAS, p->tied);
+    return arch_decoder_done(b, d, err);
+}
+
 /* ------------------------------------------------------------------ forward */
 
 static void add_scaled(nn_ctx *cx, float *x, float *y, float scale, size_t n)

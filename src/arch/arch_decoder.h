@@ -49,6 +49,40 @@ typedef struct arch_decoder {
     arch_heads heads_w;
 } arch_decoder;
 
+/* The llama block as tables: with them a family that differs by names and fields alone is a page long. Call
+ * arch_decoder_config(), arch_rope_load() and arch_decoder_layers() first, set what differs from layer to layer
+ * (window, rope), then arch_decoder_load(), which ends with arch_decoder_done(). */
+typedef struct experts_plan {
+    size_t n, top_k, groups, top_groups, ffn, shared; /* shared: how many experts wide; 0: none */
+    k_act act;
+    float scale;
+    nn_moe_scores scores;
+    bool normalize, group_by_max;
+    bool correction; /* mlp.gate.e_score_correction_bias counts for the choice */
+    unsigned bias;
+} experts_plan;
+/* deepseek's keys: n_routed_experts, num_experts_per_tok, n_group, topk_group, n_shared_experts,
+ * moe_intermediate_size, routed_scaling_factor, norm_topk_prob. Defaults come in *p. */
+void arch_decoder_experts_config(arch_config *c, experts_plan *p);
+/* mlp.gate, mlp.experts.N and mlp.shared_experts, as deepseek names them. */
+void arch_decoder_experts_load(arch_build *b, nn_moe_w *m, size_t hidden, const experts_plan *p);
+
+typedef struct decoder_plan {
+    size_t ffn;
+    k_act act;
+    float eps;
+    unsigned qkv, o, mlp; /* NN_BIAS or NN_NO_BIAS */
+    bool ungated;         /* down(act(up x)) */
+    bool gate_with_up;    /* one matrix, mlp.gate_up_proj, gate first */
+    /* rms norms in a layer; NULL: none. All four NULL: input_layernorm and post_attention_layernorm before. */
+    const char *norm1, *norm2, *post1, *post2;
+    const char *q_norm, *k_norm; /* rms, of each head; NULL: none */
+    bool tied;                   /* tie_word_embeddings where config.json is silent */
+    const experts_plan *experts; /* instead of the mlp from layer dense_layers on; NULL: none */
+    size_t dense_layers;
+} decoder_plan;
+mltf_status arch_decoder_load(arch_build *b, arch_decoder *d, const decoder_plan *p, mltf_err *err);
+
 /* Allocate d->layers, each rotating with d->rope if that is set, after d->n_layers is known. */
 mltf_status arch_decoder_layers(arch_build *b, arch_decoder *d, mltf_err *err);
 /* info, cache shape and impl of the model; call at the end of load. */

@@ -34,10 +34,10 @@ typedef struct {
 } mla_w;
 
 typedef struct {
-    size_t ffn, expert_ffn, experts, top_k, groups, top_groups, shared, dense_layers;
+    size_t ffn, dense_layers;
+    experts_plan experts;
     k_act act;
-    float eps, scale;
-    bool v3, normalize;
+    float eps;
     unsigned attn_bias, mlp_bias;
     mla_dims dims;
 } ds_config;
@@ -92,19 +92,23 @@ static void read_config(arch_config *c, ds_config *o, arch_decoder *d, bool v3)
                         .heads = v3 ? 128 : 32,
                         .vocab = v3 ? 129280 : 32000};
     arch_decoder_config(c, d);
-    o->v3 = v3;
+    o->experts = (experts_plan){.n = v3 ? 256 : 64,
+                                .top_k = v3 ? 8 : 1,
+                                .groups = v3 ? 8 : 1,
+                                .top_groups = v3 ? 4 : 1,
+                                .ffn = v3 ? 2048 : 1407,
+                                .shared = v3 ? 1 : 2,
+                                .scale = v3 ? 2.5f : 1,
+                                .scores = v3 ? NN_MOE_SIGMOID : NN_MOE_SOFTMAX,
+                                .normalize = true,
+                                .group_by_max = !v3,
+                                .correction = v3};
+    arch_decoder_experts_config(c, &o->experts);
+    if (!v3) o->experts.normalize = false; // its norm_topk_prob is read by nobody
     o->ffn = cfg_dim(c, "intermediate_size", v3 ? 18432 : 11008);
-    o->expert_ffn = cfg_dim(c, "moe_intermediate_size", v3 ? 2048 : 1407);
-    o->experts = cfg_size(c, "n_routed_experts|num_local_experts", v3 ? 256 : 64, 1, 4096);
-    o->top_k = cfg_size(c, "num_experts_per_tok", v3 ? 8 : 1, 1, 64);
-    o->groups = cfg_size(c, "n_group", v3 ? 8 : 1, 1, 4096);
-    o->top_groups = cfg_size(c, "topk_group", v3 ? 4 : 1, 1, 4096);
-    o->shared = cfg_size(c, "n_shared_experts", v3 ? 1 : 2, 0, 64);
     o->dense_layers = cfg_size(c, "first_k_dense_replace", v3 ? 3 : 0, 0, LIMIT_LAYERS);
     o->act = cfg_act(c, "hidden_act", "silu");
     o->eps = cfg_float(c, "rms_norm_eps", 1e-6f);
-    o->scale = cfg_float(c, "routed_scaling_factor", v3 ? 2.5f : 1);
-    o->normalize = v3 && cfg_bool(c, "norm_topk_prob", true);
     o->attn_bias = cfg_bool(c, "attention_bias", false) ? NN_BIAS : NN_NO_BIAS;
     o->mlp_bias = !v3 && cfg_bool(c, "mlp_bias", false) ? NN_BIAS : NN_NO_BIAS;
     const json *rank = json_get(c->root, "q_lora_rank"); // null: one projection
@@ -115,20 +119,15 @@ static void read_config(arch_config *c, ds_config *o, arch_decoder *d, bool v3)
                          .v = cfg_dim(c, "v_head_dim", 128)};
     const mltf_str method = cfg_str(c, "topk_method", "greedy");
     if (!v3 && !str_is(method, "group_limited_greedy")) {
-        o->groups = o->top_groups = 1;
+        o->experts.groups = o->experts.top_groups = 1;
         if (!str_is(method, "greedy"))
             cfg_fail(c,
                      "\"topk_method\" \"" STR_FMT
                      "\" is not supported; supported: greedy, group_limited_greedy",
                      STR_ARG(method));
     }
-    if (o->experts % o->groups || o->top_groups > o->groups)
-        cfg_fail(
-            c, "\"n_routed_experts\" %zu do not fall into \"n_group\" %zu with \"topk_group\" %zu",
-            o->experts, o->groups, o->top_groups);
-    if (o->top_k > o->experts)
-        cfg_fail(c, "\"num_experts_per_tok\" %zu is above \"n_routed_experts\" %zu", o->top_k,
-                 o->experts);
+    o->experts.act = o->act;
+    o->experts.bias = o->mlp_bias;
     d->kv_heads = d->heads;
     d->head_dim = o->dims.pass + o->dims.rot;
     d->v_dim = o->dims.v;
@@ -170,30 +169,6 @@ static const mla_w *load_attention(arch_build *b, const arch_decoder *d, const d
     return w;
 }
 
-static void load_experts(arch_build *b, nn_moe_w *m, size_t H, const ds_config *c)
-{
-    nn_loader *ld = &b->ld;
-    *m = (nn_moe_w){.n = c->experts,
-                    .top_k = c->top_k,
-                    .scores = c->v3 ? NN_MOE_SIGMOID : NN_MOE_SOFTMAX,
-                    .normalize = c->normalize,
-                    .scale = c->scale,
-                    .groups = c->groups,
-                    .top_groups = c->top_groups,
-                    .group_by_max = !c->v3};
-    m->experts = arch_new(b, m->n, sizeof *m->experts);
-    nn_load_linear(ld, &m->router, "mlp.gate", m->n, H, NN_NO_BIAS | NN_KEEP_FLOAT);
-    if (c->v3) m->correction = nn_load_vector(ld, "mlp.gate.e_score_correction_bias", m->n, 0);
-    for (size_t e = 0; m->experts && e < m->n; e++) {
-        char name[64];
-        snprintf(name, sizeof name, "mlp.experts.%zu", e);
-        arch_decoder_mlp_load(ld, &m->experts[e], name, H, c->expert_ffn, c->act, c->mlp_bias);
-    }
-    if (c->shared)
-        arch_decoder_mlp_load(ld, &m->shared, "mlp.shared_experts", H, c->shared * c->expert_ffn,
-                              c->act, c->mlp_bias);
-}
-
 static mltf_status load(arch_build *b, mltf_err *err)
 {
     nn_loader *ld = &b->ld;
@@ -223,7 +198,7 @@ static mltf_status load(arch_build *b, mltf_err *err)
         nn_load_norm(ld, &l->norm2, "post_attention_layernorm", NN_NORM_RMS, H, c.eps, 0);
         l->own = load_attention(b, d, &c);
         if (il >= c.dense_layers)
-            load_experts(b, &l->moe, H, &c);
+            arch_decoder_experts_load(b, &l->moe, H, &c.experts);
         else
             arch_decoder_mlp_load(ld, &l->mlp, "mlp", H, c.ffn, c.act, c.mlp_bias);
     }

@@ -168,7 +168,8 @@ void arch_encoder_heads_load(arch_build *b, arch_heads *h, const arch_encoder_na
     case ARCH_HEAD_LM: {
         const size_t width = tokens->w.K, vocab = tokens->w.N;
         if (n->mlm_dense) {
-            nn_load_linear(ld, &h->head.dense, n->mlm_dense, width, hidden, NN_BIAS);
+            nn_load_linear(ld, &h->head.dense, n->mlm_dense, width, hidden,
+                           n->mlm_dense_no_bias ? NN_NO_BIAS : NN_BIAS);
             h->head.act = n->mlm_act;
         }
         if (n->mlm_norm)

@@ -112,6 +112,7 @@ typedef struct arch_rope_options {
     const char *layer_type; /* may be NULL */
     const char *theta_key;  /* "rope_theta", "rotary_emb_base" …; NULL: "rope_theta" */
     bool ignore_scaling;    /* local layers of gemma3: plain frequencies */
+    bool ntk_alpha;         /* "alpha" of a dynamic rope stretches the base (hunyuan) */
     bool round_up; /* an odd dim turns one entry more (gpt_neox); the caller has room for it */
 } arch_rope_options;
 void arch_rope_load(nn_rope *r, arch_build *b, const arch_rope_options *o);
@@ -207,6 +208,7 @@ typedef struct arch_encoder_names {
     const char *token_out; /* "classifier" */
     const char *qa_out;    /* "qa_outputs" */
     const char *mlm_dense; /* "cls.predictions.transform.dense" */
+    bool mlm_dense_no_bias;
     const char *mlm_norm;
     k_act mlm_act;
     const char *mlm_out;  /* "cls.predictions.decoder": absent in the file means tied */

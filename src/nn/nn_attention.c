@@ -341,12 +341,18 @@ void nn_self_attention(nn_ctx *cx, float *y, const float *x, const nn_attn_w *w,
         nn_clamp(cx, q.p, w->clip, T * NQ * D);
         nn_clamp(cx, k.p, w->clip, T * NK * D);
         nn_clamp(cx, v.p, w->clip, T * NK * Dv);
-        head_norm(cx, q.p, &w->q_norm, T, NQ * D);
-        head_norm(cx, k.p, &w->k_norm, T, NK * D);
+        if (!w->norm_after_rope) {
+            head_norm(cx, q.p, &w->q_norm, T, NQ * D);
+            head_norm(cx, k.p, &w->k_norm, T, NK * D);
+        }
     }
     if (rope) {
         nn_rope_apply(cx, q.p, q.ld, q.head, NQ, rope, T);
         nn_rope_apply(cx, k.p, k.ld, k.head, NK, rope, T);
+    }
+    if (w->norm_after_rope) {
+        head_norm(cx, q.p, &w->q_norm, T, NQ * D);
+        head_norm(cx, k.p, &w->k_norm, T, NK * D);
     }
     float *ctx = nn_f32(cx, T, NQ * Dv); // [T, heads * v_dim]
     nn_attend(cx, ctx, q, k, v, seqs, a, layer);
