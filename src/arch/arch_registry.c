@@ -20,6 +20,7 @@
 // clang-format off
 #define FAMILIES(X) /* one line each, sorted */ \
     X(albert) \
+    X(arcee) \
     X(bart) \
     X(bert) \
     X(bloom) \

@@ -178,6 +178,10 @@ void arch_rope_load(nn_rope *r, arch_build *b, const arch_rope_options *o)
         r->border = o->max_positions;
         b->m->info.stepwise = true;
         if (o->dim < 4) cfg_fail(c, "dynamic rope needs heads of at least 4 rotated dimensions");
+        const double alpha = number(c, p, "alpha", 0), d = (double)o->dim;
+        const float base = (float)((double)r->theta * pow(alpha, d / (d - 2)));
+        for (size_t i = 0; o->ntk_alpha && alpha > 0 && i < r->dim / 2; i++)
+            r->inv_freq[i] = 1.0f / powf(base, (float)(2 * i) / (float)o->dim);
     } else if (str_is(type, "yarn")) {
         yarn(r, c, p, o->max_positions);
     } else if (str_is(type, "llama3")) {
