@@ -27,6 +27,7 @@
     X(deberta) \
     X(deepseek) \
     X(distilbert) \
+    X(dots1) \
     X(electra) \
     X(falcon) \
     X(gemma) \
