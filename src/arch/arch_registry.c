@@ -29,6 +29,7 @@
     X(distilbert) \
     X(dots1) \
     X(electra) \
+    X(ernie4_5) \
     X(falcon) \
     X(gemma) \
     X(gpt2) \
