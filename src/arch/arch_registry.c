@@ -30,6 +30,7 @@
     X(dots1) \
     X(electra) \
     X(ernie4_5) \
+    X(exaone4) \
     X(falcon) \
     X(gemma) \
     X(gpt2) \
