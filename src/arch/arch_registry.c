@@ -33,6 +33,7 @@
     X(exaone4) \
     X(falcon) \
     X(gemma) \
+    X(glm) \
     X(gpt2) \
     X(gpt_bigcode) \
     X(gpt_neo) \
