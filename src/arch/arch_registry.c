@@ -40,6 +40,7 @@
     X(gpt_neox) \
     X(gpt_oss) \
     X(gptj) \
+    X(helium) \
     X(llama) \
     X(longformer) \
     X(mixtral) \
