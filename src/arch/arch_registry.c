@@ -41,6 +41,7 @@
     X(gpt_oss) \
     X(gptj) \
     X(helium) \
+    X(hunyuan) \
     X(llama) \
     X(longformer) \
     X(mixtral) \
