@@ -44,6 +44,7 @@
     X(hunyuan) \
     X(llama) \
     X(longformer) \
+    X(ministral) \
     X(mixtral) \
     X(mobilebert) \
     X(modernbert) \
