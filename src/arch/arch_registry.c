@@ -54,6 +54,7 @@
     X(phi) \
     X(phi3) \
     X(roberta) \
+    X(seed_oss) \
     X(squeezebert) \
     X(stablelm) \
     X(t5) \
