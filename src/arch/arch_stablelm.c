@@ -1,5 +1,5 @@
-/* The llama block with layer norms: stablelm, starcoder2, nemotron, cohere, olmo, and olmo2 with its norms
- * behind. Transformers 4.57 models/{stablelm,starcoder2,nemotron,cohere,olmo,olmo2}/modeling_*.py.
+/* The llama block with layer norms: stablelm, starcoder2, nemotron, cohere 1 and 2, olmo, and olmo 2 and 3 with
+ * norms behind. Transformers 4.57 models/{stablelm,starcoder2,nemotron,cohere,cohere2,olmo,olmo2,olmo3}.
  *
  *   stablelm    layer norm; a quarter of each head rotates; options: bias on q k v, a norm for each head of q and
  *               k, one norm for attention and mlp side by side (use_parallel_residual)
@@ -7,16 +7,19 @@
  *   nemotron    layer norm with weight + 1; half of each head rotates; mlp without gate, relu squared
  *   cohere      layer norm without bias, attention and mlp side by side; rope turns neighbours; a norm for each
  *               head (use_qk_norm); logits scaled; tied head
+ *   cohere2     the same without those norms; three layers in four see a window, the others do not rotate
  *   olmo        layer norm without weight or bias; q, k, v clipped
  *   olmo2       rms norm of what attention and mlp give, none before them; q and k normed over all heads
+ *   olmo3       the same; three layers in four see a window and rotate by plain frequencies, whatever rope_scaling
  *
- * Checked on: fixtures stablelm-*, starcoder2-, nemotron-, cohere-, olmo-, olmo2-base. */
+ * Checked on: fixtures stablelm-*, starcoder2-, nemotron-, cohere-, olmo-, olmo2-base; fresh random
+ * checkpoints. */
 #include "arch/arch_decoder.h"
 
 #include <stdio.h>
 #include <string.h>
 
-typedef enum { STABLELM, STARCODER2, NEMOTRON, COHERE, OLMO, OLMO2 } kind;
+typedef enum { STABLELM, STARCODER2, NEMOTRON, COHERE, COHERE2, OLMO, OLMO2, OLMO3 } kind;
 
 typedef struct {
     kind kind;
@@ -27,8 +30,18 @@ typedef struct {
     bool head_norms;
 } ln_config;
 
-static const char *const types[] = {"stablelm", "starcoder2", "nemotron", "cohere",
-                                    "olmo",     "olmo2",      NULL};
+static const char *const types[] = {"stablelm", "starcoder2", "nemotron", "cohere", "cohere2",
+                                    "olmo",     "olmo2",      "olmo3",    NULL};
+
+static bool is_cohere(kind k)
+{
+    return k == COHERE || k == COHERE2;
+}
+
+static bool norms_behind(kind k)
+{
+    return k == OLMO2 || k == OLMO3;
+}
 
 static void read_config(arch_build *b, ln_config *o, arch_decoder *d)
 {
@@ -42,8 +55,10 @@ static void read_config(arch_build *b, ln_config *o, arch_decoder *d)
                         1},
         [NEMOTRON] = {6144, 32, 48, 0, 256000, 24576, 4096, "norm_eps", "relu2", 0.5f},
         [COHERE] = {8192, 40, 64, 0, 256000, 22528, 8192, "layer_norm_eps", "silu", 1},
+        [COHERE2] = {8192, 40, 64, 0, 256000, 22528, 8192, "layer_norm_eps", "silu", 1},
         [OLMO] = {4096, 32, 32, 0, 50304, 11008, 2048, NULL, "silu", 1},
         [OLMO2] = {4096, 32, 32, 0, 50304, 11008, 2048, "rms_norm_eps", "silu", 1},
+        [OLMO3] = {4096, 32, 32, 0, 50304, 11008, 2048, "rms_norm_eps", "silu", 1},
     };
     arch_config *c = &b->cfg;
     const kind k = o->kind;
@@ -57,7 +72,8 @@ static void read_config(arch_build *b, ln_config *o, arch_decoder *d)
     o->eps = defaults[k].eps_key ? cfg_float(c, defaults[k].eps_key, 1e-5f) : 1e-5f;
     o->act = cfg_act(c, "hidden_act", defaults[k].act);
     o->clip = k == OLMO ? cfg_float(c, "clip_qkv", 0) : 0;
-    o->window = k == STARCODER2 ? cfg_size(c, "sliding_window", 0, 1, (size_t)1 << 40) : 0;
+    if (k == STARCODER2) o->window = cfg_size(c, "sliding_window", 0, 1, (size_t)1 << 40);
+    if (k == COHERE2 || k == OLMO3) o->window = arch_decoder_window(c, true, 4096);
     const char *bias = k == STARCODER2 ? "use_bias"
                        : k == STABLELM ? "use_qkv_bias"
                                        : "attention_bias";
@@ -68,16 +84,35 @@ static void read_config(arch_build *b, ln_config *o, arch_decoder *d)
                                                                : NN_NO_BIAS;
     o->head_norms = k == STABLELM ? cfg_bool(c, "qk_layernorm", false)
                                   : k == COHERE && cfg_bool(c, "use_qk_norm", false);
-    d->parallel = k == COHERE || (k == STABLELM && cfg_bool(c, "use_parallel_residual", false));
+    d->parallel = is_cohere(k) || (k == STABLELM && cfg_bool(c, "use_parallel_residual", false));
     const bool partial = k == STABLELM || k == NEMOTRON;
     const float part =
         partial ? arch_rope_partial(c, "partial_rotary_factor", defaults[k].partial) : 1;
-    arch_rope_load(&d->rope, b,
-                   &(arch_rope_options){.dim = (size_t)((float)d->head_dim * part),
-                                        .theta = 10000,
-                                        .max_positions = cfg_dim(c, "max_position_embeddings",
-                                                                 defaults[k].positions),
-                                        .interleaved = k == COHERE});
+    arch_rope_options rope = {.dim = (size_t)((float)d->head_dim * part),
+                              .theta = 10000,
+                              .max_positions =
+                                  cfg_dim(c, "max_position_embeddings", defaults[k].positions),
+                              .interleaved = is_cohere(k)};
+    arch_rope_load(&d->rope, b, &rope);
+    rope.ignore_scaling = true;
+    if (k == OLMO3) arch_rope_load(&d->rope_local, b, &rope);
+}
+
+/* Which layers see the window, and how layers rotate. */
+static void layer_kinds(arch_config *c, arch_decoder *d, const ln_config *o)
+{
+    const size_t pattern = cfg_size(c, "sliding_window_pattern", 4, 1, (size_t)1 << 20);
+    for (size_t il = 0; il < d->n_layers; il++) {
+        decoder_layer *l = &d->layers[il];
+        if (o->kind == STARCODER2) l->window = o->window;
+        if (o->kind != COHERE2 && o->kind != OLMO3) continue;
+        const bool slides = cfg_layer_is(c, il, "sliding_attention",
+                                         (il + 1) % (o->kind == OLMO3 ? 4 : pattern) != 0);
+        l->window = slides ? o->window : 0;
+        // a window of null slides over all: such layers of cohere2 do not rotate either
+        if (o->kind == COHERE2 && !l->window) l->rope = NULL;
+        if (o->kind == OLMO3 && slides) l->rope = &d->rope_local;
+    }
 }
 
 static void load_norm(arch_build *b, nn_norm_w *w, const char *name, size_t n, const ln_config *c)
@@ -87,8 +122,8 @@ static void load_norm(arch_build *b, nn_norm_w *w, const char *name, size_t n, c
         *w = (nn_norm_w){.kind = NN_NORM_LAYER, .n = n, .eps = c->eps};
         return;
     }
-    nn_load_norm(ld, w, name, c->kind == OLMO2 ? NN_NORM_RMS : NN_NORM_LAYER, n, c->eps,
-                 c->kind == COHERE || c->kind == OLMO2 ? 0 : NN_BIAS);
+    nn_load_norm(ld, w, name, norms_behind(c->kind) ? NN_NORM_RMS : NN_NORM_LAYER, n, c->eps,
+                 is_cohere(c->kind) || norms_behind(c->kind) ? 0 : NN_BIAS);
     if (c->kind != NEMOTRON || !w->weight) return;
     float *plus_one = arch_new(b, n, sizeof *plus_one);
     for (size_t i = 0; plus_one && i < n; i++) plus_one[i] = w->weight[i] + 1;
@@ -122,9 +157,8 @@ static void load_layer(arch_build *b, decoder_layer *l, const arch_decoder *d, c
     nn_loader *ld = &b->ld;
     const size_t H = d->hidden, D = d->head_dim, F = c->ffn;
     nn_scope(ld, "%slayers.%zu.", ld->base, il);
-    l->window = c->window;
     l->attn.clip = c->clip;
-    if (c->kind == OLMO2) {
+    if (norms_behind(c->kind)) {
         load_norm(b, &l->post1, "post_attention_layernorm", H, c);
         load_norm(b, &l->post2, "post_feedforward_layernorm", H, c);
         load_norm(b, &l->attn.q_norm, "self_attn.q_norm", d->heads * D, c);
@@ -158,13 +192,14 @@ static mltf_status load(arch_build *b, mltf_err *err)
     while (types[c.kind] && strcmp(types[c.kind], b->m->info.model_type)) c.kind++;
     read_config(b, &c, d);
     TRY(arch_decoder_layers(b, d, err));
+    layer_kinds(&b->cfg, d, &c);
     nn_scope(ld, "%s", ld->base);
     nn_load_embed(ld, &d->words, "embed_tokens", "input id", d->vocab, d->hidden, 0);
     load_norm(b, &d->norm, "norm", d->hidden, &c);
     for (size_t il = 0; il < d->n_layers; il++) load_layer(b, &d->layers[il], d, &c, il);
     arch_decoder_heads_load(b, &d->heads_w, d->hidden, &d->words, "lm_head", NN_NO_BIAS,
-                            c.kind == COHERE || c.kind == STARCODER2);
-    if (c.kind == COHERE && b->m->info.head == ARCH_HEAD_LM)
+                            is_cohere(c.kind) || c.kind == STARCODER2);
+    if (is_cohere(c.kind) && b->m->info.head == ARCH_HEAD_LM)
         d->heads_w.head.scale = cfg_float(&b->cfg, "logit_scale", 0.0625f);
     return arch_decoder_done(b, d, err);
 }
@@ -175,9 +210,10 @@ static mltf_status load(arch_build *b, mltf_err *err)
 
 const arch_family arch_stablelm = {
     .model_types = types,
-    .classes = (const char *const[]){CLASSES("StableLm"), CLASSES("Starcoder2"),
-                                     CLASSES("Nemotron"), "NemotronForQuestionAnswering",
-                                     CLASSES("Cohere"), CLASSES("Olmo"), CLASSES("Olmo2"), NULL},
+    .classes =
+        (const char *const[]){CLASSES("StableLm"), CLASSES("Starcoder2"), CLASSES("Nemotron"),
+                              "NemotronForQuestionAnswering", CLASSES("Cohere"), CLASSES("Cohere2"),
+                              CLASSES("Olmo"), CLASSES("Olmo2"), CLASSES("Olmo3"), NULL},
     .kind = ARCH_DECODER,
     .base_prefix = "model.|transformer.",
     .ignorable = (const char *const[]){"rotary_emb.inv_freq", NULL},
