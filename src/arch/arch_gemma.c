@@ -1,9 +1,10 @@
-/* Gemma 1, 2 and 3 (text). Gemma Team 2024, arXiv:2403.08295, 2408.00118, 2503.19786;
- * transformers 4.57 models/{gemma,gemma2,gemma3}/modeling_*.py.
+/* Gemma 1, 2 and 3 (text), VaultGemma. Gemma Team 2024, arXiv:2403.08295, 2408.00118, 2503.19786;
+ * transformers 4.57 models/{gemma,gemma2,gemma3,vaultgemma}/modeling_*.py.
  *
  *   gemma    ids ─ embedding sqrt(H) ─ n x [ x += attention(rms x);  x += mlp(rms x) ] ─ rms ─ head
  *   gemma2   n x [ x += rms(attention(rms x));  x += rms(mlp(rms x)) ]; every other layer sees a window;
  *            scores and logits capped by tanh
+ *   vaultgemma  gemma2 without the norms behind attention and mlp
  *   gemma3   the same without caps, each head of q and k normed; five layers in six see a window and rotate
  *            with frequencies of their own
  *
@@ -27,6 +28,7 @@ static mltf_status load(arch_build *b, mltf_err *err)
     TRY(arch_build_ok(b, err));
     const mltf_str type = str_from(b->m->info.model_type);
     const bool one = str_is(type, "gemma"), three = str_is(type, "gemma3_text");
+    const bool vault = str_is(type, "vaultgemma"), capped = vault || str_is(type, "gemma2");
     *d = (arch_decoder){.hidden = one ? 3072 : 2304,
                         .n_layers = one ? 28 : 26,
                         .heads = one ? 16 : 8,
@@ -46,7 +48,7 @@ static mltf_status load(arch_build *b, mltf_err *err)
     d->embed_scale = sqrtf((float)H);
     if (!one) d->scale = 1.0f / sqrtf(cfg_float(c, "query_pre_attn_scalar", 256));
     if (!one) d->softcap = cfg_float(c, "attn_logit_softcapping", 0);
-    if (str_is(type, "gemma2") && !json_get(c->root, "attn_logit_softcapping")) d->softcap = 50;
+    if (capped && !json_get(c->root, "attn_logit_softcapping")) d->softcap = 50;
     if (three && cfg_bool(c, "use_bidirectional_attention", false))
         cfg_fail(c, "\"use_bidirectional_attention\" is not supported");
     arch_rope_load(&d->rope, b,
@@ -82,6 +84,8 @@ static mltf_status load(arch_build *b, mltf_err *err)
         }
         if (one) {
             load_norm(ld, &l->norm2, "post_attention_layernorm", H, eps);
+        } else if (vault) {
+            load_norm(ld, &l->norm2, "pre_feedforward_layernorm", H, eps);
         } else {
             load_norm(ld, &l->post1, "post_attention_layernorm", H, eps);
             load_norm(ld, &l->norm2, "pre_feedforward_layernorm", H, eps);
@@ -92,8 +96,7 @@ static mltf_status load(arch_build *b, mltf_err *err)
     arch_decoder_heads_load(b, &d->heads_w, H, &d->words, "lm_head", NN_NO_BIAS, true);
     if (!one && b->m->info.head == ARCH_HEAD_LM) {
         d->heads_w.head.softcap = cfg_float(c, "final_logit_softcapping", 0);
-        if (str_is(type, "gemma2") && !json_get(c->root, "final_logit_softcapping"))
-            d->heads_w.head.softcap = 30;
+        if (capped && !json_get(c->root, "final_logit_softcapping")) d->heads_w.head.softcap = 30;
     }
     return arch_decoder_done(b, d, err);
 }
@@ -103,10 +106,10 @@ static mltf_status load(arch_build *b, mltf_err *err)
         name "ForTokenClassification"
 
 const arch_family arch_gemma = {
-    .model_types = (const char *const[]){"gemma", "gemma2", "gemma3_text", NULL},
-    .classes =
-        (const char *const[]){CLASSES("Gemma"), CLASSES("Gemma2"), CLASSES("Gemma3"),
-                              "Gemma3TextModel", "Gemma3TextForSequenceClassification", NULL},
+    .model_types = (const char *const[]){"gemma", "gemma2", "gemma3_text", "vaultgemma", NULL},
+    .classes = (const char *const[]){CLASSES("Gemma"), CLASSES("Gemma2"), CLASSES("Gemma3"),
+                                     "Gemma3TextModel", "Gemma3TextForSequenceClassification",
+                                     "VaultGemmaModel", "VaultGemmaForCausalLM", NULL},
     .kind = ARCH_DECODER,
     .base_prefix = "model.",
     .ignorable = (const char *const[]){"rotary_emb.inv_freq", NULL},
