@@ -169,6 +169,11 @@ def mla(r):
                    moe_intermediate_size=r.choice([10, 24]), n_routed_experts=8, n_shared_experts=r.choice([1, 2]), num_experts_per_tok=r.choice([1, 2, 3]), first_k_dense_replace=r.choice([0, 1]), routed_scaling_factor=r.choice([1.0, 2.5]))
 
 
+def sigmoid_experts(r):
+    return grouped(r, attention_bias=r.flag(), moe_intermediate_size=r.choice([10, 24]), n_routed_experts=8, n_shared_experts=r.choice([1, 2]), num_experts_per_tok=r.choice([1, 2, 3]), first_k_dense_replace=r.choice([0, 1]),
+                   routed_scaling_factor=r.choice([1.0, 2.5]), n_group=2, topk_group=r.choice([1, 2]), norm_topk_prob=r.flag())
+
+
 # name: (classes, config class, options). The classes are drawn from, so that what is named more often comes more often.
 FAMILIES = {
     "llama": (heads_of("Llama", *CLS), "LlamaConfig", lambda r: {**grouped(r, attention_bias=r.flag(), mlp_bias=r.flag(), head_dim=r.choice([None, even_head(r)]), hidden_act=r.choice(["silu", "silu", "gelu"])), **r.rope()}),
@@ -177,6 +182,20 @@ FAMILIES = {
     "qwen3": (heads_of("Qwen3", *CLS), "Qwen3Config", lambda r: {**grouped(r, head_dim=even_head(r), attention_bias=r.flag(), use_sliding_window=r.flag(), sliding_window=5, max_window_layers=r.choice([0, 1])), **r.rope()}),
     "granite": (["GraniteForCausalLM", "GraniteModel"], "GraniteConfig", lambda r: {**grouped(r, attention_bias=r.flag(), mlp_bias=r.flag(), embedding_multiplier=r.uniform(0.5, 4), attention_multiplier=r.uniform(0.1, 0.5), residual_multiplier=r.uniform(0.3, 1), logits_scaling=r.uniform(0.5, 4)), **r.rope()}),
     "smollm3": (heads_of("SmolLM3", *CLS), "SmolLM3Config", lambda r: {**grouped(r, no_rope_layer_interval=r.choice([1, 2, 4]), attention_bias=r.flag(), mlp_bias=r.flag(), use_sliding_window=False), **r.rope()}),
+    "ministral": (heads_of("Ministral", *CLS), "MinistralConfig", lambda r: {**grouped(r, sliding_window=drawn_window(r), layer_types=r.choice([None, layer_types(r)]), head_dim=r.choice([None, even_head(r)])), **r.rope(kinds=("none",))}),
+    "arcee": (heads_of("Arcee", *CLS), "ArceeConfig", lambda r: {**grouped(r, attention_bias=r.flag(), mlp_bias=r.flag(), head_dim=r.choice([None, even_head(r)])), **r.rope()}),
+    "seed_oss": (heads_of("SeedOss", *CLS), "SeedOssConfig", lambda r: {**grouped(r, attention_bias=r.flag(), attention_out_bias=r.flag(), mlp_bias=r.flag(), head_dim=even_head(r)), **r.rope()}),
+    "glm": (heads_of("Glm", "ForTokenClassification"), "GlmConfig", lambda r: {**grouped(r, attention_bias=r.flag(), head_dim=even_head(r), partial_rotary_factor=r.choice([0.5, 1.0])), **r.rope(kinds=("none",))}),
+    "glm4": (heads_of("Glm4", "ForTokenClassification"), "Glm4Config", lambda r: {**grouped(r, attention_bias=r.flag(), head_dim=even_head(r), partial_rotary_factor=r.choice([0.5, 1.0])), **r.rope(kinds=("none",))}),
+    "glm4_moe": (["Glm4MoeForCausalLM"] * 2 + ["Glm4MoeModel"], "Glm4MoeConfig", lambda r: {**sigmoid_experts(r), **dict(head_dim=r.choice([None, 8, 16]), use_qk_norm=r.flag(), partial_rotary_factor=0.5)}),
+    "dots1": (["Dots1ForCausalLM"] * 2 + ["Dots1Model"], "Dots1Config", lambda r: {**sigmoid_experts(r), **dict(head_dim=r.choice([None, even_head(r)]), sliding_window=drawn_window(r), max_window_layers=r.choice([0, 1, 9]))}),
+    "exaone4": (heads_of("Exaone4", *CLS), "Exaone4Config", lambda r: {**grouped(r, sliding_window=drawn_window(r), sliding_window_pattern=r.choice([2, 4]), layer_types=r.choice([None, layer_types(r)])), **r.rope()}),
+    "ernie4_5": (["Ernie4_5ForCausalLM"] * 2 + ["Ernie4_5Model"], "Ernie4_5Config", lambda r: {**grouped(r, use_bias=r.flag(), head_dim=even_head(r)), **r.rope()}),
+    "helium": (heads_of("Helium", "ForTokenClassification"), "HeliumConfig", lambda r: {**grouped(r, attention_bias=r.flag(), mlp_bias=r.flag(), head_dim=r.head_dim), **r.rope(kinds=("none",))}),
+    "hunyuan_v1_dense": (heads_of("HunYuanDenseV1"), "HunYuanDenseV1Config", lambda r: {**grouped(r, attention_bias=r.flag(), head_dim=even_head(r)), **r.choice([r.rope(), {"rope_scaling": {"type": "dynamic", "factor": 1.0, "alpha": r.choice([2.0, 1000.0])}, "max_position_embeddings": r.choice([16, 64])}])}),
+    "cohere2": (["Cohere2ForCausalLM"] * 2 + ["Cohere2Model"], "Cohere2Config", lambda r: {**grouped(r, layer_norm_eps=r.choice([1e-5, 1e-3]), attention_bias=r.flag(), logit_scale=r.uniform(0.1, 2), sliding_window=r.choice([3, 6, 50]), layer_types=r.choice([None, layer_types(r)]), sliding_window_pattern=r.choice([2, 4])), **r.rope(kinds=("none", "linear"))}),
+    "olmo3": (["Olmo3ForCausalLM"] * 2 + ["Olmo3Model"], "Olmo3Config", lambda r: {**grouped(r, attention_bias=r.flag(), sliding_window=r.choice([3, 6, 50]), layer_types=r.choice([None, layer_types(r)])), **r.rope(kinds=("none", "yarn", "linear"))}),
+    "vaultgemma": (["VaultGemmaForCausalLM"] * 2 + ["VaultGemmaModel"], "VaultGemmaConfig", lambda r: {**grouped(r, head_dim=even_head(r), attention_bias=r.flag(), sliding_window=r.choice([3, 6, 50]), query_pre_attn_scalar=r.choice([8, 20]), attn_logit_softcapping=r.choice([None, 5.0]), final_logit_softcapping=r.choice([None, 5.0]), layer_types=r.choice([None, layer_types(r)])), **r.rope(kinds=("none",))}),
     "mixtral": (heads_of("Mixtral"), "MixtralConfig", lambda r: {**grouped(r, num_local_experts=r.choice([3, 4]), num_experts_per_tok=r.choice([1, 2, 3]), sliding_window=drawn_window(r), head_dim=r.choice([None, even_head(r)])), **r.rope(kinds=("none",))}),
     "qwen2_moe": (heads_of("Qwen2Moe"), "Qwen2MoeConfig", lambda r: grouped(r, num_experts=r.choice([3, 6]), num_experts_per_tok=r.choice([1, 2, 3]), moe_intermediate_size=r.choice([10, 24]), shared_expert_intermediate_size=r.choice([14, 40]), norm_topk_prob=r.flag(), decoder_sparse_step=r.choice([1, 2]), mlp_only_layers=r.choice([[], [0]]), qkv_bias=r.flag())),
     "qwen3_moe": (heads_of("Qwen3Moe"), "Qwen3MoeConfig", lambda r: grouped(r, head_dim=even_head(r), num_experts=r.choice([3, 6]), num_experts_per_tok=r.choice([1, 2, 3]), moe_intermediate_size=r.choice([10, 24]), norm_topk_prob=r.flag(), decoder_sparse_step=r.choice([1, 2]), mlp_only_layers=r.choice([[], [0]]), attention_bias=r.flag())),
@@ -244,8 +263,10 @@ def fill(model, r):
         else:
             p.copy_(gain / math.sqrt(p.shape[-2] if type(model).__name__.startswith(("GPT2",)) and p.dim() == 2 else p.shape[-1]) * x)
     for name, b in sorted(model.named_buffers()):
-        if name.endswith(("final_logits_bias", "e_score_correction_bias")):
+        if name.endswith("final_logits_bias"):
             b.copy_(0.3 * torch.randn(b.shape, generator=g))
+        if name.endswith("e_score_correction_bias"):  # not below zero: then forbidden experts, all of them 0, are tied for a place
+            b.copy_(0.3 * torch.rand(b.shape, generator=g))
     model.tie_weights()
 
 
