@@ -50,6 +50,7 @@
     X(modernbert) \
     X(mpnet) \
     X(mpt) \
+    X(nomic_bert) \
     X(opt) \
     X(phi) \
     X(phi3) \
