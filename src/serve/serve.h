@@ -6,8 +6,7 @@
  *   serve_metrics.c  what /metrics tells
  *
  * A request is read whole by the event loop, checked there, put into the bounded queue, computed by a
- * worker (workers share the model; generating ones also share a batch inside), and answered by the loop
- * again. A client that goes away sets its request's cancel flag.
+ * worker (workers share the model, and inside it a batch), and answered by the loop again. A client that goes away sets its request's cancel flag.
  *
  * Only the public API is used; the model is behind serve_backend so that tests can have another one. */
 #ifndef MLTF_SERVE_SERVE_H
@@ -21,7 +20,7 @@
 typedef struct serve_backend {
     const void *model;
     const char *name; /* in /v1/models */
-    const char *task; /* native task: generating ones get more workers */
+    const char *task; /* native task */
     mltf_status (*predict)(const void *model, bool csv, const char *body, size_t n,
                            const mltf_predict_options *opts, mltf_buf *answer, mltf_err *err);
     mltf_status (*openai)(const void *model, const char *endpoint, const char *body, size_t n,

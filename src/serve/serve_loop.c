@@ -37,8 +37,9 @@
 #define DEFAULT_HEAD_BYTES  ((size_t)64 << 10)
 #define IDLE_S              60 /* a connection that sends or takes nothing for so long is closed */
 #define GRACE_S             0.25 /* the library notices a timeout by itself; only then the loop steps in */
-#define GENERATING_WORKERS                                                                         \
-    32 /* they share one batch, so a worker more costs a KV cache, not a CPU */
+/* Requests that are computed at a time share a batch (task_forward.c, task_schedule.c), so one more costs its
+ * activations or its KV cache and no CPU; only tables are computed one by one. */
+#define SHARING_WORKERS 32
 
 typedef struct server server;
 
@@ -628,12 +629,7 @@ static mltf_status bind_address(server *sv, const char *host, int port, mltf_err
 
 static int default_workers(const serve_backend *b)
 {
-    static const char *const generating[] = {
-        "text-generation", "text2text-generation",         "summarization",
-        "translation",     "automatic-speech-recognition", "image-to-text",
-        "conversational"};
-    for (size_t i = 0; b->task && i < sizeof generating / sizeof *generating; i++)
-        if (strncmp(b->task, generating[i], strlen(generating[i])) == 0) return GENERATING_WORKERS;
+    if (b->task && strcmp(b->task, "table-question-answering") != 0) return SHARING_WORKERS;
     cpu_set_t cpus;
     const int n = sched_getaffinity(0, sizeof cpus, &cpus) == 0 ? CPU_COUNT(&cpus) : 1;
     return n > 0 ? n : 1;

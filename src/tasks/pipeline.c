@@ -181,6 +181,7 @@ mltf_status pipeline_load(pipeline **out, const pipeline_options *given, mltf_er
         if (p->def->no_tokenizer && err) *err = no_tokenizer;
         goto failed;
     }
+    if ((st = task_forwards_new(&p->forwards, err))) goto failed;
     if ((st = settle_translation(p, err))) goto failed;
     if (p->def->info.generates && (st = task_generation_init(p, err))) goto failed;
     if (p->def->init && (st = p->def->init(p, err))) goto failed;
@@ -197,6 +198,7 @@ void pipeline_free(pipeline *p)
     if (!p) return;
     if (p->def && p->def->release) p->def->release(p);
     task_schedule_free(p->schedule);
+    task_forwards_free(p->forwards);
     for (size_t i = 0; i < p->n_idle; i++) arch_session_free(p->idle[i]);
     free(p->idle);
     gen_trie_free(p->trie);

@@ -49,6 +49,7 @@ struct pipeline {
     mltf_str prefix;      /* of config.json or task_specific_params; p NULL: none */
     void *state;          /* a task's own */
     struct task_schedule *schedule; /* the batch that all generating calls share */
+    struct task_forwards *forwards; /* the line of those that want one forward pass */
     pthread_mutex_t lock;           /* of what follows */
     gen_trie *trie;                 /* or NULL until the first constraint */
     arch_session **idle;            /* [n_idle] sessions waiting for the next call */
@@ -110,7 +111,9 @@ typedef struct task_row {
 } task_row;
 typedef mltf_status (*task_row_fn)(void *user, const task_row *row, mltf_err *err);
 
-/* Forward all of them in batches of at most batch_size sequences and a bounded number of rows. */
+/* Forward all of them in batches of at most batch_size sequences of this call and a bounded number of rows, together
+ * with what other calls of the pipeline want at the same moment (task_forward.c). fn may run on another call's
+ * thread, while this one waits. */
 mltf_status task_forward(const task_call *c, const task_seqs *s, unsigned want, task_row_fn fn,
                          void *user, mltf_err *err);
 
@@ -127,6 +130,10 @@ const uint32_t *task_code_points(mltf_arena *a, mltf_str text);
 /* ---- task_schedule.c ---- */
 mltf_status task_schedule_new(struct task_schedule **out, pipeline *p, mltf_err *err);
 void task_schedule_free(struct task_schedule *s);
+
+/* ---- task_forward.c ---- */
+mltf_status task_forwards_new(struct task_forwards **out, mltf_err *err);
+void task_forwards_free(struct task_forwards *f);
 
 /* ---- task_generation.c ---- */
 mltf_status task_generation_init(pipeline *p,

@@ -8,12 +8,6 @@
 
 #include "base/limits.h"
 
-/* Rows of one forward where the caller gave no batch_size: enough to keep the kernels busy, little
- * enough that activations stay below some tens of MB for the models that serve these tasks. */
-#define TASK_BATCH_ROWS 2048u
-/* With logits over a vocabulary each row costs 4 * V bytes of output. */
-#define TASK_LOGIT_BYTES ((size_t)32 << 20)
-
 /* ---- control and keywords ---- */
 
 mltf_status task_check(const task_call *c, mltf_err *err)
@@ -354,108 +348,6 @@ void task_seqs_release(task_seqs *s)
     for (size_t i = 0; i < s->n; i++) tok_encoding_release(&s->encs[i]);
     free(s->encs);
     *s = (task_seqs){0};
-}
-
-/* Rows that one forward may have, for what is wanted of it. */
-static size_t row_budget(const task_call *c, unsigned want)
-{
-    size_t rows = TASK_BATCH_ROWS;
-    if ((want & ARCH_WANT_LOGITS) &&
-        (c->p->info->head == ARCH_HEAD_LM || c->p->info->head == ARCH_HEAD_MASKED_LM)) {
-        const size_t fit =
-            TASK_LOGIT_BYTES / (sizeof(float) * (c->p->info->vocab ? c->p->info->vocab : 1));
-        if (fit < rows) rows = fit ? fit : 1;
-    }
-    return rows;
-}
-
-/* One ragged batch: sequences [first, last) of the list. */
-static mltf_status forward_batch(const task_call *c, arch_session *session, const task_seqs *s,
-                                 size_t first, size_t last, unsigned want, task_row_fn fn,
-                                 void *user, mltf_err *err)
-{
-    const size_t n = last - first;
-    size_t rows = 0;
-    bool hidden_keys = false;
-    for (size_t i = first; i < last; i++) rows += s->encs[i].n;
-
-    size_t *start = calloc(n + 1, sizeof *start);
-    int32_t *ids = calloc(rows ? rows : 1, sizeof *ids);
-    int32_t *types = calloc(rows ? rows : 1, sizeof *types);
-    uint8_t *mask = calloc(rows ? rows : 1, sizeof *mask);
-    mltf_status st = MLTF_OK;
-    if (!start || !ids || !types || !mask) {
-        st = mltf_fail_memory(err);
-        goto done;
-    }
-    for (size_t i = 0; i < n; i++) {
-        const tok_encoding *e = &s->encs[first + i];
-        const size_t at = start[i];
-        start[i + 1] = at + e->n;
-        if (e->n) memcpy(ids + at, e->ids, e->n * sizeof *ids);
-        if (e->n && e->type_ids) memcpy(types + at, e->type_ids, e->n * sizeof *types);
-        for (size_t k = 0; k < e->n; k++) {
-            mask[at + k] = !(e->special && e->special[k] == 2);
-            if (!mask[at + k]) hidden_keys = true;
-        }
-    }
-
-    const arch_batch batch = {.n_seqs = n,
-                              .start = start,
-                              .ids = ids,
-                              .type_ids = tokenizer_adds_type_ids(c->p->tk) ? types : NULL,
-                              .attention_mask = hidden_keys ? mask : NULL};
-    arch_output out = {0};
-    if ((st = arch_forward(session, &batch, want, &out, err))) {
-        // ids and lengths come from the text of the caller: to MLflow this is a failed prediction
-        if (st == MLTF_INVALID_INPUT) st = MLTF_PREDICT_FAILED;
-        if (err) err->status = st;
-        goto done;
-    }
-    const size_t H = c->p->info->hidden;
-    for (size_t i = 0; i < n && !st; i++) {
-        const bool per_row = out.logit_rows != n ||
-                             rows == n; // [T, …] or [n_seqs, …]; the same where each has one row
-        task_row row = {.seq = first + i, .enc = &s->encs[first + i], .rows = s->encs[first + i].n};
-        if (out.hidden) row.hidden = out.hidden + start[i] * H;
-        if (out.pooled) row.pooled = out.pooled + i * H;
-        row.n_logits = out.n_logits;
-        if (out.logits) row.logits = out.logits + (per_row ? start[i] : i) * out.n_logits;
-        row.n_extra = out.n_extra / (n ? n : 1);
-        if (out.extra) row.extra = out.extra + i * row.n_extra;
-        st = fn(user, &row, err);
-    }
-
-done:
-    free(start);
-    free(ids);
-    free(types);
-    free(mask);
-    return st;
-}
-
-mltf_status task_forward(const task_call *c, const task_seqs *s, unsigned want, task_row_fn fn,
-                         void *user, mltf_err *err)
-{
-    if (s->n == 0) return MLTF_OK;
-    arch_session *session = NULL;
-    TRY(pipeline_session_take(c->p, &session, err));
-    const size_t budget = row_budget(c, want);
-    mltf_status st = MLTF_OK;
-    for (size_t first = 0; first < s->n && !st;) {
-        size_t last = first, rows = 0;
-        while (last < s->n) {
-            if (c->batch_size ? last - first >= c->batch_size
-                              : last > first && rows + s->encs[last].n > budget)
-                break;
-            rows += s->encs[last++].n;
-        }
-        st = task_check(c, err);
-        if (!st) st = forward_batch(c, session, s, first, last, want, fn, user, err);
-        first = last;
-    }
-    pipeline_session_give(c->p, session);
-    return st;
 }
 
 /* ---- numbers ---- */
