@@ -109,10 +109,10 @@ fuzzers: $(FUZZERS)
 #: make install         command, header, libraries and pkg-config file to PREFIX (/usr/local), under DESTDIR
 install: all $(BUILD)/libmltf.so
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include/mltf $(DESTDIR)$(PREFIX)/lib/pkgconfig
-	install -m 755 $(BUILD)/mltf $(DESTDIR)$(PREFIX)/bin/mltf
+	install -s -m 755 $(BUILD)/mltf $(DESTDIR)$(PREFIX)/bin/mltf
 	install -m 644 include/mltf/mltf.h $(DESTDIR)$(PREFIX)/include/mltf/mltf.h
 	install -m 644 $(BUILD)/libmltf.a $(DESTDIR)$(PREFIX)/lib/libmltf.a
-	install -m 755 $(BUILD)/libmltf.so $(DESTDIR)$(PREFIX)/lib/libmltf.so.0
+	install -s -m 755 $(BUILD)/libmltf.so $(DESTDIR)$(PREFIX)/lib/libmltf.so.0
 	ln -sf libmltf.so.0 $(DESTDIR)$(PREFIX)/lib/libmltf.so
 	sed -e 's|@PREFIX@|$(PREFIX)|; s|@PKGS@|$(PKGS)|; s|@VERSION@|$(VERSION)|' tools/mltf.pc.in >$(DESTDIR)$(PREFIX)/lib/pkgconfig/mltf.pc
 #: make format          clang-format over the sources
