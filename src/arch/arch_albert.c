@@ -9,7 +9,7 @@
  * Checked on: fixtures albert-*. */
 #include <math.h>
 
-#include "arch/arch_internal.h"
+#include "arch/arch_encoder.h"
 
 typedef struct {
     size_t hidden, embed, layers, groups, inner, heads, ffn, vocab, types, positions;
@@ -18,18 +18,11 @@ typedef struct {
 } albert_config;
 
 typedef struct {
-    nn_attn_w attn;      // q k v o [H, H]
-    nn_norm_w attn_norm; // [H]
-    nn_mlp_w mlp;        // up [F, H], down [H, F]
-    nn_norm_w mlp_norm;  // [H]
-} albert_layer;
-
-typedef struct {
     albert_config cfg;
     nn_embed_w words, positions, types; // [V, E], [P, E], [types, E]
     nn_norm_w norm;                     // [E]
     nn_linear_w map;                    // [H, E]
-    albert_layer *layers;               // [groups * inner]
+    encoder_layer *layers;              // [groups * inner]
     arch_heads heads;
 } albert_model;
 
@@ -55,21 +48,16 @@ static void read_config(arch_config *c, albert_config *o)
         cfg_fail(c, "\"position_embedding_type\" \"" STR_FMT "\" is not supported", STR_ARG(kind));
 }
 
-static void load_layer(nn_loader *ld, albert_layer *l, const albert_config *c, size_t group,
-                       size_t inner)
-{
-    const size_t H = c->hidden, F = c->ffn;
-    nn_scope(ld, "%sencoder.albert_layer_groups.%zu.albert_layers.%zu.", ld->base, group, inner);
-    nn_load_linear(ld, &l->attn.q, "attention.query", H, H, NN_BIAS);
-    nn_load_linear(ld, &l->attn.k, "attention.key", H, H, NN_BIAS);
-    nn_load_linear(ld, &l->attn.v, "attention.value", H, H, NN_BIAS);
-    nn_load_linear(ld, &l->attn.o, "attention.dense", H, H, NN_BIAS);
-    nn_load_norm(ld, &l->attn_norm, "attention.LayerNorm", NN_NORM_LAYER, H, c->eps, NN_BIAS);
-    nn_load_linear(ld, &l->mlp.up, "ffn", F, H, NN_BIAS);
-    nn_load_linear(ld, &l->mlp.down, "ffn_output", H, F, NN_BIAS);
-    nn_load_norm(ld, &l->mlp_norm, "full_layer_layer_norm", NN_NORM_LAYER, H, c->eps, NN_BIAS);
-    l->mlp.act = c->act;
-}
+static const encoder_layer_names layer_names = {
+    .q = "attention.query",
+    .k = "attention.key",
+    .v = "attention.value",
+    .o = "attention.dense",
+    .attn_norm = "attention.LayerNorm",
+    .up = "ffn",
+    .down = "ffn_output",
+    .mlp_norm = "full_layer_layer_norm",
+};
 
 static mltf_status load(arch_build *b, mltf_err *err)
 {
@@ -89,8 +77,12 @@ static mltf_status load(arch_build *b, mltf_err *err)
     nn_scope(ld, "%s", ld->base);
     nn_load_linear(ld, &m->map, "encoder.embedding_hidden_mapping_in", c->hidden, c->embed,
                    NN_BIAS);
-    for (size_t i = 0; i < c->groups * c->inner; i++)
-        load_layer(ld, &m->layers[i], c, i / c->inner, i % c->inner);
+    for (size_t i = 0; i < c->groups * c->inner; i++) {
+        nn_scope(ld, "%sencoder.albert_layer_groups.%zu.albert_layers.%zu.", ld->base, i / c->inner,
+                 i % c->inner);
+        arch_encoder_layer_load(ld, &m->layers[i], &layer_names,
+                                &(encoder_sizes){c->hidden, c->ffn, c->eps, c->act});
+    }
     arch_encoder_heads_load(
         b, &m->heads,
         &(arch_encoder_names){.pooler = "pooler",
@@ -114,22 +106,6 @@ static mltf_status load(arch_build *b, mltf_err *err)
     return MLTF_OK;
 }
 
-static void layer_forward(arch_run *r, float *x, const albert_layer *w, const nn_attn *attn,
-                          size_t il)
-{
-    nn_ctx *cx = r->cx;
-    const size_t T = r->seqs.rows, H = attn->heads * attn->dim;
-    const nn_mark mark = nn_save(cx);
-    float *y = nn_f32(cx, T, H); // [T, H]
-    nn_self_attention(cx, y, x, &w->attn, attn, &r->seqs, NULL, il);
-    nn_add_norm(cx, x, y, &w->attn_norm, T);
-    nn_tap(cx, "attn_norm", (int)il, x, T, H);
-    nn_mlp(cx, y, x, &w->mlp, T);
-    nn_add_norm(cx, x, y, &w->mlp_norm, T);
-    nn_tap(cx, "out", (int)il, x, T, H);
-    if (nn_ok(cx)) nn_restore(cx, mark);
-}
-
 static void forward(arch_run *r)
 {
     nn_ctx *cx = r->cx;
@@ -148,7 +124,7 @@ static void forward(arch_run *r)
     for (size_t il = 0; il < c->layers; il++) {
         const size_t group = il * c->groups / c->layers;
         for (size_t i = 0; i < c->inner; i++)
-            layer_forward(r, x, &m->layers[group * c->inner + i], &attn, il);
+            arch_encoder_layer_forward(r, x, &m->layers[group * c->inner + i], &attn, NULL, il);
         arch_keep_hidden(r, x, c->hidden);
     }
     arch_heads_forward(r, &m->heads, x, c->hidden);

@@ -12,7 +12,7 @@
  * Checked on: fixtures bert-*, roberta-*, xlm-roberta-*, camembert-*, electra-*. */
 #include <math.h>
 
-#include "arch/arch_internal.h"
+#include "arch/arch_encoder.h"
 
 typedef struct {
     bool roberta; // positions count from padding_idx + 1
@@ -26,11 +26,8 @@ typedef struct {
 } bert_config;
 
 typedef struct {
-    nn_attn_w attn;        // q k v o [H, H]
+    encoder_layer usual;
     const float *distance; // [2P - 1, D] or NULL
-    nn_norm_w attn_norm;   // [H]
-    nn_mlp_w mlp;          // up [F, H], down [H, F]
-    nn_norm_w mlp_norm;    // [H]
 } bert_layer;
 
 typedef struct {
@@ -73,21 +70,12 @@ static void read_config(arch_config *c, bert_config *o)
 
 static void load_layer(nn_loader *ld, bert_layer *l, const bert_config *c, size_t il)
 {
-    const size_t H = c->hidden, F = c->ffn;
     nn_scope(ld, "%sencoder.layer.%zu.", ld->base, il);
-    nn_load_linear(ld, &l->attn.q, "attention.self.query", H, H, NN_BIAS);
-    nn_load_linear(ld, &l->attn.k, "attention.self.key", H, H, NN_BIAS);
-    nn_load_linear(ld, &l->attn.v, "attention.self.value", H, H, NN_BIAS);
+    arch_encoder_layer_load(ld, &l->usual, &bert_layer_names,
+                            &(encoder_sizes){c->hidden, c->ffn, c->eps, c->act});
     if (c->relative)
         l->distance = nn_load_vector(ld, "attention.self.distance_embedding.weight",
-                                     (2 * c->positions - 1) * (H / c->heads), 0);
-    nn_load_linear(ld, &l->attn.o, "attention.output.dense", H, H, NN_BIAS);
-    nn_load_norm(ld, &l->attn_norm, "attention.output.LayerNorm", NN_NORM_LAYER, H, c->eps,
-                 NN_BIAS);
-    nn_load_linear(ld, &l->mlp.up, "intermediate.dense", F, H, NN_BIAS);
-    nn_load_linear(ld, &l->mlp.down, "output.dense", H, F, NN_BIAS);
-    nn_load_norm(ld, &l->mlp_norm, "output.LayerNorm", NN_NORM_LAYER, H, c->eps, NN_BIAS);
-    l->mlp.act = c->act;
+                                     (2 * c->positions - 1) * (c->hidden / c->heads), 0);
 }
 
 static void load_electra_heads(arch_build *b, bert_model *m)
@@ -228,22 +216,6 @@ static void relative_bias(void *user, float *bias, size_t ld, const nn_bias_at *
         }
 }
 
-static void layer_forward(arch_run *r, float *x, const bert_layer *w, const nn_attn *attn,
-                          size_t il)
-{
-    nn_ctx *cx = r->cx;
-    const size_t T = r->seqs.rows, H = attn->heads * attn->dim;
-    const nn_mark mark = nn_save(cx);
-    float *y = nn_f32(cx, T, H); // [T, H]
-    nn_self_attention(cx, y, x, &w->attn, attn, &r->seqs, NULL, il);
-    nn_add_norm(cx, x, y, &w->attn_norm, T);
-    nn_tap(cx, "attn_norm", (int)il, x, T, H);
-    nn_mlp(cx, y, x, &w->mlp, T);
-    nn_add_norm(cx, x, y, &w->mlp_norm, T);
-    nn_tap(cx, "out", (int)il, x, T, H);
-    if (nn_ok(cx)) nn_restore(cx, mark);
-}
-
 static void forward(arch_run *r)
 {
     nn_ctx *cx = r->cx;
@@ -278,7 +250,7 @@ static void forward(arch_run *r)
     arch_keep_hidden(r, x, c->hidden);
     nn_tap(cx, "embeddings", -1, x, T, c->hidden);
     for (size_t il = 0; il < c->layers; il++) {
-        layer_forward(r, x, &m->layers[il], &attn, il);
+        arch_encoder_layer_forward(r, x, &m->layers[il].usual, &attn, NULL, il);
         arch_keep_hidden(r, x, c->hidden);
     }
     arch_heads_forward(r, &m->heads, x, c->hidden);

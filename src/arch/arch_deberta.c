@@ -17,7 +17,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "arch/arch_internal.h"
+#include "arch/arch_encoder.h"
 
 typedef struct {
     size_t hidden, embed, layers, heads, head_dim, ffn, vocab, types, positions;
@@ -29,11 +29,8 @@ typedef struct {
 } deberta_config;
 
 typedef struct {
-    nn_attn_w attn;      // qkv [3H, H] per head (v1), or q k v [H, H]; o [H, H]
+    encoder_layer usual; // attention: qkv [3H, H] per head (v1), or q k v [H, H]; o [H, H]
     nn_linear_w pk, pq;  // [H, H]; absent: the layer's k and q (share_att_key)
-    nn_norm_w attn_norm; // [H]
-    nn_mlp_w mlp;        // up [F, H], down [H, F]
-    nn_norm_w mlp_norm;  // [H]
 } deberta_layer;
 
 typedef struct {
@@ -129,15 +126,16 @@ static void load_v1_bias(arch_build *b, nn_linear_w *qkv, const deberta_config *
 static void load_layer(arch_build *b, deberta_layer *l, const deberta_config *c, size_t il)
 {
     nn_loader *ld = &b->ld;
-    const size_t H = c->hidden, F = c->ffn, N = c->heads * c->head_dim;
+    const size_t H = c->hidden, N = c->heads * c->head_dim;
+    nn_attn_w *attn = &l->usual.attn;
     nn_scope(ld, "%sencoder.layer.%zu.", ld->base, il);
     if (c->v2) {
-        nn_load_linear(ld, &l->attn.q, "attention.self.query_proj", N, H, NN_BIAS);
-        nn_load_linear(ld, &l->attn.k, "attention.self.key_proj", N, H, NN_BIAS);
-        nn_load_linear(ld, &l->attn.v, "attention.self.value_proj", N, H, NN_BIAS);
+        nn_load_linear(ld, &attn->q, "attention.self.query_proj", N, H, NN_BIAS);
+        nn_load_linear(ld, &attn->k, "attention.self.key_proj", N, H, NN_BIAS);
+        nn_load_linear(ld, &attn->v, "attention.self.value_proj", N, H, NN_BIAS);
     } else {
-        nn_load_linear(ld, &l->attn.qkv, "attention.self.in_proj", 3 * N, H, NN_NO_BIAS);
-        load_v1_bias(b, &l->attn.qkv, c);
+        nn_load_linear(ld, &attn->qkv, "attention.self.in_proj", 3 * N, H, NN_NO_BIAS);
+        load_v1_bias(b, &attn->qkv, c);
     }
     if (c->relative && c->c2p && !c->share)
         nn_load_linear(ld, &l->pk, "attention.self.pos_key_proj|attention.self.pos_proj", N, H,
@@ -145,13 +143,10 @@ static void load_layer(arch_build *b, deberta_layer *l, const deberta_config *c,
     if (c->relative && c->p2c && !c->share)
         nn_load_linear(ld, &l->pq, "attention.self.pos_query_proj|attention.self.pos_q_proj", N, H,
                        NN_BIAS);
-    nn_load_linear(ld, &l->attn.o, "attention.output.dense", H, N, NN_BIAS);
-    nn_load_norm(ld, &l->attn_norm, "attention.output.LayerNorm", NN_NORM_LAYER, H, c->eps,
-                 NN_BIAS);
-    nn_load_linear(ld, &l->mlp.up, "intermediate.dense", F, H, NN_BIAS);
-    nn_load_linear(ld, &l->mlp.down, "output.dense", H, F, NN_BIAS);
-    nn_load_norm(ld, &l->mlp_norm, "output.LayerNorm", NN_NORM_LAYER, H, c->eps, NN_BIAS);
-    l->mlp.act = c->act;
+    nn_load_linear(ld, &attn->o, "attention.output.dense", H, N, NN_BIAS);
+    encoder_layer_names rest = bert_layer_names;
+    rest.q = rest.o = NULL;
+    arch_encoder_layer_load(ld, &l->usual, &rest, &(encoder_sizes){H, c->ffn, c->eps, c->act});
 }
 
 /* Conv1d [H, H, kernel] as a linear layer on the kernel's rows side by side: [H, kernel * H]. */
@@ -320,6 +315,7 @@ static void attention(arch_run *r, float *y, const float *x, const deberta_layer
 {
     nn_ctx *cx = r->cx;
     const deberta_config *c = d->c;
+    const nn_attn_w *attn = &w->usual.attn;
     const size_t T = r->seqs.rows, N = c->heads, D = c->head_dim;
     nn_heads q, k, v;
     if (c->v2) {
@@ -327,10 +323,10 @@ static void attention(arch_run *r, float *y, const float *x, const deberta_layer
         k = (nn_heads){nn_f32(cx, T, N * D), N * D, D};
         v = (nn_heads){nn_f32(cx, T, N * D), N * D, D};
         nn_linear_group(cx, (float *[]){q.p, k.p, v.p}, x,
-                        (const nn_linear_w *[]){&w->attn.q, &w->attn.k, &w->attn.v}, 3, T);
+                        (const nn_linear_w *[]){&attn->q, &attn->k, &attn->v}, 3, T);
     } else {
         float *qkv = nn_f32(cx, T, 3 * N * D);
-        nn_linear(cx, qkv, x, &w->attn.qkv, T);
+        nn_linear(cx, qkv, x, &attn->qkv, T);
         if (!nn_ok(cx)) return;
         q = (nn_heads){qkv, 3 * N * D, 3 * D};
         k = (nn_heads){qkv + D, 3 * N * D, 3 * D};
@@ -338,15 +334,15 @@ static void attention(arch_run *r, float *y, const float *x, const deberta_layer
     }
     nn_attn a = {.heads = N, .dim = D, .scale = d->scale};
     if (c->relative) {
-        d->c2p = c->c2p ? score_rows(r, d, q, c->share ? &w->attn.k : &w->pk) : NULL;
-        d->p2c = c->p2c ? score_rows(r, d, k, c->share ? &w->attn.q : &w->pq) : NULL;
+        d->c2p = c->c2p ? score_rows(r, d, q, c->share ? &attn->k : &w->pk) : NULL;
+        d->p2c = c->p2c ? score_rows(r, d, k, c->share ? &attn->q : &w->pq) : NULL;
         a.bias = distance_bias;
         a.bias_user = d;
     }
     float *ctx = nn_f32(cx, T, N * D);
     nn_attend(cx, ctx, q, k, v, &r->seqs, &a, il);
     nn_blind_rows(cx, ctx, v, &r->seqs, &a, true); // Python masks queries as well as keys
-    nn_linear(cx, y, ctx, &w->attn.o, T);
+    nn_linear(cx, y, ctx, &attn->o, T);
 }
 
 static void layer_forward(arch_run *r, float *x, const deberta_layer *w, distances *d, size_t il)
@@ -356,11 +352,7 @@ static void layer_forward(arch_run *r, float *x, const deberta_layer *w, distanc
     const nn_mark mark = nn_save(cx);
     float *y = nn_f32(cx, T, H); // [T, H]
     attention(r, y, x, w, d, il);
-    nn_add_norm(cx, x, y, &w->attn_norm, T);
-    nn_tap(cx, "attn_norm", (int)il, x, T, H);
-    nn_mlp(cx, y, x, &w->mlp, T);
-    nn_add_norm(cx, x, y, &w->mlp_norm, T);
-    nn_tap(cx, "out", (int)il, x, T, H);
+    arch_encoder_layer_finish(r, x, y, &w->usual, H, il);
     if (nn_ok(cx)) nn_restore(cx, mark);
 }
 

@@ -8,7 +8,7 @@
  * 1e-12 and not in config.json. Checked on: fixtures distilbert-*. */
 #include <math.h>
 
-#include "arch/arch_internal.h"
+#include "arch/arch_encoder.h"
 
 typedef struct {
     size_t hidden, layers, heads, ffn, vocab, positions; // dim, n_layers, n_heads, hidden_dim, …
@@ -16,17 +16,10 @@ typedef struct {
 } distilbert_config;
 
 typedef struct {
-    nn_attn_w attn;      // q k v o [H, H]
-    nn_norm_w attn_norm; // [H]
-    nn_mlp_w mlp;        // up [F, H], down [H, F]
-    nn_norm_w mlp_norm;  // [H]
-} distilbert_layer;
-
-typedef struct {
     distilbert_config cfg;
     nn_embed_w words, positions; // [V, H], [P, H]
     nn_norm_w norm;
-    distilbert_layer *layers;
+    encoder_layer *layers;
     arch_heads heads;
 } distilbert_model;
 
@@ -45,20 +38,16 @@ static void read_config(arch_config *c, distilbert_config *o)
         cfg_fail(c, "\"dim\" %zu is not a multiple of \"n_heads\" %zu", o->hidden, o->heads);
 }
 
-static void load_layer(nn_loader *ld, distilbert_layer *l, const distilbert_config *c, size_t il)
-{
-    const size_t H = c->hidden, F = c->ffn;
-    nn_scope(ld, "%stransformer.layer.%zu.", ld->base, il);
-    nn_load_linear(ld, &l->attn.q, "attention.q_lin", H, H, NN_BIAS);
-    nn_load_linear(ld, &l->attn.k, "attention.k_lin", H, H, NN_BIAS);
-    nn_load_linear(ld, &l->attn.v, "attention.v_lin", H, H, NN_BIAS);
-    nn_load_linear(ld, &l->attn.o, "attention.out_lin", H, H, NN_BIAS);
-    nn_load_norm(ld, &l->attn_norm, "sa_layer_norm", NN_NORM_LAYER, H, EPS, NN_BIAS);
-    nn_load_linear(ld, &l->mlp.up, "ffn.lin1", F, H, NN_BIAS);
-    nn_load_linear(ld, &l->mlp.down, "ffn.lin2", H, F, NN_BIAS);
-    nn_load_norm(ld, &l->mlp_norm, "output_layer_norm", NN_NORM_LAYER, H, EPS, NN_BIAS);
-    l->mlp.act = c->act;
-}
+static const encoder_layer_names layer_names = {
+    .q = "attention.q_lin",
+    .k = "attention.k_lin",
+    .v = "attention.v_lin",
+    .o = "attention.out_lin",
+    .attn_norm = "sa_layer_norm",
+    .up = "ffn.lin1",
+    .down = "ffn.lin2",
+    .mlp_norm = "output_layer_norm",
+};
 
 static mltf_status load(arch_build *b, mltf_err *err)
 {
@@ -74,7 +63,11 @@ static mltf_status load(arch_build *b, mltf_err *err)
     nn_load_embed(ld, &m->words, "word_embeddings", "input id", c->vocab, c->hidden, 0);
     nn_load_embed(ld, &m->positions, "position_embeddings", "position", c->positions, c->hidden, 0);
     nn_load_norm(ld, &m->norm, "LayerNorm", NN_NORM_LAYER, c->hidden, EPS, NN_BIAS);
-    for (size_t il = 0; il < c->layers; il++) load_layer(ld, &m->layers[il], c, il);
+    for (size_t il = 0; il < c->layers; il++) {
+        nn_scope(ld, "%stransformer.layer.%zu.", ld->base, il);
+        arch_encoder_layer_load(ld, &m->layers[il], &layer_names,
+                                &(encoder_sizes){c->hidden, c->ffn, EPS, c->act});
+    }
     arch_encoder_heads_load(b, &m->heads,
                             &(arch_encoder_names){.cls_dense = "pre_classifier",
                                                   .cls_act = K_ACT_RELU,
@@ -96,22 +89,6 @@ static mltf_status load(arch_build *b, mltf_err *err)
     return MLTF_OK;
 }
 
-static void layer_forward(arch_run *r, float *x, const distilbert_layer *w, const nn_attn *attn,
-                          size_t il)
-{
-    nn_ctx *cx = r->cx;
-    const size_t T = r->seqs.rows, H = attn->heads * attn->dim;
-    const nn_mark mark = nn_save(cx);
-    float *y = nn_f32(cx, T, H); // [T, H]
-    nn_self_attention(cx, y, x, &w->attn, attn, &r->seqs, NULL, il);
-    nn_add_norm(cx, x, y, &w->attn_norm, T);
-    nn_tap(cx, "attn_norm", (int)il, x, T, H);
-    nn_mlp(cx, y, x, &w->mlp, T);
-    nn_add_norm(cx, x, y, &w->mlp_norm, T);
-    nn_tap(cx, "out", (int)il, x, T, H);
-    if (nn_ok(cx)) nn_restore(cx, mark);
-}
-
 static void forward(arch_run *r)
 {
     nn_ctx *cx = r->cx;
@@ -125,7 +102,7 @@ static void forward(arch_run *r)
     nn_norm(cx, x, x, &m->norm, T);
     arch_keep_hidden(r, x, c->hidden);
     for (size_t il = 0; il < c->layers; il++) {
-        layer_forward(r, x, &m->layers[il], &attn, il);
+        arch_encoder_layer_forward(r, x, &m->layers[il], &attn, NULL, il);
         arch_keep_hidden(r, x, c->hidden);
     }
     arch_heads_forward(r, &m->heads, x, c->hidden);

@@ -13,7 +13,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "arch/arch_internal.h"
+#include "arch/arch_encoder.h"
 
 typedef struct {
     size_t hidden, layers, heads, ffn, vocab, types, positions;
@@ -23,11 +23,9 @@ typedef struct {
 } longformer_config;
 
 typedef struct {
-    nn_attn_w attn, global; // q k v [H, H], o [H, H] in attn
-    size_t window;          // one side
-    nn_norm_w attn_norm;    // [H]
-    nn_mlp_w mlp;           // up [F, H], down [H, F]
-    nn_norm_w mlp_norm;     // [H]
+    encoder_layer usual;
+    nn_attn_w global; // q k v [H, H]
+    size_t window;    // one side
 } longformer_layer;
 
 typedef struct {
@@ -73,22 +71,14 @@ static size_t window_of(arch_config *c, size_t il)
 static void load_layer(arch_build *b, longformer_layer *l, const longformer_config *c, size_t il)
 {
     nn_loader *ld = &b->ld;
-    const size_t H = c->hidden, F = c->ffn;
+    const size_t H = c->hidden;
     nn_scope(ld, "%sencoder.layer.%zu.", ld->base, il);
     l->window = window_of(&b->cfg, il);
-    nn_load_linear(ld, &l->attn.q, "attention.self.query", H, H, NN_BIAS);
-    nn_load_linear(ld, &l->attn.k, "attention.self.key", H, H, NN_BIAS);
-    nn_load_linear(ld, &l->attn.v, "attention.self.value", H, H, NN_BIAS);
+    arch_encoder_layer_load(ld, &l->usual, &bert_layer_names,
+                            &(encoder_sizes){H, c->ffn, c->eps, c->act});
     nn_load_linear(ld, &l->global.q, "attention.self.query_global", H, H, NN_BIAS);
     nn_load_linear(ld, &l->global.k, "attention.self.key_global", H, H, NN_BIAS);
     nn_load_linear(ld, &l->global.v, "attention.self.value_global", H, H, NN_BIAS);
-    nn_load_linear(ld, &l->attn.o, "attention.output.dense", H, H, NN_BIAS);
-    nn_load_norm(ld, &l->attn_norm, "attention.output.LayerNorm", NN_NORM_LAYER, H, c->eps,
-                 NN_BIAS);
-    nn_load_linear(ld, &l->mlp.up, "intermediate.dense", F, H, NN_BIAS);
-    nn_load_linear(ld, &l->mlp.down, "output.dense", H, F, NN_BIAS);
-    nn_load_norm(ld, &l->mlp_norm, "output.LayerNorm", NN_NORM_LAYER, H, c->eps, NN_BIAS);
-    l->mlp.act = c->act;
 }
 
 static mltf_status load(arch_build *b, mltf_err *err)
@@ -232,18 +222,15 @@ static void layer_forward(arch_run *r, float *x, const longformer_layer *w,
     float *q = nn_f32(cx, T, H), *k = nn_f32(cx, T, H), *v = nn_f32(cx, T, H); // [T, H]
     float *ctx = nn_f32(cx, T, H);                                             // [T, H]
     nn_linear_group(cx, (float *[]){q, k, v}, x,
-                    (const nn_linear_w *[]){&w->attn.q, &w->attn.k, &w->attn.v}, 3, T);
+                    (const nn_linear_w *[]){&w->usual.attn.q, &w->usual.attn.k, &w->usual.attn.v},
+                    3, T);
     nn_attend(cx, ctx, (nn_heads){q, H, D}, (nn_heads){k, H, D}, (nn_heads){v, H, D}, &r->seqs,
               &local, il);
     for (size_t t = 0; r->seqs.key_mask && nn_ok(cx) && t < T; t++) // hidden rows give nothing
         if (!r->seqs.key_mask[t]) memset(ctx + t * H, 0, H * sizeof *ctx);
     if (any) attend_globals(r, ctx, x, w, &global, g);
-    nn_linear(cx, q, ctx, &w->attn.o, T);
-    nn_add_norm(cx, x, q, &w->attn_norm, T);
-    nn_tap(cx, "attn_norm", (int)il, x, T, H);
-    nn_mlp(cx, q, x, &w->mlp, T);
-    nn_add_norm(cx, x, q, &w->mlp_norm, T);
-    nn_tap(cx, "out", (int)il, x, T, H);
+    nn_linear(cx, q, ctx, &w->usual.attn.o, T);
+    arch_encoder_layer_finish(r, x, q, &w->usual, H, il);
     if (nn_ok(cx)) nn_restore(cx, mark);
 }
 

@@ -8,7 +8,7 @@
  * layers, always in 32 buckets; no token types. Checked on: fixtures mpnet-*. */
 #include <math.h>
 
-#include "arch/arch_internal.h"
+#include "arch/arch_encoder.h"
 
 enum { PADDING = 1, BUCKETS = 32, MAX_DISTANCE = 128 };
 
@@ -19,18 +19,11 @@ typedef struct {
 } mpnet_config;
 
 typedef struct {
-    nn_attn_w attn;      // q k v o [H, H]
-    nn_norm_w attn_norm; // [H]
-    nn_mlp_w mlp;        // up [F, H], down [H, F]
-    nn_norm_w mlp_norm;  // [H]
-} mpnet_layer;
-
-typedef struct {
     mpnet_config cfg;
     nn_embed_w words, positions; // [V, H], [P, H]
     nn_norm_w norm;
     const float *bias; // [buckets, heads]
-    mpnet_layer *layers;
+    encoder_layer *layers;
     arch_heads heads;
 } mpnet_model;
 
@@ -50,20 +43,16 @@ static void read_config(arch_config *c, mpnet_config *o)
                  o->hidden, o->heads);
 }
 
-static void load_layer(nn_loader *ld, mpnet_layer *l, const mpnet_config *c, size_t il)
-{
-    const size_t H = c->hidden, F = c->ffn;
-    nn_scope(ld, "%sencoder.layer.%zu.", ld->base, il);
-    nn_load_linear(ld, &l->attn.q, "attention.attn.q", H, H, NN_BIAS);
-    nn_load_linear(ld, &l->attn.k, "attention.attn.k", H, H, NN_BIAS);
-    nn_load_linear(ld, &l->attn.v, "attention.attn.v", H, H, NN_BIAS);
-    nn_load_linear(ld, &l->attn.o, "attention.attn.o", H, H, NN_BIAS);
-    nn_load_norm(ld, &l->attn_norm, "attention.LayerNorm", NN_NORM_LAYER, H, c->eps, NN_BIAS);
-    nn_load_linear(ld, &l->mlp.up, "intermediate.dense", F, H, NN_BIAS);
-    nn_load_linear(ld, &l->mlp.down, "output.dense", H, F, NN_BIAS);
-    nn_load_norm(ld, &l->mlp_norm, "output.LayerNorm", NN_NORM_LAYER, H, c->eps, NN_BIAS);
-    l->mlp.act = c->act;
-}
+static const encoder_layer_names layer_names = {
+    .q = "attention.attn.q",
+    .k = "attention.attn.k",
+    .v = "attention.attn.v",
+    .o = "attention.attn.o",
+    .attn_norm = "attention.LayerNorm",
+    .up = "intermediate.dense",
+    .down = "output.dense",
+    .mlp_norm = "output.LayerNorm",
+};
 
 static mltf_status load(arch_build *b, mltf_err *err)
 {
@@ -82,7 +71,11 @@ static mltf_status load(arch_build *b, mltf_err *err)
     nn_load_norm(ld, &m->norm, "embeddings.LayerNorm", NN_NORM_LAYER, c->hidden, c->eps, NN_BIAS);
     m->bias =
         nn_load_vector(ld, "encoder.relative_attention_bias.weight", c->buckets * c->heads, 0);
-    for (size_t il = 0; il < c->layers; il++) load_layer(ld, &m->layers[il], c, il);
+    for (size_t il = 0; il < c->layers; il++) {
+        nn_scope(ld, "%sencoder.layer.%zu.", ld->base, il);
+        arch_encoder_layer_load(ld, &m->layers[il], &layer_names,
+                                &(encoder_sizes){c->hidden, c->ffn, c->eps, c->act});
+    }
     const bool choice =
         b->m->info.head == ARCH_HEAD_MULTIPLE_CHOICE; // reads the pooler; other heads do not
     arch_encoder_heads_load(b, &m->heads,
@@ -110,22 +103,6 @@ static mltf_status load(arch_build *b, mltf_err *err)
     return MLTF_OK;
 }
 
-static void layer_forward(arch_run *r, float *x, const mpnet_layer *w, const nn_attn *attn,
-                          size_t il)
-{
-    nn_ctx *cx = r->cx;
-    const size_t T = r->seqs.rows, H = attn->heads * attn->dim;
-    const nn_mark mark = nn_save(cx);
-    float *y = nn_f32(cx, T, H); // [T, H]
-    nn_self_attention(cx, y, x, &w->attn, attn, &r->seqs, NULL, il);
-    nn_add_norm(cx, x, y, &w->attn_norm, T);
-    nn_tap(cx, "attn_norm", (int)il, x, T, H);
-    nn_mlp(cx, y, x, &w->mlp, T);
-    nn_add_norm(cx, x, y, &w->mlp_norm, T);
-    nn_tap(cx, "out", (int)il, x, T, H);
-    if (nn_ok(cx)) nn_restore(cx, mark);
-}
-
 static void forward(arch_run *r)
 {
     nn_ctx *cx = r->cx;
@@ -141,7 +118,7 @@ static void forward(arch_run *r)
     nn_norm(cx, x, x, &m->norm, T);
     arch_keep_hidden(r, x, c->hidden);
     for (size_t il = 0; il < c->layers; il++) {
-        layer_forward(r, x, &m->layers[il], &attn, il);
+        arch_encoder_layer_forward(r, x, &m->layers[il], &attn, NULL, il);
         arch_keep_hidden(r, x, c->hidden);
     }
     arch_heads_forward(r, &m->heads, x, c->hidden);

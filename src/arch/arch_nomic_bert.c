@@ -12,7 +12,7 @@
  * (nomic-embed-text-v2-moe) are refused by name. Checked on: tests/fixtures/models/nomic_bert-*. */
 #include <math.h>
 
-#include "arch/arch_internal.h"
+#include "arch/arch_encoder.h"
 
 typedef struct {
     size_t hidden, layers, heads, ffn, vocab, types;
@@ -24,17 +24,11 @@ typedef struct {
 } nomic_config;
 
 typedef struct {
-    nn_attn_w attn;                // qkv [3H, H], o [H, H]
-    nn_mlp_w mlp;                  // gate, up [F, H], down [H, F]
-    nn_norm_w attn_norm, mlp_norm; // [H]
-} nomic_layer;
-
-typedef struct {
     nomic_config cfg;
     nn_embed_w words, types, positions; // [V, H], [types, H], [P, H] or absent
     nn_norm_w norm;                     // [H]
     nn_rope rope;
-    nomic_layer *layers;
+    encoder_layer *layers;
     arch_heads heads;
 } nomic_model;
 
@@ -83,7 +77,7 @@ static void read_config(arch_config *c, nomic_config *o)
         o->rotated ? 0 : cfg_size(c, "max_position_embeddings|n_positions", 1024, 0, 1 << 24);
 }
 
-static void load_layer(nn_loader *ld, nomic_layer *l, const nomic_config *c, size_t il)
+static void load_layer(nn_loader *ld, encoder_layer *l, const nomic_config *c, size_t il)
 {
     const size_t H = c->hidden, F = c->ffn;
     nn_scope(ld, "%sencoder.layers.%zu.", ld->base, il);
@@ -170,17 +164,8 @@ static void forward(arch_run *r)
     nn_rope_rows rope = {0};
     if (c->rotated) rope = nn_rope_prepare(cx, &m->rope, &r->seqs);
     for (size_t il = 0; il < c->layers; il++) {
-        const nomic_layer *w = &m->layers[il];
-        const nn_mark mark = nn_save(cx);
-        float *y = nn_f32(cx, T, H); // [T, H]
         arch_keep_hidden(r, x, H);
-        nn_self_attention(cx, y, x, &w->attn, &attn, &r->seqs, c->rotated ? &rope : NULL, il);
-        nn_add_norm(cx, x, y, &w->attn_norm, T);
-        nn_tap(cx, "attn_norm", (int)il, x, T, H);
-        nn_mlp(cx, y, x, &w->mlp, T);
-        nn_add_norm(cx, x, y, &w->mlp_norm, T);
-        nn_tap(cx, "out", (int)il, x, T, H);
-        if (nn_ok(cx)) nn_restore(cx, mark);
+        arch_encoder_layer_forward(r, x, &m->layers[il], &attn, c->rotated ? &rope : NULL, il);
     }
     arch_keep_hidden(r, x, H);
     arch_heads_forward(r, &m->heads, x, H);

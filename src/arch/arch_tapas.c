@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "arch/arch_internal.h"
+#include "arch/arch_encoder.h"
 
 enum { TYPES = 7, COLUMN = 1, ROW = 2 };
 
@@ -26,17 +26,10 @@ typedef struct {
 } tapas_config;
 
 typedef struct {
-    nn_attn_w attn;      // q k v o [H, H]
-    nn_norm_w attn_norm; // [H]
-    nn_mlp_w mlp;        // up [F, H], down [H, F]
-    nn_norm_w mlp_norm;  // [H]
-} tapas_layer;
-
-typedef struct {
     tapas_config cfg;
     nn_embed_w words, positions, types[TYPES]; // [V, H], [P, H], [types i, H]
     nn_norm_w norm;
-    tapas_layer *layers;
+    encoder_layer *layers;
     arch_heads heads;
     // question answering
     const float *cell, *column; // [H]
@@ -75,22 +68,6 @@ static void read_config(arch_config *c, tapas_config *o)
     if (o->hidden % o->heads)
         cfg_fail(c, "\"hidden_size\" %zu is not a multiple of \"num_attention_heads\" %zu",
                  o->hidden, o->heads);
-}
-
-static void load_layer(nn_loader *ld, tapas_layer *l, const tapas_config *c, size_t il)
-{
-    const size_t H = c->hidden, F = c->ffn;
-    nn_scope(ld, "%sencoder.layer.%zu.", ld->base, il);
-    nn_load_linear(ld, &l->attn.q, "attention.self.query", H, H, NN_BIAS);
-    nn_load_linear(ld, &l->attn.k, "attention.self.key", H, H, NN_BIAS);
-    nn_load_linear(ld, &l->attn.v, "attention.self.value", H, H, NN_BIAS);
-    nn_load_linear(ld, &l->attn.o, "attention.output.dense", H, H, NN_BIAS);
-    nn_load_norm(ld, &l->attn_norm, "attention.output.LayerNorm", NN_NORM_LAYER, H, c->eps,
-                 NN_BIAS);
-    nn_load_linear(ld, &l->mlp.up, "intermediate.dense", F, H, NN_BIAS);
-    nn_load_linear(ld, &l->mlp.down, "output.dense", H, F, NN_BIAS);
-    nn_load_norm(ld, &l->mlp_norm, "output.LayerNorm", NN_NORM_LAYER, H, c->eps, NN_BIAS);
-    l->mlp.act = c->act;
 }
 
 static void load_answers(arch_build *b, tapas_model *m)
@@ -133,7 +110,11 @@ static mltf_status load(arch_build *b, mltf_err *err)
         nn_load_embed(ld, &m->types[i], name, "token type", c->types[i], c->hidden, 0);
     }
     nn_load_norm(ld, &m->norm, "LayerNorm", NN_NORM_LAYER, c->hidden, c->eps, NN_BIAS);
-    for (size_t il = 0; il < c->layers; il++) load_layer(ld, &m->layers[il], c, il);
+    for (size_t il = 0; il < c->layers; il++) {
+        nn_scope(ld, "%sencoder.layer.%zu.", ld->base, il);
+        arch_encoder_layer_load(ld, &m->layers[il], &bert_layer_names,
+                                &(encoder_sizes){c->hidden, c->ffn, c->eps, c->act});
+    }
     if (b->m->info.head == ARCH_HEAD_TABLE_QA)
         load_answers(b, m);
     else
@@ -288,22 +269,6 @@ static void answer(arch_run *r, const tapas_model *m, const float *x)
 
 /* ------------------------------------------------------------------ forward */
 
-static void layer_forward(arch_run *r, float *x, const tapas_layer *w, const nn_attn *attn,
-                          size_t il)
-{
-    nn_ctx *cx = r->cx;
-    const size_t T = r->seqs.rows, H = attn->heads * attn->dim;
-    const nn_mark mark = nn_save(cx);
-    float *y = nn_f32(cx, T, H); // [T, H]
-    nn_self_attention(cx, y, x, &w->attn, attn, &r->seqs, NULL, il);
-    nn_add_norm(cx, x, y, &w->attn_norm, T);
-    nn_tap(cx, "attn_norm", (int)il, x, T, H);
-    nn_mlp(cx, y, x, &w->mlp, T);
-    nn_add_norm(cx, x, y, &w->mlp_norm, T);
-    nn_tap(cx, "out", (int)il, x, T, H);
-    if (nn_ok(cx)) nn_restore(cx, mark);
-}
-
 static void forward(arch_run *r)
 {
     const tapas_model *m = r->impl;
@@ -313,7 +278,7 @@ static void forward(arch_run *r)
     float *x = embed(r, m); // [T, H]
     arch_keep_hidden(r, x, c->hidden);
     for (size_t il = 0; il < c->layers; il++) {
-        layer_forward(r, x, &m->layers[il], &attn, il);
+        arch_encoder_layer_forward(r, x, &m->layers[il], &attn, NULL, il);
         arch_keep_hidden(r, x, c->hidden);
     }
     arch_heads_forward(r, &m->heads, x, c->hidden);
