@@ -33,6 +33,11 @@ typedef mltf_status (*gen_prefix_fn)(void *user, const int32_t *ids, size_t n, u
 /* Fill a cache with the states of an encoder that does not read token ids (sound, pictures). */
 typedef mltf_status (*gen_encode_fn)(void *user, arch_session *s, arch_cache *cache, mltf_err *err);
 
+/* The scores that a token is chosen by (output_scores): behind all processors, [vocab], -inf for what cannot come.
+ * `row` counts the sequences or beams of the request, `step` the tokens generated so far. */
+typedef void (*gen_scores_fn)(void *user, size_t row, size_t step, const float *scores,
+                              size_t vocab);
+
 typedef struct gen_constraint gen_constraint; /* constraint.h: JSON schema, regex, grammar */
 
 typedef struct gen_request {
@@ -58,6 +63,8 @@ typedef struct gen_request {
     const gen_constraint *constraint; /* may be NULL; shared by any number of requests */
     arch_session *
         assistant; /* draft model with the same vocabulary, greedy and sampling only; may be NULL */
+    gen_scores_fn on_scores; /* may be NULL */
+    void *scores_user;
     bool want_logprobs;  /* of the chosen tokens, from the model's own softmax before any filter */
     size_t top_logprobs; /* and of that many most probable ones */
 } gen_request;

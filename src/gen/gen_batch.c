@@ -391,6 +391,10 @@ static mltf_status unit_prepare(gen_unit *u, mltf_err *err)
     if (info->kind == ARCH_ENCODER)
         return mltf_fail(err, MLTF_INVALID_INPUT, "a model of class %s does not generate text",
                          info->architecture);
+    if (info->kind == ARCH_ENCODER_DECODER && !isnan(c->guidance_scale) && c->guidance_scale != 1)
+        return mltf_fail(err, MLTF_UNSUPPORTED,
+                         "`guidance_scale` needs a decoder-only model, which a %s is not",
+                         info->architecture);
     u->vocab = info->vocab;
     u->hidden = info->hidden;
     u->seed = c->seed == GEN_NONE ? gen_random_seed() : (uint64_t)c->seed;
@@ -431,7 +435,11 @@ mltf_status gen_process(gen_unit *u, gen_row *row, float *scores, const int32_t 
                         mltf_err *err)
 {
     u->current = row;
-    return gen_processors_run(&u->procs, scores, ids, n, err);
+    TRY(gen_processors_run(&u->procs, scores, ids, n, err));
+    if (u->req->on_scores)
+        u->req->on_scores(u->req->scores_user, (size_t)(row - u->rows), n - u->n_prompt, scores,
+                          u->vocab);
+    return MLTF_OK;
 }
 
 bool gen_is_eos(const gen_unit *u, int32_t id)

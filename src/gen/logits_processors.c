@@ -237,7 +237,7 @@ static mltf_status apply_exponential_decay(gen_processors *p, float *s, const in
         const int32_t eos = c->eos_token_id.p[i];
         bool before = false; // penalties are assigned, not added: an id listed twice counts once
         for (size_t k = 0; k < i; k++) before |= c->eos_token_id.p[k] == eos;
-        if (!before) s[eos] += fabsf(s[eos]) * grown;
+        if (!before && !isinf(s[eos])) s[eos] += fabsf(s[eos]) * grown; // forbidden stays forbidden
     }
     return MLTF_OK;
 }

@@ -38,7 +38,8 @@ int parity_report(const char *dir, const parity_count *c)
     if (c->skipped) printf("%zu skipped\n", c->skipped);
     printf("parity %s: %zu passed, %zu failed, max abs diff %.3g\n", dir, c->passed, c->failed,
            c->max_diff);
-    if (c->failed == 0 && c->passed == 0 && c->skipped > 0) return 77; // nothing that can be judged here
+    if (c->failed == 0 && c->passed == 0 && c->skipped > 0)
+        return 77; // nothing that can be judged here
     return c->failed == 0 && c->passed > 0 ? 0 : 1;
 }
 
@@ -51,7 +52,8 @@ static const struct {
     {"--pipelines", "DIR                  the pipelines of a checkpoint with expected.json alone",
      parity_pipeline},
     {"--tokenizer", "DIR                  tokenizer files with cases.jsonl", parity_tokenizer},
-    {"--tokenize", "DIR                  JSON strings on stdin, \"id start end ...\" a line on stdout",
+    {"--tokenize",
+     "DIR                  JSON strings on stdin, \"id start end ...\" a line on stdout",
      parity_tokenize},
     {"--chat-template", "DIR                  templates with cases.jsonl", parity_chat_template},
     {"--checkpoint", "DIR                  broken and hostile files with manifest.json",
@@ -61,7 +63,8 @@ static const struct {
      parity_logits},
     {"--greedy", "CHECKPOINT DTYPE N   JSON ids on stdin, those and N greedy ones on stdout",
      parity_greedy},
-    {"--generate", "CHECKPOINT DTYPE     JSON {inputs, kwargs} on stdin, JSON sequences on stdout",
+    {"--generate",
+     "CHECKPOINT DTYPE     JSON {inputs, kwargs, …} a line on stdin, JSON sequences on stdout",
      parity_generate},
 };
 

@@ -7,7 +7,9 @@
 
 #include <stddef.h>
 
+#include "arch/arch.h"
 #include "formats/json.h"
+#include "gen/gen_config.h"
 
 typedef struct parity_count {
     size_t passed, failed, skipped;
@@ -38,5 +40,10 @@ int parity_greedy(const char *dir, int argc, char **argv);
  * or the words of errors. For parity_model, which reads that file. */
 void parity_pipelines(const char *dir, const json *expected, parity_count *c);
 void parity_generation(const char *dir, const json *expected, parity_count *c); /* `generation`, `sampling` */
+
+
+/* The settings that generate() starts from: generation_config.json, or what config.json says. */
+mltf_status parity_generation_settings(gen_config *cfg, const char *dir, const arch_model *m,
+                                       mltf_arena *arena, mltf_err *err);
 
 #endif

@@ -31,20 +31,19 @@ typedef struct runner {
     gen_config model_cfg;
 } runner;
 
-/* generation_config.json, or what config.json says. */
-static mltf_status load_settings(runner *r, mltf_err *err)
+mltf_status parity_generation_settings(gen_config *cfg, const char *dir, const arch_model *m,
+                                       mltf_arena *arena, mltf_err *err)
 {
-    char *path = path_join(r->dir, "generation_config.json");
-    gen_config_init(&r->model_cfg);
+    char *path = path_join(dir, "generation_config.json");
+    gen_config_init(cfg);
     mltf_status st = MLTF_OK;
     if (path && file_exists(path)) {
         json_doc doc = JSON_DOC_INIT;
         st = json_parse_file(&doc, path, NULL, err);
-        if (!st) st = gen_config_merge(&r->model_cfg, doc.root, GEN_FROM_MODEL, &r->arena, err);
+        if (!st) st = gen_config_merge(cfg, doc.root, GEN_FROM_MODEL, arena, err);
         json_doc_release(&doc);
     } else {
-        st = gen_config_from_model_config(&r->model_cfg, arch_model_info(r->m)->config, &r->arena,
-                                          err);
+        st = gen_config_from_model_config(cfg, arch_model_info(m)->config, arena, err);
     }
     free(path);
     return st;
@@ -338,7 +337,7 @@ void parity_generation(const char *dir, const json *expected, parity_count *coun
     const arch_load_options options = {.torch_dtype = "float32", .config_overrides = overrides};
     mltf_status st = arch_model_load(&r.m, dir, &options, &err);
     if (!st) st = arch_session_new(&r.s, r.m, &err);
-    if (!st) st = load_settings(&r, &err);
+    if (!st) st = parity_generation_settings(&r.model_cfg, dir, r.m, &r.arena, &err);
     if (st) {
         parity_fail(count, "generation: %s", err.msg);
     } else {

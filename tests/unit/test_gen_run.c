@@ -286,6 +286,52 @@ static void test_guidance_moves_away_from_the_unconditional_answer(void **state)
     gen_result_release(&z);
 }
 
+typedef struct shown {
+    int32_t best[16];
+    size_t n;
+    bool banned; /* token 7 could never come */
+} shown;
+
+static void look(void *user, size_t row, size_t step, const float *scores, size_t vocab)
+{
+    shown *s = user;
+    assert_int_equal(row, 0);
+    assert_int_equal(step, s->n);
+    size_t best = 0;
+    for (size_t i = 1; i < vocab; i++)
+        if (scores[i] > scores[best]) best = i;
+    s->best[s->n++] = (int32_t)best;
+    s->banned &= isinf(scores[7]) && scores[7] < 0;
+}
+
+static void test_scores_are_shown_as_they_choose(void **state)
+{
+    (void)state;
+    const gen_config c = config("{\"max_new_tokens\": 8, \"suppress_tokens\": [7]}");
+    shown s = {.banned = true};
+    gen_request r = request(&c);
+    r.on_scores = look;
+    r.scores_user = &s;
+    gen_result res = run(&r, 1);
+    assert_int_equal(s.n, 8);
+    assert_memory_equal(s.best, res.seqs[0].ids + N_PROMPT, 8 * sizeof(int32_t));
+    assert_true(s.banned);
+    gen_result_release(&res);
+}
+
+static void test_an_end_that_is_forbidden_stays_so_however_long_the_text_gets(void **state)
+{
+    (void)state;
+    const gen_config c =
+        config("{\"max_new_tokens\": 8, \"min_new_tokens\": 8, \"eos_token_id\": 5, "
+               "\"exponential_decay_length_penalty\": [1, 3.0]}");
+    gen_request r = request(&c);
+    gen_result res = run(&r, 1);
+    assert_int_equal(res.seqs[0].n, N_PROMPT + 8);
+    for (size_t i = 0; i < 8; i++) assert_int_not_equal(res.seqs[0].ids[N_PROMPT + i], 5);
+    gen_result_release(&res);
+}
+
 static void test_a_prompt_without_room_is_refused_in_the_words_of_the_library(void **state)
 {
     (void)state;
@@ -346,6 +392,8 @@ int main(void)
         cmocka_unit_test(test_a_constraint_holds_whatever_the_model_wants),
         cmocka_unit_test(test_a_callback_may_say_what_is_allowed),
         cmocka_unit_test(test_guidance_moves_away_from_the_unconditional_answer),
+        cmocka_unit_test(test_scores_are_shown_as_they_choose),
+        cmocka_unit_test(test_an_end_that_is_forbidden_stays_so_however_long_the_text_gets),
         cmocka_unit_test(test_a_prompt_without_room_is_refused_in_the_words_of_the_library),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
