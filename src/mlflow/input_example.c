@@ -40,11 +40,19 @@ mltf_status input_example_zero_shot(mltf_arena *a, pv *example, mltf_err *err)
     return a->failed ? mltf_fail_memory(err) : MLTF_OK;
 }
 
+static void nan_to_null(mltf_arena *a, json *v)
+{
+    if (json_is(v, JSON_DOUBLE) && isnan(v->d)) *v = *json_new_null(a);
+    for (size_t i = 0; json_is(v, JSON_ARRAY) && i < v->a.n; i++) nan_to_null(a, &v->a.items[i]);
+    for (size_t i = 0; json_is(v, JSON_OBJECT) && i < v->o.n; i++)
+        nan_to_null(a, &v->o.members[i].value);
+}
+
 /* NaN in arrays and frames is stored as null. */
 static json *without_nan(mltf_arena *a, const pv *v)
 {
     json *out = pv_to_json(a, v);
-    if (json_is(out, JSON_DOUBLE) && isnan(out->d)) return json_new_null(a);
+    if (!a->failed) nan_to_null(a, out);
     return out;
 }
 
@@ -78,6 +86,16 @@ static bool holds_array(const pv *v)
     return true;
 }
 
+static bool contains_array(const pv *v)
+{
+    if (v->kind == PV_ARRAY) return true;
+    for (size_t i = 0; v->kind == PV_LIST && i < v->list.n; i++)
+        if (contains_array(&v->list.items[i])) return true;
+    for (size_t i = 0; v->kind == PV_DICT && i < v->dict.n; i++)
+        if (contains_array(&v->dict.pairs[i].value)) return true;
+    return false;
+}
+
 static mltf_status check(mltf_arena *a, const pv *v, mltf_err *err)
 {
     bool mixed = false;
@@ -85,9 +103,13 @@ static mltf_status check(mltf_arena *a, const pv *v, mltf_err *err)
         mixed |= v->dict.pairs[i].value.kind == PV_ARRAY;
     if (mixed && !holds_array(v))
         return mltf_fail(err, MLTF_INVALID_INPUT,
-                         "Tensor-valued and other values are mixed in the input example; give "
-                         "arrays for all keys or for none");
-    if (v->kind != PV_OTHER && v->kind != PV_NONE) return MLTF_OK;
+                         "Mixed types in dictionary are not supported as input examples. Found "
+                         "numpy arrays and other types.");
+    if (v->kind == PV_LIST && contains_array(v))
+        return mltf_fail(err, MLTF_INVALID_INPUT,
+                         "Multidimensional arrays (aka tensors) are not supported. Numpy arrays in "
+                         "list are not supported as input examples.");
+    if (v->kind != PV_OTHER && v->kind != PV_NONE && v->kind != PV_TUPLE) return MLTF_OK;
     return mltf_fail(err, MLTF_INVALID_INPUT,
                      "Expected one of the following types:\n- pandas.DataFrame\n- numpy.ndarray\n- "
                      "dictionary of (name -> "
@@ -116,7 +138,7 @@ mltf_status input_example_write(mltf_arena *a, const char *dir, const pv *exampl
                                 json **info, mltf_err *err)
 {
     TRY(check(a, example, err));
-    const bool with_params = params && params->kind == PV_DICT && params->dict.n > 0;
+    const bool with_params = params && params->kind == PV_DICT; // {} is stored too
     json *meta = json_new_object(a);
     json_set(a, meta, "artifact_path", json_new_cstr(a, "input_example.json"));
     json_set(a, meta, "serving_input_path", json_new_cstr(a, "serving_input_example.json"));
@@ -129,7 +151,7 @@ mltf_status input_example_write(mltf_arena *a, const char *dir, const pv *exampl
         type = "dataframe";
         wrapper = "dataframe_split";
     } else {
-        value = without_nan(a, example);
+        value = holds_array(example) ? without_nan(a, example) : pv_to_json(a, example);
         if (holds_array(example)) type = "ndarray";
     }
     json_set(a, meta, "type", json_new_cstr(a, type));
@@ -140,7 +162,7 @@ mltf_status input_example_write(mltf_arena *a, const char *dir, const pv *exampl
     json *stored = value, *serving = json_new_object(a);
     json *given = with_params ? pv_to_json(a, params) : NULL;
     if (with_params) {
-        json_set(a, meta, "params", json_new_cstr(a, "true"));
+        if (params->dict.n > 0) json_set(a, meta, "params", json_new_cstr(a, "true"));
         stored = json_new_object(a);
         json_set(a, stored, "inputs", value);
         json_set(a, stored, "params", given);

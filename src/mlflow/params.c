@@ -91,12 +91,14 @@ static const char *spec_repr(mltf_arena *a, const param_spec *s)
     return text ? text : "";
 }
 
-static mltf_status enforce_one(mltf_arena *a, pv *out, const pv *v, const param_spec *s,
-                               mltf_err *err)
+mltf_status param_enforce(mltf_arena *a, pv *out, const pv *v, const param_spec *s, mltf_err *err)
 {
     if (s->is_list) {
-        const pv array = v->kind == PV_LIST ? pv_array_from(a, v) : *v;
-        if (array.kind != PV_ARRAY || array.array.ndim != 1)
+        const bool sequence = v->kind == PV_LIST || v->kind == PV_TUPLE;
+        pv list_of_it = *v;
+        if (sequence) list_of_it.kind = PV_LIST;
+        const pv array = sequence ? pv_array_from(a, &list_of_it) : *v;
+        if (v->kind == PV_TUPLE || array.kind != PV_ARRAY || array.array.ndim != 1)
             return mltf_fail(
                 err, MLTF_INVALID_INPUT,
                 "Value must be a 1D array with shape (-1,) for param %s, received %s with "
@@ -192,7 +194,7 @@ mltf_status params_enforce(mltf_arena *a, pv *out, const pv *params, const param
         }
         pv value = pv_none();
         mltf_err inner = {0};
-        if (enforce_one(a, &value, &params->dict.pairs[i].value, &s->params[k], &inner)) {
+        if (param_enforce(a, &value, &params->dict.pairs[i].value, &s->params[k], &inner)) {
             const pv text = pv_cstr(arena_strdup(a, inner.msg, strlen(inner.msg)));
             buf_puts(&why, why.n ? ", (" : "(");
             pv_repr(&why, &key);

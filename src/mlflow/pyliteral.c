@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/utf8.h"
+#include "formats/decimal.h"
 
 typedef struct reader {
     mltf_arena *a;
@@ -118,11 +119,14 @@ static bool parse_number(reader *r, pv *out)
         r->p++;
     }
     text[n] = '\0';
+    if (fraction) {
+        double x = 0;
+        const size_t used = decimal_parse(&x, text, n);
+        *out = pv_float(x);
+        return n > 0 && used == n;
+    }
     char *end = NULL;
-    if (fraction)
-        *out = pv_float(strtod(text, &end));
-    else
-        *out = pv_int(strtoll(text, &end, 10));
+    *out = pv_int(strtoll(text, &end, 10));
     return n > 0 && end == text + n;
 }
 

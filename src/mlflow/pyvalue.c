@@ -801,6 +801,20 @@ void pv_print(mltf_buf *out, const pv *v)
 
 /* ---- frames -------------------------------------------------------------------------------- */
 
+/* Past 2^63 but not past 2^64, and nothing negative. */
+static bool all_uint64(const pv *cells, size_t n)
+{
+    static const char largest[] = "18446744073709551615";
+    for (size_t i = 0; i < n; i++) {
+        const mltf_str s = cells[i].s;
+        if (cells[i].kind == PV_INT ? cells[i].i < 0
+                                    : cells[i].kind != PV_BIGINT || s.p[0] == '-' || s.n > 20 ||
+                                          (s.n == 20 && memcmp(s.p, largest, 20) > 0))
+            return false;
+    }
+    return true;
+}
+
 np_type pv_infer_column(pv *cells, size_t n)
 {
     size_t kinds[PV_OTHER + 1] = {0};
@@ -820,6 +834,7 @@ np_type pv_infer_column(pv *cells, size_t n)
     }
     if (kinds[PV_BOOL] == n) return NP_BOOL;
     if (kinds[PV_INT] == n) return NP_INT64;
+    if (kinds[PV_BIGINT] > 0 && all_uint64(cells, n)) return NP_UINT64;
     if (kinds[PV_INT] + kinds[PV_FLOAT] + none == n) {
         for (size_t i = 0; i < n; i++)
             cells[i] = pv_float(cells[i].kind == PV_NONE ? NAN : number_of(&cells[i]));

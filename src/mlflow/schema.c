@@ -321,6 +321,7 @@ void schema_type_print(mltf_buf *out, const schema_type *t)
         break;
     case ST_MAP:
         buf_puts(out, "Map(str -> ");
+        if (t->item->kind <= ST_DATETIME) buf_puts(out, "DataType.");
         schema_type_print(out, t->item);
         buf_putc(out, ')');
         break;

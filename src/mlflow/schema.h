@@ -112,6 +112,7 @@ mltf_status schema_enforce_type(mltf_arena *a, pv *out, const pv *data, const sc
 
 /* Params (params.c): defaults, conversions, unknown ones dropped. *out is a dict. s NULL: none are taken.
  * *warning, if not NULL, receives what was dropped, in MLflow's words (NULL: nothing). */
+mltf_status param_enforce(mltf_arena *a, pv *out, const pv *v, const param_spec *s, mltf_err *err); /* one */
 mltf_status params_enforce(mltf_arena *a, pv *out, const pv *params, const param_schema *s, const char **warning, mltf_err *err);
 
 /* The signature a task gets when there is nothing to infer from (signature_defaults.c). False: none. */

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <strings.h>
 
+#include "base/utf8.h"
+#include "formats/decimal.h"
 #include "mlflow/environment_flags.h"
 
 static const char *text_of(mltf_arena *a, const mltf_buf *b)
@@ -78,6 +80,35 @@ static bool whole_with_gaps(const pv *cells, size_t n)
     return gap;
 }
 
+/* pandas' to_numeric(), which MLflow calls because a column of objects may hold decimals: None is NaN, text that is a
+ * number counts. */
+static mltf_status numbers_of_objects(const char *label, pv *cells, size_t n, np_type *type,
+                                      mltf_err *err)
+{
+    for (size_t i = 0; i < n; i++) {
+        const pv *c = &cells[i];
+        double x = NAN;
+        bool ok = true;
+        if (c->kind == PV_STR)
+            ok = c->s.n > 0 && decimal_parse(&x, c->s.p, c->s.n) == c->s.n;
+        else if (c->kind == PV_INT)
+            x = (double)c->i;
+        else if (c->kind == PV_BOOL)
+            x = c->b;
+        else if (c->kind == PV_FLOAT)
+            x = c->f;
+        else if (c->kind != PV_NONE)
+            return mltf_fail(err, MLTF_SCHEMA_MISMATCH, "Invalid object type at position %zu", i);
+        if (!ok)
+            return mltf_fail(err, MLTF_SCHEMA_MISMATCH,
+                             "Failed to convert column %s from type object to DataType.double.",
+                             label);
+        cells[i] = pv_float(x);
+    }
+    *type = NP_FLOAT64;
+    return MLTF_OK;
+}
+
 /* `name` may be NULL: the nameless series of an array's elements. cells are converted in place. */
 static mltf_status enforce_column(mltf_arena *a, const pv *name, pv *cells, size_t n, np_type *type,
                                   schema_kind want, mltf_err *err)
@@ -90,6 +121,8 @@ static mltf_status enforce_column(mltf_arena *a, const pv *name, pv *cells, size
         return MLTF_OK;
     if (want == ST_BOOLEAN && *type == NP_OBJECT) return MLTF_OK;
     if (want == ST_DATETIME && (*type == NP_DATETIME || *type == NP_OBJECT)) return MLTF_OK;
+    if (want == ST_DOUBLE && *type == NP_OBJECT)
+        return numbers_of_objects(label, cells, n, type, err);
     const np_type to = schema_kind_numpy(want);
     if (*type == to) return MLTF_OK;
 
@@ -151,6 +184,18 @@ static mltf_status enforce_scalar(mltf_arena *a, pv *out, const pv *v, schema_ki
     return MLTF_OK;
 }
 
+/* An array of strings becomes one of numpy's: what is no text is written as one. */
+static mltf_status texts_of_items(mltf_arena *a, pv *items, size_t n, mltf_err *err)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (items[i].kind == PV_STR || pv_is_nan(&items[i])) continue;
+        if (!pv_is_scalar(&items[i]))
+            return mltf_fail(err, MLTF_SCHEMA_MISMATCH, "setting an array element with a sequence");
+        items[i] = pv_cstr(printed(a, &items[i]));
+    }
+    return MLTF_OK;
+}
+
 static mltf_status enforce_array(mltf_arena *a, pv *out, const pv *v, const schema_type *t,
                                  bool required, mltf_err *err)
 {
@@ -170,12 +215,16 @@ static mltf_status enforce_array(mltf_arena *a, pv *out, const pv *v, const sche
     if (t->item->kind <= ST_DATETIME) {
         np_type type = v->kind == PV_ARRAY ? v->np : pv_infer_column(items.list.items, n);
         if (n > 0) TRY(enforce_column(a, NULL, items.list.items, n, &type, t->item->kind, err));
+        if (t->item->kind == ST_STRING) TRY(texts_of_items(a, items.list.items, n, err));
     } else
         for (size_t i = 0; i < n; i++) {
             const pv given = items.list.items[i];
             TRY(schema_enforce_type(a, &items.list.items[i], &given, t->item, required, err));
         }
-    if (v->kind == PV_LIST) *out = items;
+    if (v->kind == PV_LIST)
+        *out = items;
+    else if (t->item->kind > ST_DATETIME)
+        *out = pv_array_from(a, &items);
     return MLTF_OK;
 }
 
@@ -488,6 +537,19 @@ static const char *shape_text(mltf_arena *a, const size_t *shape, const int64_t 
     return s;
 }
 
+/* numpy's name of an array's dtype: of texts it tells the longest. */
+static const char *dtype_text(mltf_arena *a, const pv *v)
+{
+    if (v->np != NP_STR) return np_name(v->np);
+    size_t longest = 1;
+    for (size_t i = 0; i < v->array.n; i++) {
+        const pv *x = &v->array.items[i];
+        const size_t n = x->kind == PV_STR && x->s.n ? utf8_count(x->s.p, x->s.n) : 0;
+        if (n > longest) longest = n;
+    }
+    return arena_printf(a, "<U%zu", longest);
+}
+
 static mltf_status enforce_tensor(mltf_arena *a, const pv *v, const schema_column *c, mltf_err *err)
 {
     if (c->ndim == 1 && c->shape[0] == -1 && c->dtype == NP_OBJECT) return MLTF_OK;
@@ -501,18 +563,44 @@ static mltf_status enforce_tensor(mltf_arena *a, const pv *v, const schema_colum
                          shape_text(a, NULL, c->shape, c->ndim));
     if (v->np != c->dtype)
         return mltf_fail(err, MLTF_SCHEMA_MISMATCH,
-                         "dtype of input %s does not match expected dtype %s", np_name(v->np),
-                         np_name(c->dtype));
+                         "dtype of input %s does not match expected dtype %s", dtype_text(a, v),
+                         c->dtype == NP_STR ? "<U0" : np_name(c->dtype));
     return MLTF_OK;
 }
 
-/* A column of a frame as the tensor that the schema names: cells may be lists; numbers take its dtype. */
+/* A column of a frame as the tensor that the schema names: scalars for shapes (-1,) and (-1, 1), lists for the other
+ * ones; numbers take its dtype. name: NULL for the only input. */
 static mltf_status tensor_of_column(mltf_arena *a, pv *out, const pv_frame *f, size_t col,
-                                    const schema_column *c, mltf_err *err)
+                                    const pv *name, const schema_column *c, mltf_err *err)
 {
+    bool fixed = c->ndim > 0 && c->shape[0] == -1;
+    for (size_t d = 1; d < c->ndim; d++) fixed = fixed && c->shape[d] >= 0;
+    const char *label = name ? printed(a, name) : "None";
+    if (!fixed)
+        return mltf_fail(err, MLTF_SCHEMA_MISMATCH,
+                         "For pandas dataframe input, the first dimension of shape must be a "
+                         "variable dimension and other dimensions must be fixed, but in model "
+                         "signature the shape of %s is %s.",
+                         name ? arena_printf(a, "input %s", label) : "the unnamed input",
+                         shape_text(a, NULL, c->shape, c->ndim));
     pv list = {.kind = PV_LIST};
     list.list.items = f->cells + col * f->n_rows;
     list.list.n = f->n_rows;
+    const bool scalars = f->n_rows > 0 && pv_is_scalar(&list.list.items[0]);
+    if (scalars && !(c->ndim == 1 || (c->ndim == 2 && c->shape[1] == 1)))
+        return mltf_fail(err, MLTF_SCHEMA_MISMATCH,
+                         "The input pandas dataframe column '%s' contains scalar values, which "
+                         "requires the shape to be (-1,) or (-1, 1), but got tensor spec shape of "
+                         "%s.",
+                         label, shape_text(a, NULL, c->shape, c->ndim));
+    if (scalars && c->ndim == 2) {
+        pv rows = pv_list(a, f->n_rows);
+        for (size_t i = 0; i < rows.list.n; i++) {
+            rows.list.items[i] = pv_list(a, 1);
+            if (rows.list.items[i].list.n) rows.list.items[i].list.items[0] = list.list.items[i];
+        }
+        list = rows;
+    }
     *out = pv_array_from(a, &list);
     if (out->kind != PV_ARRAY) return mltf_fail_memory(err);
     const char have = np_kind(out->np), want = np_kind(c->dtype);
@@ -527,6 +615,38 @@ static mltf_status tensor_of_column(mltf_arena *a, pv *out, const pv_frame *f, s
     return enforce_tensor(a, out, c, err);
 }
 
+/* The whole frame as one tensor, a row a row. */
+static mltf_status tensor_of_frame(mltf_arena *a, pv *out, const pv_frame *f,
+                                   const schema_column *c, mltf_err *err)
+{
+    if (c->ndim != 2 || c->shape[0] != -1 || c->shape[1] != (int64_t)f->n_cols)
+        return mltf_fail(err, MLTF_SCHEMA_MISMATCH,
+                         "This model contains a model signature with an unnamed input. Since the "
+                         "input data is a pandas DataFrame containing multiple columns, the input "
+                         "shape must be of the structure (-1, number_of_dataframe_columns). "
+                         "Instead, the input DataFrame passed had %zu columns and an input shape "
+                         "of %s with all values within the DataFrame of scalar type. Please adjust "
+                         "the passed in DataFrame to match the expected structure",
+                         f->n_cols, shape_text(a, NULL, c->shape, c->ndim));
+    np_type np = f->types[0];
+    for (size_t i = 1; i < f->n_cols; i++)
+        if (f->types[i] != np) {
+            const bool numbers = strchr("iuf", np_kind(np)) && strchr("iuf", np_kind(f->types[i]));
+            np = numbers ? NP_FLOAT64 : NP_OBJECT;
+        }
+    if (np == NP_STR) np = NP_OBJECT;
+    *out = pv_array(a, np, 2, (size_t[]){f->n_rows, f->n_cols});
+    if (out->kind != PV_ARRAY) return mltf_fail_memory(err);
+    for (size_t r = 0; r < f->n_rows; r++)
+        for (size_t k = 0; k < f->n_cols; k++) {
+            pv x = *pv_cell(f, k, r);
+            if (np == NP_FLOAT64 && x.kind == PV_INT) x = pv_float((double)x.i);
+            x.np = np == NP_OBJECT ? NP_PYTHON : np;
+            out->array.items[r * f->n_cols + k] = x;
+        }
+    return enforce_tensor(a, out, c, err);
+}
+
 static mltf_status enforce_named_tensors(mltf_arena *a, pv *out, const pv *v, const schema *s,
                                          const char **extra, mltf_err *err)
 {
@@ -536,14 +656,8 @@ static mltf_status enforce_named_tensors(mltf_arena *a, pv *out, const pv *v, co
     else if (v->kind == PV_FRAME)
         TRY(check_names(a, v->frame->names, v->frame->n_cols, sizeof *v->frame->names, s, extra,
                         err));
-    else if (!(v->kind == PV_ARRAY && s->n == 1))
-        return mltf_fail(
-            err, MLTF_SCHEMA_MISMATCH,
-            "This model contains a tensor-based model signature with input names, which "
-            "suggests a dictionary input mapping input name to tensor, or a pandas DataFrame "
-            "input containing columns mapping input name to flattened list value from tensor, "
-            "but an input of type %s was found.",
-            pv_type_repr(a, v));
+    else if (!(v->kind == PV_ARRAY && s->n == 1)) // nothing has a name
+        TRY(check_names(a, NULL, 0, 0, s, extra, err));
     *out = pv_dict(a, s->n);
     for (size_t i = 0; i < s->n; i++) {
         const schema_column *c = &s->columns[i];
@@ -551,7 +665,7 @@ static mltf_status enforce_named_tensors(mltf_arena *a, pv *out, const pv *v, co
         if (v->kind == PV_FRAME) {
             const int col = pv_frame_column(v->frame, &c->name);
             if (col < 0) continue;
-            TRY(tensor_of_column(a, &tensor, v->frame, (size_t)col, c, err));
+            TRY(tensor_of_column(a, &tensor, v->frame, (size_t)col, &c->name, c, err));
         } else {
             const pv *given = v->kind == PV_ARRAY ? v : pv_get_key(v, &c->name);
             if (!given) continue;
@@ -578,7 +692,8 @@ static mltf_status enforce_tensors(mltf_arena *a, pv *out, const pv *v, const sc
     if (v->kind == PV_FRAME) {
         if (v->frame->n_cols == 0 || v->frame->n_rows == 0)
             return mltf_fail(err, MLTF_SCHEMA_MISMATCH, "Input DataFrame is empty.");
-        if (v->frame->n_cols == 1) return tensor_of_column(a, out, v->frame, 0, c, err);
+        return v->frame->n_cols == 1 ? tensor_of_column(a, out, v->frame, 0, NULL, c, err)
+                                     : tensor_of_frame(a, out, v->frame, c, err);
     }
     if (v->kind != PV_ARRAY)
         return mltf_fail(

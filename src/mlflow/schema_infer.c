@@ -285,6 +285,7 @@ static schema *from_records(mltf_arena *a, const pv *v)
 
 static schema *from_frame(mltf_arena *a, const pv_frame *f)
 {
+    if (f->n_cols == 0) return NULL;
     schema *s = schema_new(a, f->n_cols);
     if (!s) return NULL;
     for (size_t c = 0; c < f->n_cols; c++) {
@@ -357,24 +358,51 @@ mltf_status schema_infer(mltf_arena *a, schema **out, const pv *data, bool *fell
 
 /* ---- params -------------------------------------------------------------------------------- */
 
+/* An exception as Python prints it in a list. */
+static const char *raised(mltf_arena *a, const char *message)
+{
+    mltf_buf b = MLTF_BUF_INIT;
+    const pv text = pv_cstr(message);
+    pv_repr(&b, &text);
+    const char *s = arena_printf(a, "MlflowException(%s)", b.p ? b.p : "''");
+    mltf_buf_release(&b);
+    return s;
+}
+
+/* NULL, or the exception that refuses the param. */
 static const char *infer_param(mltf_arena *a, param_spec *s, const pv *v)
 {
     if (v->kind == PV_LIST || v->kind == PV_ARRAY) {
         const pv array = pv_array_from(a, v);
         if (array.kind == PV_ARRAY && array.array.ndim != 1)
-            return arena_printf(a, "Expected parameters to be 1D array or scalar, got %zuD array",
-                                array.array.ndim);
+            return arena_printf(
+                a,
+                "MlflowException('Expected parameters to be 1D array or scalar, got %zuD array')",
+                array.array.ndim);
         s->type.kind = kind_of_numpy(array.np);
         s->is_list = true;
-        return s->type.kind == ST_KIND_COUNT ? "Unsupported numpy data type" : NULL;
+        if (s->type.kind == ST_KIND_COUNT) return "MlflowException('Unsupported numpy data type')";
+        pv checked = pv_none();
+        mltf_err inner = {0};
+        return param_enforce(a, &checked, v, s, &inner) ? raised(a, inner.msg) : NULL;
     }
     if (pv_is_scalar(v)) {
         s->type.kind = kind_of_scalar(v);
-        return s->type.kind == ST_KIND_COUNT ? "Failed to infer schema for parameter" : NULL;
+        if (s->type.kind == ST_BINARY)
+            return raised(a, arena_printf(a,
+                                          "Binary type is not supported for parameters, "
+                                          "ParamSpec '" STR_FMT "'has dtype 'binary'",
+                                          STR_ARG(s->name)));
+        return s->type.kind == ST_KIND_COUNT
+                   ? "MlflowException('Failed to infer schema for parameter')"
+                   : NULL;
     }
-    if (v->kind == PV_DICT && v->dict.n > 0)
-        return infer(a, &s->type, v, 0) == 1 ? NULL : "Failed to infer schema";
-    return arena_printf(a, "Expected parameters to be 1D array or scalar, got %s", pv_class(v));
+    if (v->kind == PV_DICT && v->dict.n == 0)
+        return "TypeError(\"'dtype' must be DataType, Object or str, got Any\")";
+    if (v->kind == PV_DICT)
+        return infer(a, &s->type, v, 0) == 1 ? NULL : "MlflowException('Failed to infer schema')";
+    return raised(
+        a, arena_printf(a, "Expected parameters to be 1D array or scalar, got %s", pv_class(v)));
 }
 
 mltf_status param_schema_infer(mltf_arena *a, param_schema **out, const pv *params, mltf_err *err)
@@ -398,7 +426,7 @@ mltf_status param_schema_infer(mltf_arena *a, param_schema **out, const pv *para
         pv_repr(&bad, &pair->key);
         buf_puts(&bad, ", ");
         pv_repr(&bad, &pair->value);
-        buf_printf(&bad, ", MlflowException('%s'))", why);
+        buf_printf(&bad, ", %s)", why);
     }
     mltf_status st = MLTF_OK;
     if (bad.n)

@@ -7,6 +7,7 @@
 #include <strings.h>
 
 #include "base/utf8.h"
+#include "formats/decimal.h"
 
 typedef struct csv_row {
     mltf_str *cells; /* [n] */
@@ -77,10 +78,7 @@ static bool parse_int(mltf_str s, int64_t *out)
 
 static bool parse_float(mltf_str s, double *out)
 {
-    char *end = NULL;
-    if (s.n == 0) return false;
-    *out = strtod(s.p, &end);
-    return end == s.p + s.n;
+    return s.n > 0 && decimal_parse(out, s.p, s.n) == s.n;
 }
 
 static int bool_word(mltf_str s)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "formats/decimal.h"
 #include "mlflow/base64.h"
 
 #define FIELDS  "{'inputs', 'instances', 'dataframe_split', 'dataframe_records'}"
@@ -86,9 +87,12 @@ static mltf_status cast_scalar(mltf_arena *a, pv *v, np_type to, mltf_err *err)
         if (v->kind == PV_STR) {
             const char *s = arena_strdup(a, v->s.p, v->s.n);
             if (!s) return mltf_fail_memory(err);
-            f = strtod(s, &end);
-            if (whole) i = strtoll(s, &end, 10);
-            if (v->s.n == 0 || *end != '\0')
+            bool read = decimal_parse(&f, s, v->s.n) == v->s.n;
+            if (whole) {
+                i = strtoll(s, &end, 10);
+                read = *end == '\0';
+            }
+            if (v->s.n == 0 || !read)
                 return mltf_fail(err, MLTF_BAD_REQUEST, "Invalid input. %s: %s",
                                  whole ? "invalid literal for int() with base 10"
                                        : "could not convert string to float",

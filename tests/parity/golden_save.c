@@ -428,9 +428,10 @@ static void read_texts(golden *g, saving *s, const json *input, const char *save
         s->o.pip_requirements = pinned(g);
     if (json_get(input, "model_card")) s->o.model_card_path = card_file(g, saved);
     if ((v = json_get(input, "save_pretrained"))) s->o.reference_only = !json_bool(v, true);
-    if ((v = json_get(input, "input_example"))) {
+    if ((v = json_get(input, "input_example")) && v->type != JSON_NULL) {
         s->example = golden_decode(&g->a, v);
-        if (s->example.kind == PV_TUPLE && s->example.list.n == 2) {
+        if (s->example.kind == PV_TUPLE && s->example.list.n == 2 &&
+            s->example.list.items[1].kind == PV_DICT) {
             s->params = s->example.list.items[1];
             s->example = s->example.list.items[0];
             s->id.example_params = &s->params;
