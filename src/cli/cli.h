@@ -73,6 +73,8 @@ int cli_mistake(const cli_command *self, const char *fmt, ...)
 
 /* "mltf: <message>" on stderr if there is one; returns the status's exit code. */
 int cli_report(const mltf_err *err);
+/* A mltf_log_fn: "mltf: warning: <message>" on stderr. */
+void cli_warn(void *unused, const char *message);
 
 /* Whole input into buf; "-" or NULL is stdin. Whole output; "-" or NULL is stdout, a file appears whole. */
 mltf_status cli_read_all(mltf_buf *out, const char *path, mltf_err *err);

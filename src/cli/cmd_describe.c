@@ -6,7 +6,7 @@ int cmd_describe(int argc, char **argv, const cli_command *self)
 {
     const char *uri = NULL;
     bool as_json = false;
-    mltf_open_options o = {0};
+    mltf_open_options o = {.log = cli_warn};
     const cli_opt opts[] = {
         OPEN_OPTIONS(uri, o),
         CLI_FLAG(0, "json", &as_json, NULL, "one JSON object"),

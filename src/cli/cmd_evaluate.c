@@ -49,7 +49,7 @@ static mltf_status print_report(const json *report, bool as_json, mltf_err *err)
 int cmd_evaluate(int argc, char **argv, const cli_command *self)
 {
     const char *uri = NULL;
-    mltf_open_options o = {0};
+    mltf_open_options o = {.log = cli_warn};
     mltf_evaluate_options e = {0};
     int batch = 0;
     bool as_json = false, no_log = false;
@@ -97,7 +97,7 @@ static double agreement(const json *a, const json *b)
 int cmd_compare(int argc, char **argv, const cli_command *self)
 {
     const char *unused = NULL;
-    mltf_open_options o = {0};
+    mltf_open_options o = {.log = cli_warn};
     mltf_evaluate_options e = {0};
     int batch = 0;
     const cli_opt opts[] = {

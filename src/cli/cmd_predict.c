@@ -7,7 +7,7 @@
 int cmd_predict(int argc, char **argv, const cli_command *self)
 {
     const char *uri = NULL, *in_path = "-", *out_path = "-", *type = "json", *params = NULL;
-    mltf_open_options o = {0};
+    mltf_open_options o = {.log = cli_warn};
     env_flags env = {0};
     const cli_opt opts[] = {
         OPEN_OPTIONS(uri, o),

@@ -19,7 +19,7 @@ static void on_log(void *user, const char *line)
 int cmd_serve(int argc, char **argv, const cli_command *self)
 {
     const char *uri = NULL;
-    mltf_open_options o = {0};
+    mltf_open_options o = {.log = cli_warn};
     mltf_serve_options s = {.port = 5000};
     env_flags env = {0};
     bool quiet = false;

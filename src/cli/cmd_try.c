@@ -172,7 +172,7 @@ static mltf_status converse(try_state *t, mltf_err *err)
 int cmd_try(int argc, char **argv, const cli_command *self)
 {
     const char *uri = NULL, *system = NULL;
-    mltf_open_options o = {0};
+    mltf_open_options o = {.log = cli_warn};
     try_state t = {.temperature = -1, .seed = -1};
     const cli_opt opts[] = {
         OPEN_OPTIONS(uri, o),

@@ -21,6 +21,7 @@ mltf_status save_args_complete(save_args *a, mltf_err *err)
     a->o.extra_pip_requirements = a->extra_pip.n ? a->extra_pip.items : NULL;
     a->o.reference_only = a->reference_only;
     a->o.example_no_conversion = a->no_conversion;
+    a->o.log = cli_warn;
     cli_progress_init(&a->progress);
     cli_catch_interrupt();
     a->o.progress = cli_progress_step;

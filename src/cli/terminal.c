@@ -19,6 +19,12 @@ int cli_report(const mltf_err *err)
     return mltf_status_exit_code(err->status);
 }
 
+void cli_warn(void *unused, const char *message)
+{
+    (void)unused;
+    fprintf(stderr, "mltf: warning: %s\n", message); // one call: lines of threads do not mix
+}
+
 mltf_status cli_read_all(mltf_buf *out, const char *path, mltf_err *err)
 {
     if (path && strcmp(path, "-") != 0) return file_read(out, path, MAX_INPUT, err);

@@ -114,7 +114,8 @@ static mltf_status copy_licence(const char *dir, const char *snapshot, bool *cop
     return st;
 }
 
-mltf_status model_card_write(const char *dir, const model_card_options *o, mltf_err *err)
+mltf_status model_card_write(const char *dir, const model_card_options *o, bool *licensed,
+                             mltf_err *err)
 {
     mltf_buf licence = MLTF_BUF_INIT;
     bool copied = false;
@@ -145,6 +146,7 @@ mltf_status model_card_write(const char *dir, const model_card_options *o, mltf_
         if (st == MLTF_OK) st = write_in(dir, "LICENSE.txt", notice.p, notice.n, err);
         mltf_buf_release(&notice);
     }
+    *licensed = copied || licence.n > 0;
     mltf_buf_release(&licence);
     return st;
 }

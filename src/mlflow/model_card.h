@@ -2,6 +2,8 @@
 #ifndef MLTF_MLFLOW_MODEL_CARD_H
 #define MLTF_MLFLOW_MODEL_CARD_H
 
+#include <stdbool.h>
+
 #include "base/status.h"
 
 typedef struct model_card_options {
@@ -10,7 +12,7 @@ typedef struct model_card_options {
     const char *name;         /* source_model_name, for the notice */
 } model_card_options;
 
-/* Write what there is into dir. */
-mltf_status model_card_write(const char *dir, const model_card_options *o, mltf_err *err);
+/* Write what there is into dir. *licensed: a licence file was found, or the card names the licence. */
+mltf_status model_card_write(const char *dir, const model_card_options *o, bool *licensed, mltf_err *err);
 
 #endif

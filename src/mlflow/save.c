@@ -591,7 +591,12 @@ static mltf_status write_parts(save_plan *p, mltf_err *err)
     const model_card_options card = {.card_path = p->o->model_card_path,
                                      .snapshot_dir = p->repo ? p->model_src : NULL,
                                      .name = p->name};
-    if (!p->local_base || p->o->model_card_path) TRY(model_card_write(p->out, &card, err));
+    bool licensed = true;
+    if (!p->local_base || p->o->model_card_path)
+        TRY(model_card_write(p->out, &card, &licensed, err));
+    if (!licensed)
+        warn(p, "Unable to find license information for this model. Please verify permissible "
+                "usage for the model you are storing prior to use.");
     if (p->local_base) { // no licence file then
         const char *licence = arena_printf(p->a, "%s/LICENSE.txt", p->out);
         if (licence) remove(licence);

@@ -53,6 +53,32 @@ static const schema_column *spec_of(const schema *s, const pv *name)
 
 /* ---- numpy conversions --------------------------------------------------------------------- */
 
+/* A date, with or without a time: 2024-05-06, 2024/05/06, 2024-05-06T07:08:09.123Z. */
+static bool is_date(mltf_str s)
+{
+    static const char form[] = "dddd-dd-ddTdd:dd:dd";
+    size_t i = 0;
+    for (; i < s.n && i < sizeof form - 1; i++) {
+        const char want = form[i], have = s.p[i];
+        const bool ok = want == 'd'   ? have >= '0' && have <= '9'
+                        : want == '-' ? have == '-' || have == '/'
+                        : want == 'T' ? have == 'T' || have == ' '
+                                      : have == want;
+        if (!ok) return false;
+    }
+    if (i != 10 && i != 16 && i != 19) return false;
+    const int month = 10 * (s.p[5] - '0') + s.p[6] - '0', day = 10 * (s.p[8] - '0') + s.p[9] - '0';
+    for (; i < s.n; i++)
+        if (!strchr(".0123456789+-:Z", s.p[i])) return false;
+    return month >= 1 && month <= 12 && day >= 1 && day <= 31;
+}
+
+/* A datetime. No pipeline takes one, so only what it was is kept. */
+static pv timestamp(void)
+{
+    return (pv){.kind = PV_OTHER, .s = STR("Timestamp")};
+}
+
 /* One element as numpy's array(value, dtype) makes it. */
 static mltf_status cast_scalar(mltf_arena *a, pv *v, np_type to, mltf_err *err)
 {
@@ -68,6 +94,13 @@ static mltf_status cast_scalar(mltf_arena *a, pv *v, np_type to, mltf_err *err)
                                  "in range(128)",
                                  i);
         v->kind = PV_BYTES;
+    } else if (to == NP_DATETIME) {
+        if (v->kind == PV_STR && !is_date(v->s))
+            return mltf_fail(err, MLTF_BAD_REQUEST,
+                             "Invalid input. Failed to convert data `" STR_FMT
+                             "` to type `datetime` defined in the model signature.",
+                             STR_ARG(v->s));
+        if (!pv_is_nan(v)) *v = timestamp();
     } else if (to == NP_BOOL) {
         bool b = false;
         if (v->kind == PV_STR)
@@ -349,7 +382,23 @@ static mltf_status cast_column(mltf_arena *a, pv_frame *f, size_t c, const schem
         f->types[c] = to;
         return MLTF_OK;
     }
-    for (size_t r = 0; r < f->n_rows && kind != ST_DATETIME; r++) {
+    if (kind == ST_DATETIME) {
+        for (size_t r = 0; r < f->n_rows; r++) {
+            if (pv_is_nan(&cells[r])) continue;
+            if (cells[r].kind == PV_STR && !is_date(cells[r].s)) {
+                const pv text = pv_cstr(
+                    arena_printf(a, "Unknown datetime string format, unable to parse: " STR_FMT,
+                                 STR_ARG(cells[r].s)));
+                return not_castable(a, &f->names[c], "datetime",
+                                    arena_printf(a, "DateParseError(%s)", printed(a, &text, true)),
+                                    err);
+            }
+            cells[r] = timestamp();
+        }
+        f->types[c] = NP_DATETIME;
+        return MLTF_OK;
+    }
+    for (size_t r = 0; r < f->n_rows; r++) {
         mltf_err why = {0};
         const pv given = cells[r];
         if (schema_enforce_type(a, &cells[r], &given, &col->type, col->required, &why)) {

@@ -4,6 +4,7 @@
 #include "mlflow/wrapper.h"
 
 #include <math.h>
+#include <string.h>
 
 static mltf_status unexpected(mltf_err *err, const char *task)
 {
@@ -218,12 +219,26 @@ static size_t depth_of(const json *v)
     return d;
 }
 
-/* One text: the array [T, H]. Several: a list of such arrays (MLflow keeps the first alone). */
-static mltf_status finish_features(wrap_call *w, const json *raw, pv *out, mltf_err *err)
+static bool vector(mltf_arena *a, pv *out, const json *v, np_type np)
+{
+    pv rows;
+    if (!matrix(a, &rows, v, np) || rows.array.shape[0] == 0) return false;
+    *out = pv_array(a, np, 1, (size_t[]){rows.array.shape[1]});
+    if (out->kind != PV_ARRAY) return false;
+    memcpy(out->array.items, rows.array.items, out->array.n * sizeof *out->array.items);
+    return true;
+}
+
+/* One text: the array [T, H]; where no schema made a list of it, only its first token's [H], as MLflow does.
+ * Several: a list of such arrays (MLflow keeps the first alone). */
+static mltf_status finish_features(wrap_call *w, const pv *data, const json *raw, pv *out,
+                                   mltf_err *err)
 {
     const pv *tensors = pv_get(&w->options, "return_tensors");
     const np_type np = tensors && tensors->kind == PV_BOOL && tensors->b ? NP_FLOAT32 : NP_FLOAT64;
     const size_t depth = depth_of(raw); // [1][T][H] of a text, [N][1][T][H] of a list
+    if (depth == 3 && data->kind == PV_STR && np == NP_FLOAT64)
+        return vector(w->a, out, json_at(raw, 0), np) ? MLTF_OK : mltf_fail_memory(err);
     if (depth == 3 || depth == 2) {
         if (!matrix(w->a, out, depth == 3 ? json_at(raw, 0) : raw, np))
             return mltf_fail_memory(err);
@@ -265,7 +280,7 @@ mltf_status wrap_finish(wrap_call *w, const pv *data, const json *raw, pv *out, 
     case WRAP_ZERO_SHOT:
         return finish_zero_shot(w, raw, out, err);
     case WRAP_FEATURE_EXTRACTION:
-        return finish_features(w, raw, out, err);
+        return finish_features(w, data, raw, out, err);
     default:
         return unexpected(err, w->m->task);
     }

@@ -2,7 +2,7 @@
 . "$(dirname "$0")/common.sh"
 ck=$fixtures/models/bert-seqcls
 expect 0 "$mltf" models log -m "$ck" --name clf --task text-classification --experiment-name nlp --registered-model-name clf --alias champion
-[ -s err ] && fail "log wrote to stderr in a pipe: $(head -c 200 err)"
+same "$(cat err)" "mltf: warning: Unable to find license information for this model. Please verify permissible usage for the model you are storing prior to use."
 uri=$(sed -n 's/.*"model_uri": "\([^"]*\)".*/\1/p' out)
 run=$(sed -n 's/.*"run_id": "\([^"]*\)".*/\1/p' out)
 contains out '"registered_model_version": 1'
@@ -30,6 +30,10 @@ contains out '"task": "text-classification"'
 expect 3 "$mltf" models predict -m models:/clf/7 -i in.json
 contains err "Model Version (name=clf, version=7) not found"
 expect 3 "$mltf" models predict -m no/such/place -i in.json
+echo '{"inputs": "hello", "params": {"top_k": 1}}' >unused.json
+expect 0 "$mltf" models predict -m models:/clf/1 -i unused.json
+contains err "mltf: warning: \`params\` can only be specified at inference time if the model signature defines a params schema"
+lacks out warning
 echo 'not json' >bad.json
 expect 2 "$mltf" models predict -m models:/clf/1 -i bad.json
 [ -s out ] && fail "a failed predict wrote to stdout"
