@@ -10,7 +10,8 @@ mkdir -p "$dir"
 server=
 trap '[ -z "$server" ] || kill "$server" 2>/dev/null || true' EXIT
 
-step() { printf '\n\033[1m%s\033[0m\n' "$1"; began=$(date +%s%N); }
+[ -t 1 ] && bold='\033[1m%s\033[0m' || bold=%s
+step() { printf "\n$bold\n" "$1"; began=$(date +%s%N); }
 took() { printf '  took %d.%03d s\n' $((($(date +%s%N) - began) / 1000000000)) $((($(date +%s%N) - began) / 1000000 % 1000)); }
 show() { printf '  $ %s\n' "$*"; "$@"; }
 
