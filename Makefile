@@ -100,9 +100,10 @@ bench: all
 	@$(MAKE) --no-print-directory -j$(J) $(BENCHES)
 	@BUILD=$(BUILD) bash bench/run.sh
 #: make fuzz            build the fuzzers and run each for SECONDS_EACH (60)
+FUZZ_CC ?= clang
 fuzz:
 	@sh tools/deps.sh fuzz
-	@$(MAKE) --no-print-directory -j$(J) CC=clang MODE=fuzz BUILD=build-fuzz fuzzers
+	@$(MAKE) --no-print-directory -j$(J) CC="$(FUZZ_CC)" MODE=fuzz BUILD=build-fuzz fuzzers
 	@BUILD=build-fuzz bash fuzz/run.sh
 .PHONY: fuzzers
 fuzzers: $(FUZZERS)
