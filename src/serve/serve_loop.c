@@ -613,6 +613,8 @@ static mltf_status bind_address(server *sv, const char *host, int port, mltf_err
         return MLTF_IO;
     }
     sv->listen_fd = evconnlistener_get_fd(sv->listener);
+    // connections inherit it: else the tail of a reply waits 40 ms for the client's acknowledgement
+    (void)setsockopt(sv->listen_fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
     struct sockaddr_storage own = {0};
     socklen_t len = sizeof own;
     getsockname(sv->listen_fd, (struct sockaddr *)&own, &len);
