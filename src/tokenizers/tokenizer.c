@@ -414,6 +414,7 @@ static mltf_status collect(const tokenizer *tk, const tok_scratch *s, tok_enc *e
 {
     if (!tok_enc_reserve(e, e->e.n + s->n_tokens)) return mltf_fail_memory(err);
     const size_t at = e->e.n, n = s->n_tokens;
+    if (!n) return MLTF_OK; // and nothing may be reserved yet
     const tok_token *t = s->tokens;
     int32_t *ids = e->e.ids + at, *types = e->e.type_ids + at;
     for (size_t i = 0; i < n; i++) {
