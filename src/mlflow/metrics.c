@@ -57,9 +57,15 @@ mltf_status metric_classes(class_scores *out, const mltf_str *predicted, const m
         const double recall = counts[i].target ? both / (double)counts[i].target : 0;
         const double f1 =
             precision + recall > 0 ? 2 * precision * recall / (precision + recall) : 0;
-        out->precision += weight * precision;
-        out->recall += weight * recall;
-        out->f1 += weight * f1;
+        if (labels == 2) { // binary: the last label is the positive one
+            out->precision = precision;
+            out->recall = recall;
+            out->f1 = f1;
+        } else {
+            out->precision += weight * precision;
+            out->recall += weight * recall;
+            out->f1 += weight * f1;
+        }
         out->macro_f1 += f1 / (double)labels;
     }
     arena_release(&a);

@@ -8,9 +8,9 @@
 #include "base/arena.h"
 #include "base/status.h"
 
-/* Classification, as sklearn computes it. Binary (two labels) and multiclass: precision, recall and F1 are
- * weighted by the label's support, as MLflow's evaluator reports them for more than two labels; macro_f1 is
- * the plain mean over labels. */
+/* Classification, as sklearn computes it and MLflow's evaluator reports it. Of two labels, precision, recall and F1
+ * are those of the one that sorts last (1 of 0 and 1, "POSITIVE" of "NEGATIVE" and "POSITIVE"); of more, the mean
+ * weighted by the label's support. macro_f1 is the plain mean over labels. */
 typedef struct class_scores {
     double accuracy, precision, recall, f1, macro_f1;
     size_t labels; /* distinct labels in predictions and targets */
