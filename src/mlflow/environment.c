@@ -282,7 +282,7 @@ mltf_status environment_write(const char *dir, const environment_options *o, mlt
     if (o->conda_env || o->conda_env_path)
         st = given_conda(&a, &conda, &reqs, o, err);
     else {
-        if (o->pip_requirements && *o->pip_requirements)
+        if (o->pip_requirements)
             st = collect(&reqs, &constraints, o->pip_requirements, err);
         else {
             if (o->peft) add(&reqs, "peft");

@@ -66,7 +66,7 @@ static json *transformers_flavor(const save_plan *p)
     json_set(p->a, f, "components", names);
     if (p->llm_task) set_text(p, f, "inference_task", p->llm_task);
     set_text(p, f, "transformers_version", MLTF_TRANSFORMERS_VERSION);
-    set_text(p, f, "code", p->o->code_paths && *p->o->code_paths ? "code" : NULL);
+    set_text(p, f, "code", p->o->code_paths ? "code" : NULL);
     return f;
 }
 
@@ -78,7 +78,7 @@ static json *pyfunc_flavor(const save_plan *p)
     json_set(p->a, f, "env", env);
     set_text(p, f, "loader_module", "mlflow.transformers");
     set_text(p, f, "python_version", ENV_PYTHON_VERSION);
-    if (p->o->code_paths && *p->o->code_paths) set_text(p, f, "code", "code");
+    if (p->o->code_paths) set_text(p, f, "code", "code");
     if (json_len(p->config) > 0) json_set(p->a, f, "config", p->config);
     return f;
 }
@@ -120,7 +120,8 @@ json *flavor_mlmodel(const save_plan *p)
         json_set(p->a, root, "type_hint_from_example", json_new_bool(p->a, false));
         json_set(p->a, root, "signature", signature_to_json(p->a, &p->sig));
     }
-    if (json_len(p->metadata) > 0) json_set(p->a, root, "metadata", p->metadata);
+    if (json_len(p->metadata) > 0 || p->o->metadata_json)
+        json_set(p->a, root, "metadata", p->metadata);
     set_text(p, root, "mlflow_version", MLTF_MLFLOW_VERSION);
     set_text(p, root, "model_id", p->id->model_id);
     if (p->size_bytes > 0)

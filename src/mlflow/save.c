@@ -257,7 +257,7 @@ static mltf_status settle_task(save_plan *p, mltf_err *err)
     const char *arch = first_architecture(p, err, &st);
     if (st) return st;
     p->model_class = arch;
-    const char *task = p->o->task;
+    const char *task = p->o->task && *p->o->task ? p->o->task : NULL;
     if (task && is_llm_task(task)) {
         p->llm_task = task;
         const char *native =
@@ -524,8 +524,13 @@ static void infer_signature(save_plan *p, mltf_model *m)
     const double seconds = limit && atof(limit) > 0 ? atof(limit) : 180;
     const call_control ctl = {.deadline = (double)t.tv_sec + 1e-9 * (double)t.tv_nsec + seconds};
     pv out = pv_none();
+    // the labels of one object were made a text; in a list they are no column that requests could fill
+    const bool rows_of_labels =
+        strcmp(p->task, "zero-shot-classification") == 0 && p->example.kind == PV_LIST;
     const mltf_status st =
-        wrapper_predict(m, &scratch, &p->example, &p->params, false, &ctl, &out, &why);
+        rows_of_labels
+            ? mltf_fail(&why, MLTF_INVALID_INPUT, "give one object as zero-shot example")
+            : wrapper_predict(m, &scratch, &p->example, &p->params, false, &ctl, &out, &why);
     // features of several texts are a list of arrays; the schema describes one
     if (st == MLTF_OK && out.kind == PV_LIST && out.list.n > 0 &&
         out.list.items[0].kind == PV_ARRAY)
@@ -638,7 +643,7 @@ static mltf_status decide(save_plan *p, mltf_model *m, mltf_err *err)
     const char *dtype = NULL;
     TRY(torch_dtype_name(&dtype, p->o->torch_dtype, err));
     if (dtype)
-        p->dtype = arena_printf(p->a, "torch.%s", dtype);
+        p->dtype = p->o->torch_dtype; // as given, with or without "torch."
     else if (p->layout != LAYOUT_CHECKPOINT)
         p->dtype = stored_dtype(p);
     settle_signature(p, m);

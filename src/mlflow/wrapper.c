@@ -247,13 +247,15 @@ static mltf_status call_pipeline(wrap_call *w, const pv *data, json **raw, mltf_
                                ? wrap_call_instruct(w, data, raw, &why)
                                : pipeline_call(w->m->pipe, input, kwargs, w->ctl, w->a, raw, &why);
     if (st == MLTF_OK) return MLTF_OK;
-    if (st == MLTF_INVALID_INPUT)
+    // MLflow rewrites the complaint of generate() alone; other pipelines raise a TypeError
+    if (st == MLTF_INVALID_INPUT && pipeline_gen(w->m->pipe))
         return mltf_fail(
             err, MLTF_INVALID_INPUT,
             "The params provided to the `predict` method are not valid for pipeline %s.",
             w->m->instance_type);
     if (err) *err = why;
-    return st;
+    if (st == MLTF_INVALID_INPUT && err) err->status = MLTF_PREDICT_FAILED;
+    return st == MLTF_INVALID_INPUT ? MLTF_PREDICT_FAILED : st;
 }
 
 mltf_status wrapper_predict(const mltf_model *m, mltf_arena *a, const pv *data, const pv *params,

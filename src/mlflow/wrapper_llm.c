@@ -89,7 +89,9 @@ static mltf_status embedding_texts(wrap_call *w, const pv *data, pv *list, mltf_
         if (list->list.n) list->list.items[0] = *bare;
     }
     for (size_t i = 0; i < list->list.n; i++)
-        if (!pv_is_str(&list->list.items[i]))
+        if (list->list.items[i].kind == PV_NONE)
+            return check_prompt(&list->list.items[i], err);
+        else if (!pv_is_str(&list->list.items[i]))
             return mltf_fail(err, MLTF_PREDICT_FAILED,
                              "text input must be of type `str` (single example), `list[str]` "
                              "(batch or single pretokenized "

@@ -259,6 +259,10 @@ mltf_status wrap_finish(wrap_call *w, const pv *data, const json *raw, pv *out, 
     case WRAP_TEXT_GENERATION: {
         texts t = {.a = w->a, .list = {.kind = PV_LIST}};
         generated(w, &t, raw, data, 0);
+        if (t.list.list.n == 0 && json_len(raw) > 0)
+            return mltf_fail(err, MLTF_PREDICT_FAILED,
+                             "The pipeline answered without 'generated_text' (return_tensors?); "
+                             "predict returns texts.");
         *out = t.list;
         return w->a->failed ? mltf_fail_memory(err) : MLTF_OK;
     }
