@@ -236,7 +236,9 @@ static void test_a_card_is_split_into_text_and_data(void **state)
     (void)state;
     put("card.md", "---\ntags:\n- tiny\nlicense: mit\nlanguage: en\nextra: null\n---\n# A card\n");
     const model_card_options o = {.card_path = in_tmp("card.md"), .name = "me/model"};
-    assert_int_equal(model_card_write(tmp, &o, NULL), MLTF_OK);
+    bool licensed = false;
+    assert_int_equal(model_card_write(tmp, &o, &licensed, NULL), MLTF_OK);
+    assert_true(licensed);
     assert_string_equal(read_back(in_tmp("model_card.md")), "# A card\n");
     assert_string_equal(read_back(in_tmp("model_card_data.yaml")),
                         "language: en\nlicense: mit\ntags:\n- tiny\n");
