@@ -7,6 +7,7 @@
 #include "base/buf.h"
 #include "base/file.h"
 #include "base/limits.h"
+#include "nn/nn_packed.h"
 
 /* ------------------------------------------------------------------ which class */
 
@@ -58,13 +59,6 @@ static mltf_status find_class(arch_model *m, const arch_load_options *opts, mltf
                          "\" is not supported; docs/models.md lists those that are",
                          STR_ARG(type->s));
     }
-    const json *quantized = json_get(root, "quantization_config");
-    if (json_is(quantized, JSON_OBJECT))
-        return mltf_fail(
-            err, MLTF_UNSUPPORTED,
-            "the weights are quantized by \"" STR_FMT
-            "\" (quantization_config), which is not supported; use the original weights",
-            STR_ARG(json_string(json_get(quantized, "quant_method"), STR("?"))));
     mltf_str want =
         opts->architecture ? str_from(opts->architecture) : json_string(named, (mltf_str){NULL, 0});
     if (!want.n) want = str_from(m->family->classes[0]);
@@ -197,30 +191,44 @@ static void warn(arch_model *m, const char *text)
 
 static void count_params(arch_model *m, const nn_loader *ld)
 {
+    m->info.n_params = ld->unpacked;
     for (size_t i = 0; i < checkpoint_count(m->ck); i++)
         if (ld->used[i]) {
-            m->info.n_params += checkpoint_at(m->ck, i)->count;
+            if (ld->used[i] == 1) m->info.n_params += checkpoint_at(m->ck, i)->count;
             m->info.weight_bytes += checkpoint_at(m->ck, i)->bytes;
         }
 }
 
-/* Checkpoints whose weights are packed by a quantization library. */
-static mltf_status refuse_quantized(const arch_model *m, mltf_err *err)
+/* What the weights are where config.json has the word: those of packed checkpoints are written as integers. */
+static mltf_dtype named_dtype(const json *config, mltf_dtype fallback)
+{
+    const arch_config c = {.root = config};
+    const json *name = cfg_get(&c, "dtype|torch_dtype");
+    mltf_dtype t = DT_COUNT;
+    if (json_is(name, JSON_STRING)) parse_dtype(&t, name->s.p, NULL);
+    return t == DT_COUNT ? fallback : t;
+}
+
+/* Is a tensor there that only a quantization library writes? The key may have outlived the packing. */
+static bool is_packed(const checkpoint *ck)
+{
+    for (size_t i = 0; i < checkpoint_count(ck); i++) {
+        const mltf_dtype t = checkpoint_at(ck, i)->dtype;
+        if (t == DT_U8 || t == DT_I8 || t == DT_I32 || t == DT_F8_E4M3 || t == DT_F8_E5M2)
+            return true;
+    }
+    return false;
+}
+
+static mltf_status find_packing(arch_model *m, nn_loader *ld, mltf_err *err)
 {
     const json *q = json_get(m->config.root, "quantization_config");
-    if (!json_is(q, JSON_OBJECT)) return MLTF_OK;
-    const mltf_str method = json_string(json_get(q, "quant_method"), STR("unknown"));
-    bool packed = false;
-    for (size_t i = 0; i < checkpoint_count(m->ck); i++) {
-        const mltf_dtype t = checkpoint_at(m->ck, i)->dtype;
-        packed |= t == DT_U8 || t == DT_I8 || t == DT_I32 || t == DT_F8_E4M3 || t == DT_F8_E5M2;
-    }
-    if (!packed) return MLTF_OK; // the key is there, but the weights are plain
-    return mltf_fail(err, MLTF_UNSUPPORTED,
-                     "the weights are quantized by \"" STR_FMT
-                     "\", which is not supported: save the model dequantized, and use --quantize "
-                     "int8 or int4 here",
-                     STR_ARG(method));
+    if (!q) q = json_get(m->config.root, "compression_config"); // compressed-tensors before 0.6
+    if (!json_is(q, JSON_OBJECT) || !is_packed(m->ck)) return MLTF_OK;
+    m->info.dtype = named_dtype(m->config.root, m->info.dtype);
+    TRY(nn_packed_init(&ld->packed, q, m->info.dtype, err));
+    if (ld->quantize == DT_COUNT) ld->quantize = ld->packed.exact;
+    return MLTF_OK;
 }
 
 static mltf_status load_weights(arch_model *m, const arch_load_options *opts, mltf_err *err)
@@ -233,6 +241,9 @@ static mltf_status load_weights(arch_model *m, const arch_load_options *opts, ml
     if (!st) st = parse_quantize(&b.ld.quantize, opts->quantize, err);
     if (!st) {
         m->info.dtype = stored_dtype(m->ck);
+        st = find_packing(m, &b.ld, err);
+    }
+    if (!st) {
         const mltf_dtype t = b.ld.target == DT_COUNT ? m->info.dtype : b.ld.target;
         b.ld.compute = t == DT_BF16 ? K_COMPUTE_BF16 : K_COMPUTE_F32;
         m->info.compute = t == DT_BF16 ? DT_BF16 : DT_F32;
@@ -265,7 +276,6 @@ mltf_status arch_model_load(arch_model **out, const char *dir, const arch_load_o
     if (!st) st = count_labels(m, err);
     if (!st) st = make_labels(m, err);
     if (!st) st = checkpoint_open(&m->ck, dir, NULL, err);
-    if (!st) st = refuse_quantized(m, err);
     if (!st) st = load_weights(m, opts, err);
     if (st) {
         arch_model_free(m);

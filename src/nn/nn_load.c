@@ -2,6 +2,7 @@
 #include "nn/nn_load.h"
 
 #include "nn/nn_adapter.h"
+#include "nn/nn_packed.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -27,6 +28,7 @@ mltf_status nn_loader_init(nn_loader *ld, checkpoint *ck, mltf_arena *own, mltf_
                       .base = "",
                       .target = DT_COUNT,
                       .quantize = DT_COUNT,
+                      .packed = {.exact = DT_COUNT},
                       .missing = {.max = 4096}};
     const size_t n = checkpoint_count(ck);
     ld->used = calloc(n ? n : 1, 1);
@@ -74,7 +76,7 @@ static void no_memory(nn_loader *ld)
 }
 
 /* Mark the tensor of this name as used; names are sorted. */
-static void mark_used(const checkpoint *ck, uint8_t *used, const char *name)
+static void mark_used(const checkpoint *ck, uint8_t *used, const char *name, uint8_t how)
 {
     size_t lo = 0, hi = checkpoint_count(ck);
     while (lo < hi) {
@@ -84,7 +86,14 @@ static void mark_used(const checkpoint *ck, uint8_t *used, const char *name)
         else
             hi = mid;
     }
-    if (lo < checkpoint_count(ck) && strcmp(checkpoint_at(ck, lo)->name, name) == 0) used[lo] = 1;
+    if (lo < checkpoint_count(ck) && strcmp(checkpoint_at(ck, lo)->name, name) == 0) used[lo] = how;
+}
+
+const ck_tensor *nn_load_mark_packed(nn_loader *ld, const char *full)
+{
+    const ck_tensor *t = checkpoint_find(ld->ck, full);
+    if (t) mark_used(ld->ck, ld->used, full, 2);
+    return t;
 }
 
 /* The tensor root + scope + one name + suffix, marked as used. Spellings of old: gamma and beta; of PEFT,
@@ -107,7 +116,7 @@ static const ck_tensor *find_one(nn_loader *ld, mltf_str name, const char *suffi
         if (n < 0 || (size_t)n >= sizeof full) break;
         const ck_tensor *own = checkpoint_find(ld->ck, full);
         if (!own) continue;
-        mark_used(ld->ck, ld->used, full);
+        mark_used(ld->ck, ld->used, full, 1);
         return t ? t : own;
     }
     return t;
@@ -233,7 +242,8 @@ typedef struct {
     char *dst;
     size_t N, K; // of the result
     bool transpose;
-    float *rows; // [workers][K]
+    const nn_packed_matrix *packed; // instead of src
+    float *rows;                    // [workers][K]
     mltf_dtype round;
 } convert_job;
 
@@ -243,13 +253,19 @@ static void convert_piece(void *arg, size_t first, size_t last, int worker)
     float *row = j->rows + (size_t)worker * j->K;
     const size_t es = dtype_size(j->from);
     for (size_t n = first; n < last; n++) {
-        if (j->transpose)
+        char *out = j->dst + n * quant_bytes(j->to, j->K);
+        if (j->packed && j->packed->exact == j->to) {
+            nn_packed_raw(j->packed, n, out);
+            continue;
+        }
+        if (j->packed)
+            nn_packed_row(j->packed, n, row);
+        else if (j->transpose)
             for (size_t k = 0; k < j->K; k++)
                 to_f32(row + k, j->src + (k * j->N + n) * es, j->from, 1);
         else
             to_f32(row, j->src + n * j->K * es, j->from, j->K);
         round_to(row, j->round, j->K);
-        char *out = j->dst + n * quant_bytes(j->to, j->K);
         if (j->to == DT_Q8 || j->to == DT_Q4)
             quant_row(out, j->to, row, DT_F32, j->K);
         else
@@ -271,6 +287,30 @@ static void transpose_piece(void *arg, size_t first, size_t last, int worker)
                     memcpy(j->dst + (n * j->K + k) * es, j->src + (k * j->N + n) * es, es);
 }
 
+/* Fill w, whose type and size are known, with an own copy by way of j. */
+static void convert(nn_loader *ld, k_weight *w, convert_job *j)
+{
+    size_t bytes;
+    char *dst = NULL;
+    if (checked_mul(&bytes, w->N, quant_bytes(w->dtype, w->K))) dst = arena_alloc(ld->own, bytes);
+    w->data = dst;
+    j->dst = dst;
+    j->to = w->dtype;
+    j->N = w->N;
+    j->K = w->K;
+    if (dst && !j->packed && j->to == j->from) {
+        pool_for(ld->pool, (j->N + 31) / 32, 4, transpose_piece, j);
+        return;
+    }
+    if (dst) j->rows = malloc(((size_t)pool_threads(ld->pool) * j->K + 1) * sizeof *j->rows);
+    if (!j->rows) {
+        no_memory(ld);
+        return;
+    }
+    pool_for(ld->pool, j->N, 16, convert_piece, j);
+    free(j->rows);
+}
+
 /* Fill w from N x K elements (stored [K, N] if transpose) that lie at data. */
 static void take_matrix(nn_loader *ld, k_weight *w, const void *data, mltf_dtype from, size_t N,
                         size_t K, bool transpose, unsigned flags, bool embedding)
@@ -283,28 +323,23 @@ static void take_matrix(nn_loader *ld, k_weight *w, const void *data, mltf_dtype
         to = embedding ? DT_Q8 : ld->quantize; // a tied output layer reads the table at each token
     *w = (k_weight){.data = data, .dtype = to, .N = N, .K = K, .stride = K};
     if (to == from && !transpose) return;
-    size_t bytes;
-    char *dst = NULL;
-    if (checked_mul(&bytes, N, quant_bytes(to, K))) dst = arena_alloc(ld->own, bytes);
-    if (!dst) {
-        no_memory(ld);
-        return;
-    }
-    w->data = dst;
-    convert_job j = {
-        .src = data, .from = from, .to = to, .dst = dst, .N = N, .K = K, .transpose = transpose};
+    convert_job j = {.src = data, .from = from, .transpose = transpose};
     j.round = to == plain || exact_f8 ? DT_F32 : plain;
-    if (to == from) {
-        pool_for(ld->pool, (N + 31) / 32, 4, transpose_piece, &j);
-        return;
-    }
-    j.rows = malloc(((size_t)pool_threads(ld->pool) * K + 1) * sizeof *j.rows);
-    if (!j.rows) {
-        no_memory(ld);
-        return;
-    }
-    pool_for(ld->pool, N, 16, convert_piece, &j);
-    free(j.rows);
+    convert(ld, w, &j);
+}
+
+/* Fill w from weights that a quantization library packed; m is released. */
+static void take_packed(nn_loader *ld, k_weight *w, nn_packed_matrix *m, unsigned flags)
+{
+    const mltf_dtype plain = kept_dtype(ld, m->dtype);
+    mltf_dtype to = plain;
+    if (ld->quantize != DT_COUNT && !(flags & NN_KEEP_FLOAT) && m->K % QUANT_GROUP == 0)
+        to = ld->quantize;
+    *w = (k_weight){.dtype = to, .N = m->N, .K = m->K, .stride = m->K};
+    convert_job j = {.packed = m, .round = to == plain ? DT_F32 : plain};
+    convert(ld, w, &j);
+    ld->unpacked += m->N * m->K;
+    nn_packed_release(m);
 }
 
 /* A vector in f32: in place where it is one already and aligned. */
@@ -390,12 +425,49 @@ static void set_compute(const nn_loader *ld, nn_linear_w *w, unsigned flags)
     w->compute = flags & NN_KEEP_FLOAT ? K_COMPUTE_F32 : ld->compute;
 }
 
+/* A packed matrix must be [N, K], 0: any. */
+static bool fits(nn_loader *ld, mltf_str name, nn_packed_matrix *m, size_t N, size_t K)
+{
+    if (ok(ld) && (!N || m->N == N) && (!K || m->K == K)) return true;
+    if (ok(ld))
+        mltf_fail(&ld->err, MLTF_CORRUPT_FILE,
+                  "the packed weights of \"%s" STR_FMT "\" have shape [%zu, %zu], expected "
+                  "[%zu, %zu]",
+                  ld->scope, STR_ARG(name), m->N, m->K, N, K);
+    nn_packed_release(m);
+    return false;
+}
+
+/* The layer in its packed form, under the first of the names that has one. False: none has. */
+static bool load_packed(nn_loader *ld, nn_linear_w *w, const char *names, size_t N, size_t K,
+                        unsigned flags, mltf_str *found)
+{
+    if (ld->packed.scheme == PACKED_NONE) return false;
+    for (const char *p = names, *bar; p; p = bar ? bar + 1 : NULL) {
+        bar = strchr(p, '|');
+        *found = (mltf_str){p, bar ? (size_t)(bar - p) : strlen(p)};
+        nn_packed_matrix m;
+        const bool there = nn_packed_find(ld, *found, &m);
+        if (there && fits(ld, *found, &m, N, K)) take_packed(ld, &w->w, &m, flags);
+        if (there) return true;
+        nn_packed_release(&m);
+        if (!ok(ld)) return true;
+    }
+    return false;
+}
+
 void nn_load_linear(nn_loader *ld, nn_linear_w *w, const char *name, size_t N, size_t K,
                     unsigned flags)
 {
     *w = (nn_linear_w){0};
     if (!ok(ld)) return;
     mltf_str found;
+    if (load_packed(ld, w, name, N, K, flags, &found)) {
+        set_compute(ld, w, flags);
+        load_bias(ld, w, found, ".bias", w->w.N, flags);
+        if (ld->adapter) nn_adapter_attach(ld, w, found);
+        return;
+    }
     const ck_tensor *t = find_any(ld, name, ".weight", &found);
     if (!t) t = fold_weight_norm(ld, found);
     if (!t) {
@@ -439,23 +511,9 @@ void nn_load_matrix(nn_loader *ld, nn_linear_w *w, const char *name, const char 
     if (bias) load_bias(ld, w, str_from(bias), "", N, flags);
 }
 
-void nn_load_stacked(nn_loader *ld, nn_linear_w *w, const char *name, const char *bias, size_t i,
-                     size_t E, size_t N, size_t K, unsigned flags)
+static void load_stacked_bias(nn_loader *ld, nn_linear_w *w, const char *bias, size_t i, size_t E,
+                              size_t N, unsigned flags)
 {
-    *w = (nn_linear_w){0};
-    if (!ok(ld)) return;
-    mltf_str found;
-    const ck_tensor *t = find_any(ld, name, "", &found);
-    if (!t) {
-        if (i == 0 && !(flags & NN_OPTIONAL)) report_missing(ld, found, "");
-        return;
-    }
-    const bool conv = flags & NN_CONV1D;
-    if (!check_float(ld, t) || !check_shape(ld, t, (size_t[]){E, conv ? K : N, conv ? N : K}, 3))
-        return;
-    take_matrix(ld, &w->w, (const char *)t->data + i * N * K * dtype_size(t->dtype), t->dtype, N, K,
-                conv, flags, false);
-    set_compute(ld, w, flags);
     if (!bias) return;
     const ck_tensor *b = find_one(ld, str_from(bias), "");
     if (!b) {
@@ -467,6 +525,34 @@ void nn_load_stacked(nn_loader *ld, nn_linear_w *w, const char *name, const char
     slice.data = (const char *)b->data + i * N * dtype_size(b->dtype);
     slice.count = N;
     w->bias = take_vector(ld, &slice);
+}
+
+void nn_load_stacked(nn_loader *ld, nn_linear_w *w, const char *name, const char *bias, size_t i,
+                     size_t E, size_t N, size_t K, unsigned flags)
+{
+    *w = (nn_linear_w){0};
+    if (!ok(ld)) return;
+    mltf_str found;
+    nn_packed_matrix m;
+    if (nn_packed_find_stacked(ld, str_from(name), i, E, &m)) {
+        if (!fits(ld, str_from(name), &m, N, K)) return;
+        take_packed(ld, &w->w, &m, flags);
+        set_compute(ld, w, flags);
+        load_stacked_bias(ld, w, bias, i, E, N, flags);
+        return;
+    }
+    const ck_tensor *t = find_any(ld, name, "", &found);
+    if (!t) {
+        if (i == 0 && !(flags & NN_OPTIONAL)) report_missing(ld, found, "");
+        return;
+    }
+    const bool conv = flags & NN_CONV1D;
+    if (!check_float(ld, t) || !check_shape(ld, t, (size_t[]){E, conv ? K : N, conv ? N : K}, 3))
+        return;
+    take_matrix(ld, &w->w, (const char *)t->data + i * N * K * dtype_size(t->dtype), t->dtype, N, K,
+                conv, flags, false);
+    set_compute(ld, w, flags);
+    load_stacked_bias(ld, w, bias, i, E, N, flags);
 }
 
 void nn_load_embed(nn_loader *ld, nn_embed_w *w, const char *name, const char *what, size_t rows,

@@ -18,6 +18,7 @@
 #define MLTF_NN_NN_LOAD_H
 
 #include "formats/checkpoint.h"
+#include "formats/json.h"
 #include "nn/nn.h"
 
 enum {
@@ -31,6 +32,27 @@ enum {
 
 typedef struct nn_adapter nn_adapter;
 
+/* How a quantization library packed the weights; see nn_packed.h. */
+typedef enum {
+    PACKED_NONE,
+    PACKED_GPTQ,
+    PACKED_AWQ,
+    PACKED_BNB,
+    PACKED_COMPRESSED,
+    PACKED_FP8,
+    PACKED_MXFP4,
+} packed_scheme;
+
+typedef struct nn_packed {
+    packed_scheme scheme;
+    unsigned bits;    /* gptq, awq */
+    size_t group;     /* gptq, awq: where there is no g_idx; 0: one group */
+    bool zero_as_is;  /* gptq_v2 */
+    size_t block[2];  /* fp8, compressed-tensors: rows and columns of one scale; 0: not by blocks */
+    mltf_dtype dtype; /* of the model, for schemes whose scales are f32 */
+    mltf_dtype exact; /* DT_Q8, DT_Q4: written by mltf convert, kept in that form; else DT_COUNT */
+} nn_packed;
+
 typedef struct nn_loader {
     checkpoint *ck;
     nn_adapter *adapter; /* PEFT's LoRA on top, or NULL */
@@ -41,10 +63,12 @@ typedef struct nn_loader {
     mltf_dtype target;   /* F32, BF16, F16, or DT_COUNT: as stored */
     mltf_dtype quantize; /* DT_Q8, DT_Q4, or DT_COUNT: no */
     k_compute compute;
+    nn_packed packed;
+    size_t unpacked;  /* weights that came out of packed tensors, for the count of parameters */
     mltf_err err;     /* first failure */
     mltf_buf missing; /* quoted names */
     size_t n_missing;
-    uint8_t *used; /* [checkpoint_count] */
+    uint8_t *used; /* [checkpoint_count] 1: read as it is, 2: part of packed weights */
     char scope[192];
 } nn_loader;
 
@@ -65,6 +89,9 @@ void nn_scope(nn_loader *ld, const char *fmt, ...) MLTF_PRINTF(2, 3);
 bool nn_load_has(nn_loader *ld, const char *name);
 /* The tensor itself, marked as used; NULL if absent (not reported). */
 const ck_tensor *nn_load_find(nn_loader *ld, const char *name);
+
+/* The tensor of this full name, marked as part of packed weights; NULL if absent. */
+const ck_tensor *nn_load_mark_packed(nn_loader *ld, const char *full);
 
 /* name without ".weight"; shape [N, K]. N or K 0: any (then taken from the tensor). */
 void nn_load_linear(nn_loader *ld, nn_linear_w *w, const char *name, size_t N, size_t K,

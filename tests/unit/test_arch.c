@@ -478,6 +478,60 @@ static void test_adapters_that_do_not_fit_are_refused(void **state)
     assert_non_null(strstr(err.msg, "PROMPT_TUNING"));
 }
 
+/* The tiny llama with q_proj of layer 0 as GPTQ packs it in 4 bit and groups of 32, with `columns` columns of zeros. */
+static plan gptq_plan(size_t columns)
+{
+    plan p = llama_plan("model.");
+    size_t q = 0;
+    while (strcmp(p.names[q], "model.layers.0.self_attn.q_proj.weight")) q++;
+    strcpy(p.names[q], "model.layers.0.self_attn.q_proj.scales");
+    p.specs[q].shape[0] = 1;
+    add(&p, "model.layers.0.self_attn.q_proj.qweight", H / 8, H);
+    add(&p, "model.layers.0.self_attn.q_proj.qzeros", 1, columns);
+    p.specs[p.n - 1].dtype = p.specs[p.n - 2].dtype = DT_I32;
+    return p;
+}
+
+static const char gptq_config[] =
+    "{\"model_type\": \"llama\", \"architectures\": [\"LlamaForCausalLM\"], \"hidden_size\": 32, "
+    "\"intermediate_size\": 64, \"num_hidden_layers\": 2, \"num_attention_heads\": 4, "
+    "\"num_key_value_heads\": 2, \"vocab_size\": 50, \"max_position_embeddings\": 64, "
+    "\"quantization_config\": {\"quant_method\": \"%s\", \"bits\": %d, \"group_size\": 32}}";
+
+static void test_packed_weights_count_as_what_they_stand_for(void **state)
+{
+    (void)state;
+    char config[1024];
+    plan p = gptq_plan(H / 8);
+    snprintf(config, sizeof config, gptq_config, "gptq", 4);
+    write_model(config, &p);
+    arch_model *packed = load(NULL), *plain = llama(NULL);
+    assert_int_equal(arch_model_info(packed)->n_params, arch_model_info(plain)->n_params);
+    assert_int_equal(arch_model_info(packed)->n_warnings, 0);
+    arch_model_free(packed);
+    arch_model_free(plain);
+}
+
+static void test_packed_weights_that_cannot_be_read_are_refused_by_name(void **state)
+{
+    (void)state;
+    char config[1024];
+    plan p = gptq_plan(H / 8);
+    snprintf(config, sizeof config, gptq_config, "hqq", 4);
+    refuses(config, &p, MLTF_UNSUPPORTED, "quantized by \"hqq\"");
+    snprintf(config, sizeof config, gptq_config, "gptq", 5);
+    refuses(config, &p, MLTF_UNSUPPORTED, "such a number of bits");
+    snprintf(config, sizeof config, gptq_config, "gptq", 8); // half as many inputs
+    refuses(config, &p, MLTF_CORRUPT_FILE, "q_proj.qweight\" and its zeros and scales");
+    p = gptq_plan(H / 8 + 1);
+    snprintf(config, sizeof config, gptq_config, "gptq", 4);
+    refuses(config, &p, MLTF_CORRUPT_FILE, "q_proj.qweight\" and its zeros and scales");
+    p = gptq_plan(H / 8);
+    snprintf(config, sizeof config, gptq_config, "gptq", 4);
+    memcpy(strstr(config, "32}}"), "16", 2); // groups of 16: two rows of scales
+    refuses(config, &p, MLTF_CORRUPT_FILE, "has fewer rows than there are groups");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -499,6 +553,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_an_adapter_changes_the_answer_in_proportion_to_alpha,
                                         enter, leave),
         cmocka_unit_test_setup_teardown(test_adapters_that_do_not_fit_are_refused, enter, leave),
+        cmocka_unit_test_setup_teardown(test_packed_weights_count_as_what_they_stand_for, enter,
+                                        leave),
+        cmocka_unit_test_setup_teardown(test_packed_weights_that_cannot_be_read_are_refused_by_name,
+                                        enter, leave),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,305 @@
+"""Records tests/fixtures/models/packed-* and nomic_bert-*: checkpoints that no fixture generator of transformers makes.
+
+    python tools/record_checkpoints.py [NAME ...]        # into tests/fixtures/models
+
+packed-*: tiny models whose weights are packed as quantization libraries pack them. The libraries themselves do it
+where a plain pip install has them (bitsandbytes, compressed-tensors), the public layout of the format where it does not
+(gptq, awq, fp8); the answers are transformers' own, on the weights that the library's own dequantization gives.
+nomic_bert-*: the architecture in torch, written from its paper and config, since its code is not in transformers.
+
+Each folder has the form of the other fixtures (expected.json, expected.safetensors), made by
+tests/interop/check_fresh_checkpoints.py.
+"""
+import json, math, os, shutil, sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tests", "interop"))
+import torch
+import transformers as T
+from safetensors.torch import load_file, save_file
+
+import check_fresh_checkpoints as fresh
+
+OUT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tests", "fixtures", "models")
+LLAMA = dict(vocab_size=48, hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=4, num_key_value_heads=4, max_position_embeddings=64, pad_token_id=0, bos_token_id=1, eos_token_id=2, tie_word_embeddings=False)
+GPT_OSS = dict(vocab_size=48, hidden_size=32, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=1, head_dim=16, num_local_experts=3, num_experts_per_tok=2, sliding_window=4, layer_types=["sliding_attention"], max_position_embeddings=64, rope_scaling=None, pad_token_id=0, bos_token_id=1, eos_token_id=2, tie_word_embeddings=False)
+
+
+def cases():
+    g = torch.Generator().manual_seed(5)
+    ids = lambda n: torch.randint(3, 48, (1, n), generator=g)
+    batch, mask = torch.zeros(2, 6, dtype=torch.long), torch.ones(2, 6, dtype=torch.long)
+    batch[0], batch[1, :4], mask[1, 4:] = ids(6)[0], ids(4)[0], 0
+    return {"len5": {"input_ids": ids(5)}, "batch_right": {"input_ids": batch, "attention_mask": mask}}
+
+
+# ------------------------------------------------------------------ packing: weight [N, K] -> ({suffix: tensor}, dequantized)
+
+
+def into_words(q, bits, axis):
+    """Integers below 2^bits along an axis as a line of bits in int32 words."""
+    q = q.movedim(axis, -1).to(torch.int64)
+    n = q.shape[-1] * bits // 32
+    words = torch.zeros(*q.shape[:-1], n + 1, dtype=torch.int64)
+    for i in range(q.shape[-1]):
+        at, shift = i * bits // 32, i * bits % 32
+        words[..., at] |= q[..., i] << shift & 0xFFFFFFFF
+        if shift + bits > 32:
+            words[..., at + 1] |= q[..., i] >> (32 - shift)
+    words = words[..., :n]
+    return torch.where(words >= 1 << 31, words - (1 << 32), words).to(torch.int32).movedim(-1, axis).contiguous()
+
+
+def grid(w, bits, group, symmetric, group_of=None):
+    """codes [N, K], zeros and scales [N, G] in half precision, and the groups of the inputs."""
+    N, K = w.shape
+    group_of = torch.arange(K) // group if group_of is None else group_of
+    G, top = K // group, 2**bits - 1
+    lo = torch.stack([w[:, group_of == g].min(1).values for g in range(G)], 1).clamp(max=0)
+    hi = torch.stack([w[:, group_of == g].max(1).values for g in range(G)], 1).clamp(min=0)
+    if symmetric:
+        hi = torch.maximum(hi, -lo)
+        lo = -hi
+    scale = ((hi - lo) / top).half()
+    zero = torch.full_like(scale, (top + 1) // 2).float() if symmetric else torch.round(-lo / scale.float()).clamp(1, top)
+    q = torch.round(w / scale.float()[:, group_of] + zero[:, group_of]).clamp(0, top)
+    plain = scale[:, group_of] * (q - zero[:, group_of]).half()
+    return q, zero, scale, group_of, plain
+
+
+def gptq(bits=4, group=16, symmetric=True, reorder=False, v2=False):
+    def pack(w):
+        K = w.shape[1]
+        order = torch.randperm(K, generator=torch.Generator().manual_seed(K)) // group if reorder else None
+        q, zero, scale, group_of, plain = grid(w, bits, group, symmetric, order)
+        stored = zero if v2 else (zero - 1) % 2**bits
+        return {".qweight": into_words(q, bits, 1).t().contiguous(), ".qzeros": into_words(stored, bits, 0).t().contiguous(), ".scales": scale.t().contiguous(), ".g_idx": group_of.int()}, plain
+
+    about = {"quant_method": "gptq", "bits": bits, "group_size": group, "desc_act": reorder, "sym": symmetric, "checkpoint_format": "gptq_v2" if v2 else "gptq"}
+    return pack, about, torch.float16
+
+
+def awq():
+    order = [0, 2, 4, 6, 1, 3, 5, 7]
+
+    def pack(w):
+        q, zero, scale, _, plain = grid(w, 4, 16, False)
+        shuffled = lambda x: x.reshape(*x.shape[:-1], -1, 8)[..., order].reshape(x.shape)
+        return {".qweight": into_words(shuffled(q.t()), 4, 1), ".qzeros": into_words(shuffled(zero.t()), 4, 1), ".scales": scale.t().contiguous()}, plain
+
+    return pack, {"quant_method": "awq", "bits": 4, "group_size": 16, "version": "gemm", "zero_point": True}, torch.float16
+
+
+def bnb(kind, nested=False, dtype=torch.bfloat16):
+    def pack4(w):
+        import bitsandbytes.functional as F
+
+        q, state = F.quantize_4bit(w.to(dtype), quant_type=kind, compress_statistics=nested, blocksize=64)
+        parts = {".weight": q, **{".weight." + k: v for k, v in state.as_dict(packed=True).items()}}
+        # the generic way: dequantize_4bit's CPU kernel reads wrong blocks where a row is shorter than one
+        from bitsandbytes.backends.default.ops import _dequantize_4bit_compute as unpack
+
+        absmax = F.dequantize_blockwise(state.absmax, state.state2) + state.offset if nested else state.absmax
+        return parts, unpack(q.reshape(-1), absmax, state.code, state.blocksize, state.shape, dtype)
+
+    def pack8(w):
+        import bitsandbytes.functional as F
+
+        q, scb, _ = F.int8_vectorwise_quant(w.to(torch.float16))
+        return {".weight": q, ".SCB": scb, ".weight_format": torch.tensor(0, dtype=torch.uint8)}, F.int8_vectorwise_dequant(q, scb).to(dtype)
+
+    eight = kind == "int8"
+    return pack8 if eight else pack4, {"quant_method": "bitsandbytes", "load_in_8bit": eight, "load_in_4bit": not eight, "bnb_4bit_quant_type": "nf4" if eight else kind, "bnb_4bit_use_double_quant": nested}, dtype
+
+
+def compressed(form, strategy, bits=8, kind="int", symmetric=True, group=None, block=None, dtype=torch.bfloat16):
+    args = dict(num_bits=bits, type=kind, strategy=strategy, symmetric=symmetric, **({"group_size": group} if group else {}), **({"block_structure": block} if block else {}))
+
+    def pack(w):
+        from compressed_tensors.compressors import BaseCompressor
+        from compressed_tensors.quantization import QuantizationArgs, QuantizationScheme
+        from compressed_tensors.quantization.utils import calculate_qparams
+
+        w, a = w.to(dtype), QuantizationArgs(**args)
+        scheme = QuantizationScheme(targets=["Linear"], weights=a)
+        if strategy == "group":
+            x = w.reshape(w.shape[0], -1, group)
+            lo, hi = x.amin(2), x.amax(2)
+        elif strategy == "block":
+            x = w.reshape(w.shape[0] // block[0], block[0], -1, block[1])
+            lo, hi = x.amin((1, 3)), x.amax((1, 3))
+        elif strategy == "channel":
+            lo, hi = w.amin(1, keepdim=True), w.amax(1, keepdim=True)
+        else:
+            lo, hi = w.amin().reshape(1), w.amax().reshape(1)
+        scale, zero = calculate_qparams(lo, hi, a)
+        scale = scale.to(dtype)
+        compressor = BaseCompressor.get_value_from_registry(form)
+        small = compressor.compress({"weight": w, "weight_scale": scale, **({} if symmetric else {"weight_zero_point": zero})}, scheme)
+        big = compressor.decompress({k: v for k, v in small.items()}, scheme)
+        return {"." + k: v for k, v in small.items()}, big["weight"]
+
+    return pack, {"quant_method": "compressed-tensors", "format": form, "config_groups": {"group_0": {"targets": ["Linear"], "weights": args}}, "ignore": ["lm_head"], "quantization_status": "compressed"}, dtype
+
+
+def fp8(block=(16, 24)):
+    def pack(w):
+        N, K = w.shape
+        rows, cols = math.ceil(N / block[0]), math.ceil(K / block[1])
+        scale = torch.stack([torch.stack([w[i * block[0] : (i + 1) * block[0], j * block[1] : (j + 1) * block[1]].abs().max() / 448 for j in range(cols)]) for i in range(rows)])
+        wide = scale.repeat_interleave(block[0], 0)[:N].repeat_interleave(block[1], 1)[:, :K]
+        q = (w / wide).to(torch.float8_e4m3fn)
+        return {".weight": q, ".weight_scale_inv": scale}, (q.float() * wide).bfloat16()
+
+    return pack, {"quant_method": "fp8", "activation_scheme": "dynamic", "weight_block_size": list(block)}, torch.bfloat16
+
+
+PACKED = {
+    "packed-gptq-4": gptq(4, 16, symmetric=False, reorder=True),
+    "packed-gptq-3": gptq(3, 32, symmetric=True),
+    "packed-gptq-8-v2": gptq(8, 32, symmetric=False, v2=True),
+    "packed-awq": awq(),
+    "packed-bnb-int8": bnb("int8"),
+    "packed-bnb-nf4-nested": bnb("nf4", nested=True),
+    "packed-bnb-fp4": bnb("fp4", dtype=torch.float16),
+    "packed-ct-pack-4": compressed("pack-quantized", "group", 4, symmetric=False, group=16),
+    "packed-ct-pack-3": compressed("pack-quantized", "channel", 3),
+    "packed-ct-int": compressed("int-quantized", "channel", 8, symmetric=False),
+    "packed-ct-float": compressed("float-quantized", "tensor", 8, "float", dtype=torch.float16),
+    "packed-ct-float-blocks": compressed("float-quantized", "block", 8, "float", block=[16, 16]),
+    "packed-fp8": fp8(),
+}
+
+
+def write(folder, model, tensors, config, cls, alone=False):
+    shutil.rmtree(folder, ignore_errors=True)
+    os.makedirs(folder)
+    c = cases()
+    if alone:  # dynamic frequencies: Python takes the longest row's for the whole batch
+        del c["batch_right"]
+    fresh.expect(model, c, folder, {"class": cls})
+    save_file({k: v.contiguous() for k, v in tensors.items()}, os.path.join(folder, "model.safetensors"), {"format": "pt"})
+    with open(os.path.join(folder, "config.json"), "w") as f:
+        json.dump(config, f, indent=1, sort_keys=True)
+
+
+def tiny(cls, config, dtype):
+    config._attn_implementation = "eager"
+    torch.manual_seed(3)
+    model = cls(config).eval()
+    fresh.fill(model, fresh.Draw(7))
+    fresh.rounded(model, dtype)
+    return model
+
+
+def named(config, dtype, quantization, cls):
+    c = config.to_diff_dict()
+    c.update(model_type=config.model_type, dtype=str(dtype).split(".")[1], quantization_config=quantization, architectures=[cls])
+    return c
+
+
+@torch.no_grad()
+def packed(name, pack, about, dtype):
+    model = tiny(T.LlamaForCausalLM, T.LlamaConfig(**LLAMA), dtype)
+    tensors = {k: v.to(dtype) for k, v in model.state_dict().items()}
+    for n, m in model.named_modules():
+        if isinstance(m, torch.nn.Linear) and n != "lm_head":
+            parts, plain = pack(m.weight.float())
+            assert plain.dtype == dtype and plain.shape == m.weight.shape, (name, n, plain.dtype, plain.shape)
+            far = float((plain.float() - m.weight).abs().max() / m.weight.abs().max())
+            assert far < 0.5, (name, n, far)
+            m.weight.copy_(plain.float())
+            del tensors[n + ".weight"]
+            tensors.update({n + k: v for k, v in parts.items()})
+    write(os.path.join(OUT, name), model, tensors, named(model.config, dtype, about, "LlamaForCausalLM"), "LlamaForCausalLM")
+
+
+@torch.no_grad()
+def mxfp4(name):
+    from transformers.integrations.mxfp4 import convert_moe_packed_tensors
+
+    model = tiny(T.GptOssForCausalLM, T.GptOssConfig(**GPT_OSS), torch.bfloat16)
+    tensors = {k: v.to(torch.bfloat16) for k, v in model.state_dict().items()}
+    g = torch.Generator().manual_seed(9)
+    for n, p in model.named_parameters():
+        if n.endswith(("gate_up_proj", "down_proj")):
+            E, K, N = p.shape
+            blocks = torch.randint(0, 256, (E, N, K // 32, 16), generator=g, dtype=torch.uint8)
+            scales = torch.randint(122, 126, (E, N, K // 32), generator=g, dtype=torch.uint8)
+            p.copy_(convert_moe_packed_tensors(blocks, scales, dtype=torch.bfloat16).float())
+            del tensors[n]
+            tensors.update({n + "_blocks": blocks, n + "_scales": scales})
+    write(os.path.join(OUT, name), model, tensors, named(model.config, torch.bfloat16, {"quant_method": "mxfp4"}, "GptOssForCausalLM"), "GptOssForCausalLM")
+
+
+# ------------------------------------------------------------------ nomic_bert
+
+
+class Nomic(torch.nn.Module):
+    """Nussbaum et al. 2024: BERT with rotary positions, a gated mlp and no biases, the norms behind."""
+
+    def __init__(self, c):
+        super().__init__()
+        H, self.c, L = c["n_embd"], c, torch.nn.Linear
+        norm = lambda: torch.nn.LayerNorm(H, eps=c["layer_norm_epsilon"])
+        self.word_embeddings, self.token_type_embeddings, self.emb_ln = torch.nn.Embedding(c["vocab_size"], H), torch.nn.Embedding(c["type_vocab_size"], H), norm()
+        self.layers = torch.nn.ModuleList(torch.nn.ModuleDict(dict(Wqkv=L(H, 3 * H, bias=c["qkv_proj_bias"]), out_proj=L(H, H, bias=c["qkv_proj_bias"]), fc11=L(H, 256, bias=c["mlp_fc1_bias"]), fc12=L(H, 256, bias=c["mlp_fc1_bias"]), fc2=L(256, H, bias=c["mlp_fc2_bias"]), norm1=norm(), norm2=norm())) for _ in range(c["n_layer"]))
+
+    def rotate(self, x):
+        D, n = int(x.shape[-1] * self.c["rotary_emb_fraction"]), x.shape[1]
+        base, trained, f = self.c["rotary_emb_base"], self.c["max_trained_positions"], self.c["rotary_scaling_factor"]
+        if f and n > trained:
+            base = base * (f * n / trained - (f - 1)) ** (D / (D - 2))
+        at = torch.outer(torch.arange(n, dtype=torch.float32), 1.0 / base ** (torch.arange(0, D, 2, dtype=torch.float32) / D)).to(x.dtype)[:, None]
+        a, b = x[..., : D // 2], x[..., D // 2 : D]
+        return torch.cat([a * at.cos() - b * at.sin(), b * at.cos() + a * at.sin(), x[..., D:]], -1)
+
+    def forward(self, input_ids, attention_mask=None, token_type_ids=None, output_hidden_states=False, return_dict=True):
+        B, n = input_ids.shape
+        heads = self.c["n_head"]
+        x = self.emb_ln(self.word_embeddings(input_ids) + self.token_type_embeddings(torch.zeros_like(input_ids) if token_type_ids is None else token_type_ids))
+        seen = [x]
+        for l in self.layers:
+            q, k, v = l["Wqkv"](x).view(B, n, 3, heads, -1).unbind(2)
+            s = torch.einsum("bqhd,bkhd->bhqk", self.rotate(q), self.rotate(k)) / math.sqrt(q.shape[-1])
+            if attention_mask is not None:
+                s = s.masked_fill(attention_mask[:, None, None] == 0, torch.finfo(s.dtype).min)
+            y = torch.einsum("bhqk,bkhd->bqhd", s.softmax(-1), v).reshape(B, n, -1)
+            x = l["norm1"](l["out_proj"](y) + x)
+            x = l["norm2"](l["fc2"](l["fc11"](x) * torch.nn.functional.silu(l["fc12"](x))) + x)
+            seen.append(x)
+        return {"last_hidden_state": x, "hidden_states": tuple(seen)}
+
+
+@torch.no_grad()
+def nomic(name, **more):
+    c = dict(model_type="nomic_bert", architectures=["NomicBertModel"], auto_map={"AutoModel": "modeling_hf_nomic_bert.NomicBertModel"}, activation_function="swiglu", n_embd=32, n_head=4, n_layer=2, n_inner=200, n_positions=64, vocab_size=48, type_vocab_size=2, pad_vocab_size_multiple=16, layer_norm_epsilon=1e-12,
+             prenorm=False, parallel_block=False, use_rms_norm=False, causal=False, qkv_proj_bias=False, mlp_fc1_bias=False, mlp_fc2_bias=False, rotary_emb_base=1000, rotary_emb_fraction=1.0, rotary_emb_interleaved=False, rotary_emb_scale_base=None, rotary_scaling_factor=None, max_trained_positions=2048)
+    c.update(more)
+    torch.manual_seed(3)
+    model = Nomic(c).eval()
+    model.tie_weights = lambda: None
+    fresh.fill(model, fresh.Draw(7))
+    tensors = {}
+    for k, v in model.state_dict().items():
+        k = k.replace("layers.", "encoder.layers.", 1) if k.startswith("layers.") else "embeddings." + k if "embeddings" in k else k
+        for part, under in (("Wqkv", "attn"), ("out_proj", "attn"), ("fc11", "mlp"), ("fc12", "mlp"), ("fc2", "mlp")):
+            k = k.replace("." + part + ".", "." + under + "." + part + ".")
+        tensors[k] = v
+    write(os.path.join(OUT, name), model, tensors, c, "NomicBertModel", alone=bool(c["rotary_scaling_factor"]))
+
+
+def main():
+    wanted = sys.argv[1:]
+    for name, (pack, about, dtype) in PACKED.items():
+        if not wanted or name in wanted:
+            packed(name, pack, about, dtype)
+    if not wanted or "packed-mxfp4" in wanted:
+        mxfp4("packed-mxfp4")
+    if not wanted or "nomic_bert-base" in wanted:
+        nomic("nomic_bert-base")
+    if not wanted or "nomic_bert-stretched" in wanted:
+        nomic("nomic_bert-stretched", rotary_scaling_factor=2, max_trained_positions=4, rotary_emb_fraction=0.5, qkv_proj_bias=True, mlp_fc1_bias=True, mlp_fc2_bias=True, n_layer=1)
+
+
+if __name__ == "__main__":
+    main()
