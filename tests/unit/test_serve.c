@@ -25,6 +25,7 @@
 /* ---- a model that does as it is told --------------------------------------------------------- */
 
 static atomic_int running, cancelled, calls;
+static atomic_bool gate_open; // "gated" requests end when it is
 
 static void nap(int ms)
 {
@@ -61,6 +62,7 @@ static mltf_status fake_predict(const void *model, bool csv, const char *body, s
     mltf_status st = MLTF_OK;
     if (says(body, n, "sleep")) st = wait_for_cancel(o, 8000, err);
     if (says(body, n, "nap")) st = wait_for_cancel(o, 300, err);
+    for (int i = 0; says(body, n, "gated") && !gate_open && i < 5000; i++) nap(2);
     if (says(body, n, "deaf")) nap(1500); // hears neither cancel nor deadline
     if (says(body, n, "fail")) st = mltf_fail(err, MLTF_INVALID_INPUT, "no such \"thing\"");
     if (st == MLTF_OK && says(body, n, "big"))
@@ -450,18 +452,25 @@ static void serve_refuses_when_the_queue_is_full(void **state)
 {
     (void)state;
     running_server s = {.o = {.workers = 1, .queue = 1}};
+    gate_open = false;
     start(&s);
     const char req[] = "POST /invocations HTTP/1.1\r\nHost: x\r\nConnection: "
-                       "close\r\nContent-Length: 3\r\n\r\nnap";
+                       "close\r\nContent-Length: 5\r\n\r\ngated";
     const int first = dial(&s);
     send_all(first, req, sizeof req - 1);
     wait_until(&running, 1, "running");
     const int second = dial(&s);
     send_all(second, req, sizeof req - 1);
-    nap(50);
-    expect(&s, "POST", "/invocations", JSON, "nap", 503, JSON,
+    for (double from = serve_now(); serve_now() - from < 5; nap(2)) { // until the second waits
+        mltf_buf m = ask(&s, "GET", "/metrics", NULL, "");
+        const bool waits = strstr(m.p, "mltf_queued_requests 1") != NULL;
+        mltf_buf_release(&m);
+        if (waits) break;
+    }
+    expect(&s, "POST", "/invocations", JSON, "gated", 503, JSON,
            "{\"error_code\": \"TEMPORARILY_UNAVAILABLE\"");
-    expect(&s, "POST", "/v1/embeddings", JSON, "nap", 503, JSON, "\"type\": \"server_error\"");
+    expect(&s, "POST", "/v1/embeddings", JSON, "gated", 503, JSON, "\"type\": \"server_error\"");
+    gate_open = true;
     mltf_buf a = MLTF_BUF_INIT;
     receive(first, &a, NULL);
     receive(second, &a, NULL);
