@@ -10,7 +10,7 @@
 #include "store/store.h"
 
 #define MAX_DATA_BYTES ((size_t)1 << 30) /* rows are held in memory: larger sets should be cut */
-enum { MAX_METRICS = 16, DEFAULT_BATCH = 32, LOGIT_ROWS = 64, DEFAULT_WINDOW = 1024 };
+enum { MAX_METRICS = 16, DEFAULT_BATCH = 32, DEFAULT_WINDOW = 1024 };
 
 typedef struct evaluation {
     const mltf_model *m;
@@ -273,35 +273,16 @@ static mltf_status evaluate_pairs(evaluation *e, mltf_err *err)
 
 /* ---- perplexity ------------------------------------------------------------------------------ */
 
-/* -log softmax(logits)[id], summed in double. */
-static double surprise(const float *logits, size_t n, int32_t id)
+/* Windows share a token, so each but the very first is predicted once. */
+static mltf_status surprise_of_window(evaluation *e, const int32_t *ids, size_t n, double *sum,
+                                      mltf_err *err)
 {
-    float max = logits[0];
-    for (size_t i = 1; i < n; i++)
-        if (logits[i] > max) max = logits[i];
-    double sum = 0;
-    for (size_t i = 0; i < n; i++) sum += exp((double)logits[i] - (double)max);
-    return log(sum) + (double)max - (double)logits[id];
-}
-
-/* One window of n ids: its tokens but the first are predicted from those before them. Rows go through the
- * model in small pieces behind a cache, so that the logits of a piece are all that is held. */
-static mltf_status surprise_of_window(arch_session *s, const arch_model *m, const int32_t *ids,
-                                      size_t n, double *sum, mltf_err *err)
-{
-    arch_cache *cache = NULL;
-    TRY(arch_cache_new(&cache, m, n, err));
-    mltf_status st = MLTF_OK;
-    for (size_t from = 0; from + 1 < n && st == MLTF_OK; from += LOGIT_ROWS) {
-        const size_t rows = from + LOGIT_ROWS < n - 1 ? LOGIT_ROWS : n - 1 - from;
-        const arch_batch batch = {
-            .n_seqs = 1, .start = (size_t[]){0, rows}, .ids = ids + from, .caches = &cache};
-        arch_output out;
-        st = arch_forward(s, &batch, ARCH_WANT_LOGITS, &out, err);
-        for (size_t t = 0; st == MLTF_OK && t < rows; t++)
-            *sum += surprise(out.logits + t * out.n_logits, out.n_logits, ids[from + t + 1]);
-    }
-    arch_cache_free(cache);
+    const mltf_arena_mark mark = arena_save(&e->arena);
+    gen_logprob *scores = arena_calloc(&e->arena, n, sizeof *scores);
+    mltf_status st =
+        scores ? pipeline_score(e->m->pipe, ids, n, 0, NULL, scores, err) : mltf_fail_memory(err);
+    for (size_t i = 1; i < n && st == MLTF_OK; i++) *sum -= (double)scores[i].logprob;
+    arena_restore(&e->arena, mark);
     return st;
 }
 
@@ -315,7 +296,6 @@ static mltf_status evaluate_text(evaluation *e, mltf_err *err)
                          info->architecture);
     mltf_buf text = MLTF_BUF_INIT;
     tok_encoding enc = TOK_ENCODING_INIT;
-    arch_session *s = NULL;
     mltf_status st = file_read(&text, e->o->text_path, MAX_DATA_BYTES, err);
     if (st == MLTF_OK)
         st = tokenizer_encode(pipeline_tokenizer(e->m->pipe), &enc, buf_str(&text), (mltf_str){0},
@@ -323,18 +303,15 @@ static mltf_status evaluate_text(evaluation *e, mltf_err *err)
     if (st == MLTF_OK && enc.n < 2)
         st =
             mltf_fail(err, MLTF_INVALID_INPUT, "\"%s\" has fewer than two tokens", e->o->text_path);
-    if (st == MLTF_OK) st = pipeline_session_take(e->m->pipe, &s, err);
     const size_t window =
         info->max_positions < DEFAULT_WINDOW ? info->max_positions : DEFAULT_WINDOW;
     double sum = 0;
-    for (size_t from = 0; st == MLTF_OK && from + 1 < enc.n;
-         from += window - 1) { // windows share a token: each is predicted once
+    for (size_t from = 0; st == MLTF_OK && from + 1 < enc.n; from += window - 1) {
         const size_t n = from + window < enc.n ? window : enc.n - from;
-        st = surprise_of_window(s, model, enc.ids + from, n, &sum, err);
+        st = surprise_of_window(e, enc.ids + from, n, &sum, err);
         e->tokens += n - 1;
         if (st == MLTF_OK) st = tell(e, e->tokens, enc.n - 1, "tokens", err);
     }
-    if (s) pipeline_session_give(e->m->pipe, s);
     tok_encoding_release(&enc);
     mltf_buf_release(&text);
     TRY(st);

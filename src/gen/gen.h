@@ -38,6 +38,15 @@ typedef mltf_status (*gen_encode_fn)(void *user, arch_session *s, arch_cache *ca
 typedef void (*gen_scores_fn)(void *user, size_t row, size_t step, const float *scores,
                               size_t vocab);
 
+typedef struct gen_logprob {
+    int32_t id;
+    float logprob;
+} gen_logprob;
+
+/* Of the token that on_token tells next: its own log probability, and the top_logprobs most probable ones. */
+typedef void (*gen_logprobs_fn)(void *user, size_t request, gen_logprob own,
+                                const gen_logprob *top);
+
 typedef struct gen_constraint gen_constraint; /* constraint.h: JSON schema, regex, grammar */
 
 typedef struct gen_request {
@@ -67,6 +76,7 @@ typedef struct gen_request {
     void *scores_user;
     bool want_logprobs;  /* of the chosen tokens, from the model's own softmax before any filter */
     size_t top_logprobs; /* and of that many most probable ones */
+    gen_logprobs_fn on_logprobs; /* with want_logprobs, just before on_token; may be NULL */
 } gen_request;
 
 typedef enum {
@@ -76,11 +86,6 @@ typedef enum {
     GEN_FINISH_TIME,
     GEN_FINISH_CANCELLED,
 } gen_finish;
-
-typedef struct gen_logprob {
-    int32_t id;
-    float logprob;
-} gen_logprob;
 
 typedef struct gen_sequence {
     int32_t *

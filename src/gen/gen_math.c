@@ -45,6 +45,19 @@ double gen_logsumexp(const float *x, size_t n)
     return max + log(sum);
 }
 
+void gen_top_logprobs(gen_logprob *top, size_t k, const float *x, size_t V, double lse)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < V && k; i++) { // insertion into the few best, in order
+        if (n == k && !(x[i] > top[k - 1].logprob)) continue;
+        size_t j = n < k ? n++ : k - 1;
+        for (; j > 0 && top[j - 1].logprob < x[i]; j--) top[j] = top[j - 1];
+        top[j] = (gen_logprob){(int32_t)i, x[i]};
+    }
+    for (size_t i = 0; i < n; i++) top[i].logprob = (float)((double)top[i].logprob - lse);
+    for (; n < k; n++) top[n] = (gen_logprob){-1, -INFINITY};
+}
+
 void gen_log_softmax(float *x, size_t n)
 {
     const double lse = gen_logsumexp(x, n);

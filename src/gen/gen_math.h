@@ -6,11 +6,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "gen/gen.h"
+
 double
 gen_exp(double x); /* relative error below 1e-15; 0 for x < -745, inf past 709.78, NaN stays */
 
 /* log(sum(exp(x))) of x[0..n): NaN if any is NaN; -inf if all are -inf. */
 double gen_logsumexp(const float *x, size_t n);
+/* The k most probable of V scores, falling; lse: their gen_logsumexp(). Where V < k the rest has id -1. */
+void gen_top_logprobs(gen_logprob *top, size_t k, const float *x, size_t V, double lse);
 void gen_log_softmax(float *x, size_t n); /* in place, as torch.log_softmax */
 
 /* Counter-based random numbers (Philox4x32-10, Salmon et al. 2011): a pure function of the seed and of who

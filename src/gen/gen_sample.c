@@ -210,17 +210,7 @@ static mltf_status keep_logprobs(gen_unit *u, size_t row, int32_t chosen, mltf_e
     }
     const double lse = gen_logsumexp(s->raw, u->vocab);
     s->logprobs[row][at] = (float)((double)s->raw[chosen] - lse);
-    gen_logprob *top = s->top[row] + at * k;
-    size_t n = 0;
-    for (size_t i = 0; i < u->vocab && k; i++) { // insertion into the few best, in order
-        const float x = s->raw[i];
-        if (n == k && !(x > top[k - 1].logprob)) continue;
-        size_t j = n < k ? n++ : k - 1;
-        for (; j > 0 && top[j - 1].logprob < x; j--) top[j] = top[j - 1];
-        top[j] = (gen_logprob){(int32_t)i, x};
-    }
-    for (size_t i = 0; i < n; i++) top[i].logprob = (float)((double)top[i].logprob - lse);
-    for (; n < k; n++) top[n] = (gen_logprob){-1, -INFINITY};
+    gen_top_logprobs(s->top[row] + at * k, k, s->raw, u->vocab, lse);
     return MLTF_OK;
 }
 
@@ -252,6 +242,12 @@ static mltf_status take(gen_unit *u, size_t row, int32_t id, mltf_err *err)
         (!r->finished || r->finish != GEN_FINISH_STOP_STRING)) {
         r->finished = true; // the grammar is through: nothing but an end could follow
         r->finish = GEN_FINISH_STOP;
+    }
+    const sample_state *s = u->state;
+    if (u->req->on_logprobs && s->raw && u->n_rows == 1) {
+        const size_t at = r->n - 1 - u->n_prompt;
+        u->req->on_logprobs(u->req->user, u->number, (gen_logprob){id, s->logprobs[row][at]},
+                            s->top[row] + at * u->req->top_logprobs);
     }
     if (u->req->on_token && u->n_rows == 1 && u->req->on_token(u->req->user, u->number, &id, 1)) {
         r->finished = true;

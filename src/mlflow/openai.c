@@ -29,7 +29,11 @@ typedef struct choice {
     tok_stream *stream;
     mltf_buf text; /* all that was decoded */
     size_t sent;   /* bytes of it that went out */
-    bool stopped;  /* by a stop string, which begins at text.n */
+    gen_logprob
+        *scores; /* [n_scores][1 + top_logprobs] of streamed tokens; those before n_told went out */
+    size_t n_scores, n_told, cap_scores;
+    int64_t offset; /* text_offset of the next token that goes out */
+    bool stopped;   /* by a stop string, which begins at text.n */
     json *calls;
     mltf_str content;
 } choice;
@@ -40,7 +44,8 @@ typedef struct openai_run {
     mltf_arena *a;
     char id[48];
     int64_t created;
-    llm_ids *prompts; /* [n_prompts] */
+    llm_ids *prompts;            /* [n_prompts] */
+    gen_logprob **prompt_scores; /* [n_prompts][n][1 + top_logprobs] for echo, or NULL */
     size_t n_prompts;
     choice *choices; /* [n]: those of the first prompt, then of the next */
     size_t n;
@@ -271,18 +276,17 @@ static json *logprob_entry(const openai_run *r, int32_t id, float logprob)
     return o;
 }
 
-static json *chat_logprobs(const openai_run *r, const gen_sequence *s, const gen_config *cfg)
+/* Rows of scores, each a token's own and the top ones, as "logprobs" of a chat. */
+static json *chat_logprobs(const openai_run *r, const gen_logprob *scores, size_t n)
 {
     mltf_arena *a = r->a;
+    const size_t width = 1 + r->req.top_logprobs;
     json *content = json_new_array(a), *out = json_new_object(a);
-    for (size_t i = 0; s->logprobs && i < s->n - s->n_prompt; i++) {
-        const int32_t id = s->ids[s->n_prompt + i];
-        if (is_end(cfg, id)) continue;
-        json *entry = logprob_entry(r, id, s->logprobs[i]), *top = json_new_array(a);
-        for (size_t k = 0; s->top && k < r->req.top_logprobs; k++) {
-            const gen_logprob *t = &s->top[i * r->req.top_logprobs + k];
-            json_push(a, top, logprob_entry(r, t->id, t->logprob));
-        }
+    for (size_t i = 0; i < n; i++) {
+        const gen_logprob *row = scores + i * width;
+        json *entry = logprob_entry(r, row->id, row->logprob), *top = json_new_array(a);
+        for (size_t k = 1; k < width; k++)
+            if (row[k].id >= 0) json_push(a, top, logprob_entry(r, row[k].id, row[k].logprob));
         json_set(a, entry, "top_logprobs", top);
         json_push(a, content, entry);
     }
@@ -291,42 +295,91 @@ static json *chat_logprobs(const openai_run *r, const gen_sequence *s, const gen
     return out;
 }
 
-static json *completion_logprobs(const openai_run *r, const gen_sequence *s, const gen_config *cfg)
+/* The same of a completion. *offset: characters before the first token, moved on. What has no probability, the first
+ * token of an echoed prompt, has null. */
+static json *completion_logprobs(const openai_run *r, const gen_logprob *scores, size_t n,
+                                 int64_t *offset)
 {
     mltf_arena *a = r->a;
+    const size_t width = 1 + r->req.top_logprobs;
     json *tokens = json_new_array(a), *probs = json_new_array(a), *tops = json_new_array(a),
          *offsets = json_new_array(a);
-    int64_t offset = 0;
-    for (size_t i = 0; s->logprobs && i < s->n - s->n_prompt; i++) {
-        const int32_t id = s->ids[s->n_prompt + i];
-        if (is_end(cfg, id)) continue;
-        const json *entry = logprob_entry(r, id, s->logprobs[i]);
+    for (size_t i = 0; i < n; i++) {
+        const gen_logprob *row = scores + i * width;
+        const bool known = !isnan(row->logprob);
+        const json *entry = logprob_entry(r, row->id, known ? row->logprob : 0);
         const mltf_str token = json_string(json_get(entry, "token"), STR(""));
         json *top = json_new_object(a);
-        for (size_t k = 0; s->top && k < r->req.top_logprobs; k++) {
-            const gen_logprob *t = &s->top[i * r->req.top_logprobs + k];
-            const json *other = logprob_entry(r, t->id, t->logprob);
+        for (size_t k = 1; k < width && known; k++) {
+            if (row[k].id < 0) continue;
+            const json *other = logprob_entry(r, row[k].id, row[k].logprob);
             json_set_str(a, top, json_string(json_get(other, "token"), STR("")),
                          json_get(other, "logprob"));
         }
         json_push(a, tokens, json_get(entry, "token"));
-        json_push(a, probs, json_get(entry, "logprob"));
-        json_push(a, tops, top);
-        json_push(a, offsets, json_new_int(a, offset));
-        offset += (int64_t)(token.n ? utf8_count(token.p, token.n) : 0);
+        json_push(a, probs, known ? json_get(entry, "logprob") : json_new_null(a));
+        json_push(a, tops, known ? top : json_new_null(a));
+        json_push(a, offsets, json_new_int(a, *offset));
+        *offset += (int64_t)(token.n ? utf8_count(token.p, token.n) : 0);
     }
     json *out = json_new_object(a);
     json_set(a, out, "tokens", tokens);
     json_set(a, out, "token_logprobs", probs);
-    json_set(a, out, "top_logprobs", r->req.top_logprobs ? tops : json_new_null(a));
+    json_set(a, out, "top_logprobs", width > 1 ? tops : json_new_null(a));
     json_set(a, out, "text_offset", offsets);
     return out;
 }
 
-static json *logprobs_json(const openai_run *r, const gen_sequence *s, const gen_config *cfg)
+/* Append a token's row to the choice's. */
+static mltf_status keep_scores(choice *c, const gen_logprob *row, mltf_err *err)
 {
+    const size_t width = 1 + c->run->req.top_logprobs;
+    if (c->n_scores == c->cap_scores) {
+        const size_t cap = 2 * c->n_scores + 32;
+        gen_logprob *grown = realloc(c->scores, cap * width * sizeof *grown);
+        if (!grown) return mltf_fail_memory(err);
+        c->scores = grown;
+        c->cap_scores = cap;
+    }
+    memcpy(c->scores + c->n_scores++ * width, row, width * sizeof *row);
+    return MLTF_OK;
+}
+
+/* The prompt's rows where it is echoed, before those of its continuation. */
+static mltf_status keep_prompt_scores(choice *c, mltf_err *err)
+{
+    const openai_run *r = c->run;
+    if (!r->prompt_scores) return MLTF_OK;
+    const size_t width = 1 + r->req.top_logprobs;
+    for (size_t i = 0; i < r->prompts[c->prompt].n; i++)
+        TRY(keep_scores(c, r->prompt_scores[c->prompt] + i * width, err));
+    return MLTF_OK;
+}
+
+/* The rows of a finished sequence: what was not streamed. */
+static mltf_status keep_sequence_scores(choice *c, const gen_sequence *s, mltf_err *err)
+{
+    const openai_run *r = c->run;
+    const size_t k = r->req.top_logprobs;
+    gen_logprob row[1 + 20]; // integer_in() bounds top_logprobs
+    for (size_t i = 0; s->logprobs && i < s->n - s->n_prompt; i++) {
+        row[0] = (gen_logprob){s->ids[s->n_prompt + i], s->logprobs[i]};
+        if (is_end(&r->cfgs[c->index], row[0].id)) continue;
+        if (k > 0) memcpy(row + 1, s->top + i * k, k * sizeof *row);
+        TRY(keep_scores(c, row, err));
+    }
+    return MLTF_OK;
+}
+
+/* "logprobs" of the rows that have not gone out yet. */
+static json *logprobs_json(choice *c)
+{
+    const openai_run *r = c->run;
     if (!r->req.logprobs) return json_new_null(r->a);
-    return r->req.chat ? chat_logprobs(r, s, cfg) : completion_logprobs(r, s, cfg);
+    const gen_logprob *rows = c->scores + c->n_told * (1 + r->req.top_logprobs);
+    const size_t n = c->n_scores - c->n_told;
+    c->n_told = c->n_scores;
+    return r->req.chat ? chat_logprobs(r, rows, n) : completion_logprobs(r, rows, n, &c->offset);
 }
 
 /* ---- replies ---- */
@@ -362,7 +415,7 @@ static json *usage_json(const openai_run *r, const gen_result *results)
     return usage;
 }
 
-static json *chat_choice(const openai_run *r, const choice *c, size_t index, const gen_sequence *s)
+static json *chat_choice(const openai_run *r, choice *c, size_t index, const gen_sequence *s)
 {
     mltf_arena *a = r->a;
     json *o = json_new_object(a), *message = json_new_object(a);
@@ -373,30 +426,32 @@ static json *chat_choice(const openai_run *r, const choice *c, size_t index, con
     if (c->calls) json_set(a, message, "tool_calls", c->calls);
     json_set(a, o, "index", json_new_int(a, (int64_t)index));
     json_set(a, o, "message", message);
-    json_set(a, o, "logprobs", logprobs_json(r, s, &r->cfgs[c->index]));
+    json_set(a, o, "logprobs", logprobs_json(c));
     json_set(a, o, "finish_reason", json_new_cstr(a, finish_reason(c, s)));
     return o;
 }
 
-static mltf_status completion_choice(const openai_run *r, const choice *c, size_t index,
+static mltf_status echoed_text(const openai_run *r, size_t prompt, mltf_buf *out, mltf_err *err)
+{
+    const json *given = json_at(r->req.prompts, prompt);
+    if (!json_is(given, JSON_STRING))
+        return llm_decode(r->m->pipe, out, r->prompts[prompt].p, r->prompts[prompt].n, true, 0,
+                          err);
+    buf_put_str(out, given->s);
+    return buf_status(out, err);
+}
+
+static mltf_status completion_choice(const openai_run *r, choice *c, size_t index,
                                      const gen_sequence *s, json **out, mltf_err *err)
 {
     mltf_arena *a = r->a;
     mltf_buf text = MLTF_BUF_INIT;
-    mltf_status st = MLTF_OK;
-    if (r->req.echo) {
-        const json *prompt = json_at(r->req.prompts, c->prompt);
-        if (json_is(prompt, JSON_STRING))
-            buf_put_str(&text, prompt->s);
-        else
-            st = llm_decode(r->m->pipe, &text, r->prompts[c->prompt].p, r->prompts[c->prompt].n,
-                            true, 0, err);
-    }
+    const mltf_status st = r->req.echo ? echoed_text(r, c->prompt, &text, err) : MLTF_OK;
     buf_put_str(&text, c->content);
     json *o = json_new_object(a);
     json_set(a, o, "text", json_new_string(a, text.p ? buf_str(&text) : STR("")));
     json_set(a, o, "index", json_new_int(a, (int64_t)index));
-    json_set(a, o, "logprobs", logprobs_json(r, s, &r->cfgs[c->index]));
+    json_set(a, o, "logprobs", logprobs_json(c));
     json_set(a, o, "finish_reason", json_new_cstr(a, finish_reason(c, s)));
     mltf_buf_release(&text);
     *out = o;
@@ -438,7 +493,7 @@ static mltf_status whole_reply(openai_run *r, const gen_result *results, mltf_bu
     for (size_t p = 0; p < r->n_prompts; p++) {
         pick(r, results, p, order);
         for (size_t i = 0; i < r->req.set.n; i++) {
-            const choice *c = &r->choices[order[i]];
+            choice *c = &r->choices[order[i]];
             const size_t index = p * r->req.set.n + i;
             json *one = NULL;
             if (r->req.chat)
@@ -504,13 +559,21 @@ static mltf_status send_text(openai_run *r, const choice *c, mltf_str text, cons
     return send_choice(r, c, delta, text, logprobs, NULL, err);
 }
 
-static mltf_status send_first(openai_run *r, const choice *c, mltf_err *err)
+static mltf_status send_echo(openai_run *r, choice *c, mltf_err *err)
 {
-    if (!r->req.chat) {
-        const json *prompt = json_at(r->req.prompts, c->prompt);
-        return r->req.echo && json_is(prompt, JSON_STRING) ? send_text(r, c, prompt->s, NULL, err)
-                                                           : MLTF_OK;
-    }
+    mltf_buf text = MLTF_BUF_INIT;
+    mltf_status st = echoed_text(r, c->prompt, &text, err);
+    if (!st) st = keep_prompt_scores(c, err);
+    if (!st)
+        st = send_text(r, c, text.p ? buf_str(&text) : STR(""),
+                       r->prompt_scores ? logprobs_json(c) : NULL, err);
+    mltf_buf_release(&text);
+    return st;
+}
+
+static mltf_status send_first(openai_run *r, choice *c, mltf_err *err)
+{
+    if (!r->req.chat) return r->req.echo ? send_echo(r, c, err) : MLTF_OK;
     json *delta = json_new_object(r->a);
     json_set(r->a, delta, "role", json_new_cstr(r->a, "assistant"));
     json_set(r->a, delta, "content", json_new_cstr(r->a, ""));
@@ -518,17 +581,22 @@ static mltf_status send_first(openai_run *r, const choice *c, mltf_err *err)
 }
 
 /* The arena is given back behind each chunk, or a long stream would fill the memory. */
-static int stream_tokens(void *user, size_t which, const int32_t *ids, size_t n)
+static int stream_tokens(void *user, size_t which, const int32_t *ids, size_t n,
+                         const gen_logprob *scores)
 {
     openai_run *r = user;
     choice *c = &r->choices[which];
     if (r->cancelled) return 1;
+    for (size_t i = 0; r->req.logprobs && scores && i < n; i++)
+        if (!is_end(&r->cfgs[which], ids[i]) &&
+            keep_scores(c, scores + i * (1 + r->req.top_logprobs), NULL) != MLTF_OK)
+            return 1;
     if (push_tokens(c, ids, n, NULL) != MLTF_OK) return 1;
     const size_t safe = safe_length(c);
-    if (!r->req.logprobs && safe > c->sent) {
+    if (safe > c->sent) { // with the scores of all tokens so far, those whose text is held back too
         const mltf_arena_mark mark = arena_save(r->a);
-        const mltf_status st =
-            send_text(r, c, str_slice(buf_str(&c->text), c->sent, safe), NULL, NULL);
+        const mltf_status st = send_text(r, c, str_slice(buf_str(&c->text), c->sent, safe),
+                                         r->req.logprobs ? logprobs_json(c) : NULL, NULL);
         arena_restore(r->a, mark);
         if (st) {
             r->cancelled = true;
@@ -563,7 +631,7 @@ static mltf_status finish_stream(openai_run *r, const gen_result *results, mltf_
         choice *c = &r->choices[i];
         const gen_sequence *s = &results[i].seqs[0];
         const size_t end = c->calls ? c->content.n : c->text.n;
-        const json *logprobs = r->req.logprobs ? logprobs_json(r, s, &r->cfgs[i]) : NULL;
+        const json *logprobs = c->n_told < c->n_scores ? logprobs_json(c) : NULL;
         if (end > c->sent || logprobs)
             TRY(send_text(r, c,
                           end > c->sent ? str_slice(buf_str(&c->text), c->sent, end) : STR(""),
@@ -596,11 +664,32 @@ static mltf_status run_choices(openai_run *r, const call_control *ctl, gen_resul
                               .top_logprobs = r->req.top_logprobs};
         if (r->on_event) TRY(send_first(r, &r->choices[i], err));
     }
+    if (r->req.no_tokens) { // the prompt alone is wanted
+        for (size_t i = 0; i < r->n; i++) {
+            results[i].seqs = arena_calloc(r->a, 1, sizeof *results[i].seqs);
+            if (!results[i].seqs) return mltf_fail_memory(err);
+            results[i].seqs[0] = (gen_sequence){.finish = GEN_FINISH_LENGTH};
+        }
+        return MLTF_OK;
+    }
     const bool streams = r->on_event != NULL;
     mltf_status st = pipeline_generate(r->m->pipe, prompts, r->n, ctl,
                                        streams ? stream_tokens : NULL, r, results, err);
     if (st == MLTF_PREDICT_FAILED && err) err->status = st = MLTF_INVALID_INPUT;
     return st;
+}
+
+static mltf_status score_prompts(openai_run *r, const call_control *ctl, mltf_err *err)
+{
+    r->prompt_scores = arena_calloc(r->a, r->n_prompts, sizeof *r->prompt_scores);
+    if (!r->prompt_scores) return mltf_fail_memory(err);
+    for (size_t i = 0; i < r->n_prompts; i++) {
+        const size_t n = r->prompts[i].n, top = r->req.top_logprobs;
+        r->prompt_scores[i] = arena_calloc(r->a, n * (1 + top), sizeof **r->prompt_scores);
+        if (!r->prompt_scores[i]) return mltf_fail_memory(err);
+        TRY(pipeline_score(r->m->pipe, r->prompts[i].p, n, top, ctl, r->prompt_scores[i], err));
+    }
+    return MLTF_OK;
 }
 
 static mltf_status answer_request(openai_run *r, const call_control *ctl, mltf_buf *answer,
@@ -611,6 +700,7 @@ static mltf_status answer_request(openai_run *r, const call_control *ctl, mltf_b
         if (r->prompts[i].n == 0) return mltf_fail(err, MLTF_INVALID_INPUT, "the prompt is empty");
     TRY(make_constraint(r, err));
     TRY(make_choices(r, err));
+    if (r->req.echo && r->req.logprobs) TRY(score_prompts(r, ctl, err));
     gen_result *results = arena_calloc(r->a, r->n, sizeof *results);
     if (!results) return mltf_fail_memory(err);
     TRY(run_choices(r, ctl, results, err));
@@ -618,9 +708,13 @@ static mltf_status answer_request(openai_run *r, const call_control *ctl, mltf_b
         r->cancelled ? mltf_fail(err, MLTF_CANCELLED, "the client went away") : MLTF_OK;
     for (size_t i = 0; i < r->n && !st; i++) {
         const gen_sequence *s = &results[i].seqs[0];
-        if (!r->on_event)
-            st = push_tokens(&r->choices[i], s->ids + s->n_prompt, s->n - s->n_prompt, err);
-        if (!st) st = end_text(&r->choices[i], err);
+        choice *c = &r->choices[i];
+        if (!r->on_event) {
+            st = push_tokens(c, s->ids + s->n_prompt, s->n - s->n_prompt, err);
+            if (!st && r->req.logprobs) st = keep_prompt_scores(c, err);
+            if (!st && r->req.logprobs) st = keep_sequence_scores(c, s, err);
+        }
+        if (!st) st = end_text(c, err);
     }
     if (!st)
         st = r->on_event ? finish_stream(r, results, err) : whole_reply(r, results, answer, err);
@@ -646,6 +740,7 @@ static mltf_status text_call(const mltf_model *m, bool chat, const json *request
     for (size_t i = 0; r.choices && i < r.n; i++) {
         tok_stream_free(r.choices[i].stream);
         mltf_buf_release(&r.choices[i].text);
+        free(r.choices[i].scores);
     }
     for (size_t i = 0; r.prompts && i < r.n_prompts; i++) llm_ids_release(&r.prompts[i]);
     gen_constraint_free(r.constraint);

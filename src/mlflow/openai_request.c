@@ -429,7 +429,16 @@ mltf_status openai_read_completion(openai_request *r, const mltf_model *m, const
     static const char *const own[] = {"prompt", "logprobs",        "echo", "best_of",
                                       "suffix", "response_format", NULL};
     *r = (openai_request){0};
+    const json *max_tokens = json_get(body, "max_tokens");
+    const bool no_tokens = json_is(max_tokens, JSON_INT) && max_tokens->i == 0;
+    if (no_tokens) { // the rest of the request is read as if it asked for one
+        json *own_body = json_clone(a, body);
+        if (!own_body) return mltf_fail_memory(err);
+        json_set(a, own_body, "max_tokens", json_new_int(a, 1));
+        body = own_body;
+    }
     TRY(read_common(r, m, body, own, a, err));
+    r->no_tokens = no_tokens;
     TRY(read_prompts(r, a, err));
     TRY(boolean(body, "echo", &r->echo, err));
     if (given(body, "suffix") && json_string(json_get(body, "suffix"), STR("x")).n > 0)
@@ -445,9 +454,6 @@ mltf_status openai_read_completion(openai_request *r, const mltf_model *m, const
     r->best_of = (size_t)best;
     r->logprobs = top >= 0;
     r->top_logprobs = top > 0 ? (size_t)top : 0;
-    if (r->echo && r->logprobs)
-        return mltf_fail(err, MLTF_INVALID_INPUT,
-                         "'echo' together with 'logprobs' is not supported.");
     r->response_format = given(body, "response_format") ? json_get(body, "response_format") : NULL;
     if (!r->max_tokens) r->max_tokens = 16; // OpenAI's default here
     return MLTF_OK;

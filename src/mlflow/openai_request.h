@@ -15,6 +15,7 @@ typedef struct openai_request {
     bool logprobs;
     size_t top_logprobs;
     int64_t max_tokens;   /* 0: not given */
+    bool no_tokens;       /* completions: max_tokens is 0, for the prompt's own log probabilities */
     const json *messages; /* chat: as templates want them */
     const json *tools;    /* or NULL */
     tool_choice choice;

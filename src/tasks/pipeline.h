@@ -71,9 +71,11 @@ typedef struct pipeline_prompt {
     size_t top_logprobs;
 } pipeline_prompt;
 
-/* New tokens of prompt `which`, on the thread of the call. Nonzero: that prompt is given up, the call goes on
- * and its result has GEN_FINISH_CANCELLED. */
-typedef int (*pipeline_token_fn)(void *user, size_t which, const int32_t *ids, size_t n);
+/* New tokens of prompt `which`, on the thread of the call, with their log probabilities if wanted: scores
+ * [n][1 + top_logprobs], each token's own first; otherwise NULL. Nonzero: that prompt is given up, the call goes
+ * on and its result has GEN_FINISH_CANCELLED. */
+typedef int (*pipeline_token_fn)(void *user, size_t which, const int32_t *ids, size_t n,
+                                 const gen_logprob *scores);
 
 /* Settings for a call: those of the pipeline with `kwargs` (arguments of generate(), object or NULL) on top,
  * checked. Statuses as pipeline_call() has them. */
@@ -87,6 +89,11 @@ mltf_status pipeline_gen_config(const pipeline *p, const json *kwargs, gen_confi
 mltf_status pipeline_generate(const pipeline *p, const pipeline_prompt *prompts, size_t n,
                               const call_control *ctl, pipeline_token_fn on_token, void *user,
                               gen_result *results, mltf_err *err);
+
+/* Log probabilities of a text itself, each token given those before it: scores [n][1 + top], the token's own first
+ * and then the most probable ones; of the first token NaN. Causal language models only. */
+mltf_status pipeline_score(const pipeline *p, const int32_t *ids, size_t n, size_t top,
+                           const call_control *ctl, gen_logprob *scores, mltf_err *err);
 
 /* The trie of the tokenizer's tokens for constraints, built at the first call and kept. */
 mltf_status pipeline_trie(const pipeline *p, const gen_trie **out, mltf_err *err);

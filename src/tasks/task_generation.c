@@ -116,9 +116,11 @@ typedef struct token_offset {
     size_t first;
 } token_offset;
 
-static int on_batch_token(void *user, size_t which, const int32_t *ids, size_t n)
+static int on_batch_token(void *user, size_t which, const int32_t *ids, size_t n,
+                          const gen_logprob *scores)
 {
     const token_offset *o = user;
+    (void)scores;
     return o->fn(o->user, o->first + which, ids, n);
 }
 

@@ -27,6 +27,8 @@ typedef struct sched_req {
     bool streams;
     int32_t *tokens; /* [n_tokens] new ones; those before n_seen were handed over */
     size_t n_tokens, n_seen, cap_tokens;
+    gen_logprob *scores; /* [n_scores][1 + top_logprobs] of the tokens, if wanted */
+    size_t n_scores, cap_scores;
     bool give_up;               /* the call wants no more of it; with the lock */
     volatile int *outer_cancel; /* the caller's flag */
     volatile int cancel;        /* what the batch sees: set by the driver between steps */
@@ -97,6 +99,30 @@ static int take_tokens(void *user, size_t number, const int32_t *ids, size_t n)
     }
     pthread_mutex_unlock(&r->schedule->lock);
     return !room;
+}
+
+/* Just before take_tokens gets the token. */
+static void take_logprobs(void *user, size_t number, gen_logprob own, const gen_logprob *top)
+{
+    sched_req *r = user;
+    (void)number;
+    if (!r->streams) return;
+    const size_t width = 1 + r->req.top_logprobs;
+    pthread_mutex_lock(&r->schedule->lock);
+    if (r->n_scores == r->cap_scores) {
+        const size_t cap = 2 * r->n_scores + 32;
+        gen_logprob *grown = realloc(r->scores, cap * width * sizeof *grown);
+        if (grown) {
+            r->scores = grown;
+            r->cap_scores = cap;
+        }
+    }
+    if (r->n_scores < r->cap_scores) {
+        gen_logprob *to = r->scores + r->n_scores++ * width;
+        *to = own;
+        if (width > 1) memcpy(to + 1, top, (width - 1) * sizeof *to);
+    }
+    pthread_mutex_unlock(&r->schedule->lock);
 }
 
 static void finish_request(struct task_schedule *s, sched_req *r, mltf_status st,
@@ -190,14 +216,22 @@ static bool hand_over(struct task_schedule *s, sched_call *call)
         sched_req *r = &call->reqs[i];
         while (r->n_seen < r->n_tokens) {
             int32_t ids[64];
+            gen_logprob scores[1024];
+            const size_t width = 1 + r->req.top_logprobs;
+            // copies, because the driver appends meanwhile
+            const bool scored =
+                r->n_scores >= r->n_tokens && width <= sizeof scores / sizeof *scores;
             size_t n = r->n_tokens - r->n_seen;
             if (n > sizeof ids / sizeof *ids) n = sizeof ids / sizeof *ids;
+            if (scored && n > sizeof scores / sizeof *scores / width)
+                n = sizeof scores / sizeof *scores / width;
             memcpy(ids, r->tokens + r->n_seen, n * sizeof *ids);
+            if (scored) memcpy(scores, r->scores + r->n_seen * width, n * width * sizeof *scores);
             r->n_seen += n;
             any = true;
             if (r->give_up) continue;
             pthread_mutex_unlock(&s->lock);
-            const int stop = call->on_token(call->user, i, ids, n);
+            const int stop = call->on_token(call->user, i, ids, n, scored ? scores : NULL);
             pthread_mutex_lock(&s->lock);
             if (stop) r->give_up = true;
         }
@@ -299,6 +333,7 @@ mltf_status pipeline_generate(const pipeline *p, const pipeline_prompt *prompts,
                                .cfg = prompts[i].cfg,
                                .tk = p->tk,
                                .on_token = take_tokens,
+                               .on_logprobs = prompts[i].want_logprobs ? take_logprobs : NULL,
                                .user = r,
                                .cancel = &r->cancel,
                                .deadline = ctl->deadline,
@@ -313,6 +348,7 @@ mltf_status pipeline_generate(const pipeline *p, const pipeline_prompt *prompts,
         if (!st) st = judge(&call.reqs[i], ctl, err);
         results[i] = call.reqs[i].result;
         free(call.reqs[i].tokens);
+        free(call.reqs[i].scores);
     }
     for (size_t i = 0; st && i < n; i++) gen_result_release(&results[i]);
     pthread_cond_destroy(&wake);

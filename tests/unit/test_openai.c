@@ -24,7 +24,7 @@
     "{\"type\": \"object\", \"properties\": {\"near\": {\"enum\": [\"river\", \"road\"]}}, "       \
     "\"required\": [\"near\"]}}}]"
 
-static mltf_model *chat, *llama, *bert;
+static mltf_model *chat, *llama, *bert, *gpt2;
 static mltf_arena arena;
 
 static mltf_model *open_model(const char *dir, const char *task)
@@ -251,6 +251,67 @@ static void test_openai_completions_take_texts_and_ids(void **state)
                      json_len(json_get(json_get(choice(r, 0), "logprobs"), "top_logprobs")));
 }
 
+/* Values of torch's log_softmax in double precision. */
+static void test_openai_echo_tells_the_prompts_own_log_probabilities(void **state)
+{
+    (void)state;
+    static const double want[] = {-9.074562150,  -6.544874577, -2.951183892, -11.967455807,
+                                  -12.331858119, -9.595394087, -6.615936207, -9.079410813};
+    static const double best[] = {-2.028688568, -1.292781619, -1.741259194, -2.157611314,
+                                  -1.305878123, -2.311161829, -2.210732507, -2.475435636};
+    const json *r = ask(gpt2, "completions",
+                        "{\"prompt\": \"The river was high\", \"max_tokens\": 0, \"echo\": true, "
+                        "\"logprobs\": 1}");
+    assert_string_equal(text_of(choice(r, 0), "text"), "The river was high");
+    assert_int_equal(usage_of(r, "completion_tokens"), 0);
+    const json *l = json_get(choice(r, 0), "logprobs"), *own = json_get(l, "token_logprobs"),
+               *top = json_get(l, "top_logprobs");
+    assert_int_equal(json_len(own), 9);
+    assert_int_equal(json_at(own, 0)->type, JSON_NULL); // nothing stands before it
+    assert_int_equal(json_at(top, 0)->type, JSON_NULL);
+    for (size_t i = 0; i < 8; i++) {
+        assert_true(fabs(json_double(json_at(own, i + 1), 0) - want[i]) < 1e-3);
+        const json *one = json_at(top, i + 1);
+        assert_true(fabs(json_double(&one->o.members[0].value, 0) - best[i]) < 1e-3);
+    }
+    // with a continuation the two follow each other, offsets included
+    r = ask(
+        gpt2, "completions",
+        "{\"prompt\": \"The river was high\", \"max_tokens\": 2, \"echo\": true, \"logprobs\": 0, "
+        "\"temperature\": 0}");
+    l = json_get(choice(r, 0), "logprobs");
+    assert_int_equal(json_len(json_get(l, "tokens")), 11);
+    assert_int_equal(json_get(l, "top_logprobs")->type, JSON_NULL);
+    assert_int_equal(json_int(json_at(json_get(l, "text_offset"), 0), -1), 0);
+    assert_int_equal(json_int(json_at(json_get(l, "text_offset"), 9), -1), 18);
+    assert_true(json_double(json_at(json_get(l, "token_logprobs"), 10), 1) < 0);
+}
+
+/* Each chunk carries the log probabilities of its tokens; together they are those of the whole reply. */
+static void test_openai_streamed_log_probabilities_are_those_of_the_whole(void **state)
+{
+    (void)state;
+    static const char request[] =
+        "{" ASK ", \"logprobs\": true, \"top_logprobs\": 2, \"max_tokens\": 9%s}";
+    char whole[600], streamed[600];
+    snprintf(whole, sizeof whole, request, "");
+    snprintf(streamed, sizeof streamed, request, ", \"stream\": true");
+    const json *want =
+        json_get(json_get(choice(ask(chat, "chat", whole), 0), "logprobs"), "content");
+    events e;
+    stream(chat, "chat", streamed, &e);
+    json *got = json_new_array(&arena);
+    size_t chunks = 0;
+    for (size_t i = 0; i < e.n; i++) {
+        const json *part = json_get(json_get(choice(e.list[i], 0), "logprobs"), "content");
+        chunks += json_len(part) > 0;
+        for (size_t k = 0; k < json_len(part); k++) json_push(&arena, got, json_at(part, k));
+    }
+    assert_true(json_len(want) >= 8);
+    assert_true(chunks > 3);
+    assert_true(json_equal(want, got));
+}
+
 static void test_openai_embeddings_as_numbers_and_as_base64(void **state)
 {
     (void)state;
@@ -307,7 +368,8 @@ int main(void)
     chat = open_model(CHAT_MODEL, NULL);
     llama = open_model("tests/fixtures/models/llama-base", "text-generation");
     bert = open_model("tests/fixtures/models/bert-base", "feature-extraction");
-    if (!chat || !llama || !bert) return 1;
+    gpt2 = open_model("tests/fixtures/models/gpt2-base", "text-generation");
+    if (!chat || !llama || !bert || !gpt2) return 1;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_openai_chat_answers_with_an_object),
         cmocka_unit_test(test_openai_chat_says_when_it_was_cut),
@@ -319,6 +381,8 @@ int main(void)
         cmocka_unit_test(test_openai_logprobs_have_bytes_and_alternatives),
         cmocka_unit_test(test_openai_a_forced_tool_is_called_with_valid_arguments),
         cmocka_unit_test(test_openai_completions_take_texts_and_ids),
+        cmocka_unit_test(test_openai_echo_tells_the_prompts_own_log_probabilities),
+        cmocka_unit_test(test_openai_streamed_log_probabilities_are_those_of_the_whole),
         cmocka_unit_test(test_openai_embeddings_as_numbers_and_as_base64),
         cmocka_unit_test(test_openai_refuses_what_makes_no_sense),
     };
@@ -326,6 +390,7 @@ int main(void)
     mltf_model_free(chat);
     mltf_model_free(llama);
     mltf_model_free(bert);
+    mltf_model_free(gpt2);
     arena_release(&arena);
     return failed;
 }
