@@ -17,6 +17,15 @@ typedef struct merge_slot {
     int32_t id;
 } merge_slot;
 
+/* Where a text may be cut before anything is joined: between two characters that no merge brings together. Each
+ * part can then be done, and remembered, alone. Characters fall into classes: the ASCII ones that have a token,
+ * "▁", and all others. */
+enum { CUT_META = 128, CUT_OTHER, CUT_CLASSES };
+typedef struct bpe_cuts {
+    uint8_t of[128];                /* the class of an ASCII character */
+    uint64_t joins[CUT_CLASSES][3]; /* a bit for each class that must stay with what is before it */
+} bpe_cuts;
+
 typedef struct bpe {
     tok_model base;
     merge_slot *merges;
@@ -28,10 +37,11 @@ typedef struct bpe {
     int32_t one[4]
                [256]; /* ids of single bytes (or ASCII characters): 1 not the first, 2 the last */
     tok_vocab raw;    /* bytes mode: tokens as raw bytes, for ignore_merges */
-    bool meta_starts; /* no merge has "▁" behind another character: words begin there */
+    bpe_cuts *cuts;   /* NULL: a word is never cut further */
 } bpe;
 
 #define NO_RANK UINT32_MAX
+#define META    "\xE2\x96\x81"
 
 static inline const merge_slot *find_merge(const bpe *b, int32_t left, int32_t right)
 {
@@ -307,7 +317,8 @@ static mltf_status encode_cached(const bpe *b, tok_scratch *s, const char *p, si
     if (n > CACHE_KEY || !(cache = cache_of(s))) return encode_word(b, s, p, at, n, piece, err);
     uint64_t key[3];
     cache_entry *slot;
-    const cache_entry *hit = cache_find(cache, &slot, key, p + at, n, s->limit - at);
+    cache_key(key, p + at, n, s->limit - at);
+    const cache_entry *hit = cache_find(cache, &slot, key, n);
     if (hit) return cache_emit(s, hit, at, piece) ? MLTF_OK : mltf_fail_memory(err);
     const size_t before = s->n_tokens;
     TRY(encode_word(b, s, p, at, n, piece, err));
@@ -315,28 +326,45 @@ static mltf_status encode_cached(const bpe *b, tok_scratch *s, const char *p, si
     return MLTF_OK;
 }
 
+/* The class of the character at p[at]; *next is behind it. */
+static inline unsigned cut_class(const bpe_cuts *c, const char *p, size_t at, size_t end,
+                                 size_t *next)
+{
+    const unsigned char b = (unsigned char)p[at];
+    if (b < 0x80) {
+        *next = at + 1;
+        return c->of[b];
+    }
+    size_t i = at + 1;
+    while (i < end && tok_is_cont(p[i])) i++;
+    *next = i;
+    return i - at == 3 && memcmp(p + at, META, 3) == 0 ? CUT_META : CUT_OTHER;
+}
+
 static mltf_status bpe_tokenize(const tok_model *m, tok_scratch *s, const char *p, size_t at,
                                 size_t n, size_t piece, mltf_err *err)
 {
     const bpe *b = (const bpe *)m;
-    if (!b->meta_starts) return encode_cached(b, s, p, at, n, piece, err);
-    // No merge crosses from another character to "▁": what lies between can be done word by word.
+    const bpe_cuts *c = b->cuts;
+    if (!c) return encode_cached(b, s, p, at, n, piece, err);
     const size_t end = at + n;
-    while (at < end) {
-        size_t i = at;
-        while (i + 3 <= end && memcmp(p + i, "\xE2\x96\x81", 3) == 0) i += 3;
+    size_t next;
+    unsigned class = cut_class(c, p, at, end, &next);
+    for (size_t from = at; from < end;) {
+        size_t i = next;
         while (i < end) {
-            const char *q = memchr(p + i, 0xE2, end - i);
-            if (!q) {
-                i = end;
-                break;
-            }
-            i = (size_t)(q - p);
-            if (i + 3 <= end && memcmp(q, "\xE2\x96\x81", 3) == 0) break;
-            i++;
+            const unsigned before = class;
+            class = cut_class(c, p, i, end, &next);
+            if (!(c->joins[before][class >> 6] >> (class & 63) & 1)) break;
+            i = next;
         }
-        TRY(encode_cached(b, s, p, at, i - at, piece, err));
-        at = i;
+        if (i - from == 1 && b->one[0][(unsigned char)p[from]] >= 0) {
+            if (!tok_emit(s, b->one[0][(unsigned char)p[from]], from, i, piece))
+                return mltf_fail_memory(err);
+        } else {
+            TRY(encode_cached(b, s, p, from, i - from, piece, err));
+        }
+        from = i;
     }
     return MLTF_OK;
 }
@@ -348,22 +376,64 @@ static void bpe_free(tok_model *m)
     bpe *b = (bpe *)m;
     free(b->merges);
     free(b->strings);
+    free(b->cuts);
     vocab_release(&b->raw);
 }
 
-static bool crosses_into_meta(mltf_str t)
+static unsigned last_class(const bpe_cuts *c, mltf_str t)
 {
-    bool other = false;
-    for (size_t i = 0; i < t.n;) {
-        if (i + 3 <= t.n && memcmp(t.p + i, "\xE2\x96\x81", 3) == 0) {
-            if (other) return true;
-            i += 3;
-        } else {
-            other = true;
-            i++;
-        }
+    size_t at = t.n - 1, next;
+    while (at > 0 && tok_is_cont(t.p[at])) at--;
+    return cut_class(c, t.p, at, t.n, &next);
+}
+static unsigned first_class(const bpe_cuts *c, mltf_str t)
+{
+    size_t next;
+    return cut_class(c, t.p, 0, t.n, &next);
+}
+static void join_classes(bpe_cuts *c, unsigned before, unsigned class)
+{
+    c->joins[before][class >> 6] |= (uint64_t)1 << (class & 63);
+}
+
+static bool begins_with(mltf_str t, mltf_str with)
+{
+    return with.n && t.n >= with.n && memcmp(t.p, with.p, with.n) == 0;
+}
+static bool ends_with(mltf_str t, mltf_str with)
+{
+    return with.n && t.n >= with.n && memcmp(t.p + t.n - with.n, with.p, with.n) == 0;
+}
+
+/* Characters without a token stand as the unknown token or as "<0x0A>": these may be joined as well, and
+ * neighbours of that kind may become one token, so they are never parted. */
+static bool make_cuts(bpe *b, const tok_merge *merges, size_t n)
+{
+    if (b->base.bytes || b->config.prefix.n || b->config.suffix.n || b->config.ignore_merges)
+        return true;
+    bpe_cuts *c = b->cuts = calloc(1, sizeof *c);
+    if (!c) return false;
+    for (int i = 0; i < 128; i++) {
+        const char byte = (char)i;
+        c->of[i] = vocab_find(&b->base.vocab, &byte, 1) >= 0 ? (uint8_t)i : CUT_OTHER;
     }
-    return false;
+    const bool meta = vocab_find(&b->base.vocab, META, 3) >= 0;
+    join_classes(c, CUT_OTHER, CUT_OTHER);
+    for (unsigned i = 0; !meta && i < CUT_CLASSES; i++) {
+        join_classes(c, CUT_META, i);
+        join_classes(c, i, CUT_META);
+    }
+    for (size_t i = 0; i < n; i++) {
+        const mltf_str left = merges[i].left, right = merges[i].right;
+        if (!left.n || !right.n) continue;
+        const unsigned x = last_class(c, left), y = first_class(c, right);
+        const bool loose = left.p[left.n - 1] == '>' || ends_with(left, b->config.unk),
+                   loose_right = right.p[0] == '<' || begins_with(right, b->config.unk);
+        join_classes(c, x, y);
+        if (loose) join_classes(c, CUT_OTHER, y);
+        if (loose_right) join_classes(c, x, CUT_OTHER);
+    }
+    return true;
 }
 
 static mltf_str keep_string(char **at, mltf_str s)
@@ -386,8 +456,6 @@ static mltf_status fill_merges(bpe *b, const tok_merge *merges, size_t n, mltf_e
     const tok_vocab *v = &b->base.vocab;
     const size_t skip = b->config.prefix.n;
     mltf_buf joined = MLTF_BUF_INIT;
-    b->meta_starts = vocab_find(v, "\xE2\x96\x81", 3) >= 0 && !b->base.bytes &&
-                     !b->config.prefix.n && !b->config.suffix.n && !b->config.ignore_merges;
     mltf_status st = MLTF_OK;
     for (size_t i = 0; i < n && st == MLTF_OK; i++) {
         const tok_merge *m = &merges[i];
@@ -419,7 +487,6 @@ static mltf_status fill_merges(bpe *b, const tok_merge *merges, size_t n, mltf_e
                            STR_ARG(buf_str(&joined)));
             break;
         }
-        if (b->meta_starts && crosses_into_meta(buf_str(&joined))) b->meta_starts = false;
         put_merge(b, left, right, (uint32_t)i, id);
     }
     mltf_buf_release(&joined);
@@ -491,6 +558,7 @@ mltf_status tok_bpe_new(tok_model **out, tok_vocab *vocab, const tok_merge *merg
     }
     TRY(fill_merges(b, merges, n, err));
     fill_single(b);
+    if (!make_cuts(b, merges, n)) return mltf_fail_memory(err);
     if (b->base.bytes && c->ignore_merges && !fill_raw(b)) return mltf_fail_memory(err);
     return MLTF_OK;
 }

@@ -43,25 +43,20 @@ static inline void cache_key(uint64_t key[3], const char *p, size_t n, size_t ro
     }
 }
 
-static inline cache_entry *cache_slot(tok_cache *c, const uint64_t key[3], size_t n)
+/* The entry of a word, or NULL; *slot is where to keep it. Each word has two places. */
+static inline const cache_entry *cache_find(tok_cache *c, cache_entry **slot, const uint64_t key[3],
+                                            size_t n)
 {
     uint64_t h = (key[0] ^ n) * 0x9E3779B97F4A7C15u;
     h = (h ^ (h >> 29) ^ key[1]) * 0xD6E8FEB86659FD93u;
     h = (h ^ (h >> 31) ^ key[2]) * 0xA0761D6478BD642Fu;
-    return &c->e[h >> 50];
+    cache_entry *e = *slot = &c->e[h >> 51 << 1];
+    for (int way = 0; way < 2; way++, e++)
+        if (e->n_key == n && e->key[0] == key[0] && e->key[1] == key[1] && e->key[2] == key[2])
+            return e;
+    return NULL;
 }
-_Static_assert(CACHE_ENTRIES == 1 << 14, "cache_slot() takes the upper 14 bits");
-
-/* The entry of a word, or NULL; *slot is where to keep it. n is at most CACHE_KEY and above 0. */
-static inline const cache_entry *cache_find(tok_cache *c, cache_entry **slot, uint64_t key[3],
-                                            const char *p, size_t n, size_t room)
-{
-    cache_key(key, p, n, room);
-    cache_entry *e = *slot = cache_slot(c, key, n);
-    return e->n_key == n && e->key[0] == key[0] && e->key[1] == key[1] && e->key[2] == key[2]
-               ? e
-               : NULL;
-}
+_Static_assert(CACHE_ENTRIES == 2 << 13, "cache_find() takes the upper 13 bits");
 
 /* Keep tokens t[0 .. n) of the word at `start`, if they fit and follow one another. */
 static inline void cache_keep(cache_entry *slot, const uint64_t key[3], size_t n_key,
@@ -76,7 +71,8 @@ static inline void cache_keep(cache_entry *slot, const uint64_t key[3], size_t n
         e.lens[i] = (uint8_t)(t[i].end - t[i].start);
         start = t[i].end;
     }
-    *slot = e;
+    slot[1] = slot[0];
+    slot[0] = e;
 }
 
 static inline bool cache_emit(tok_scratch *s, const cache_entry *e, size_t at, size_t piece)

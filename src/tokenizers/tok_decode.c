@@ -162,15 +162,6 @@ mltf_status tok_decoder_parse(tok_decoder **out, const json *spec, mltf_err *err
                      STR_ARG(type));
 }
 
-tok_dec_kind tok_decoder_kind(const tok_decoder *d)
-{
-    while (d && d->type == D_SEQUENCE && d->n == 1) d = d->parts[0];
-    if (!d) return TOK_DEC_NONE;
-    return d->type == D_BYTE_LEVEL  ? TOK_DEC_BYTE_LEVEL
-           : d->type == D_WORDPIECE ? TOK_DEC_WORDPIECE
-                                    : TOK_DEC_OTHER;
-}
-
 /* ---- text tools ---- */
 
 void tok_append_lossy(mltf_buf *out, const char *p, size_t n)
@@ -310,7 +301,7 @@ static int hex_digit(char c)
 }
 
 /* The byte of "<0x41>", or -1. Rust's from_str_radix also takes a sign. */
-static int fallback_byte(mltf_str t)
+int tok_fallback_byte(mltf_str t)
 {
     if (t.n != 6 || memcmp(t.p, "<0x", 3) != 0 || t.p[5] != '>') return -1;
     const int high = t.p[3] == '+' ? 0 : hex_digit(t.p[3]), low = hex_digit(t.p[4]);
@@ -453,7 +444,7 @@ static mltf_status feed(tok_stages *s, size_t k, mltf_str token, mltf_buf *out, 
         }
         return feed(s, k + 1, token, out, err);
     case D_BYTE_FALLBACK: {
-        const int byte = fallback_byte(token);
+        const int byte = tok_fallback_byte(token);
         if (byte >= 0) {
             buf_putc(&x->held, (char)byte);
             return buf_status(&x->held, err);
@@ -535,6 +526,71 @@ mltf_status tok_stages_end(tok_stages *s, mltf_buf *out, mltf_err *err)
 {
     for (size_t k = 0; k < s->n; k++) TRY(end_stage(s, k, out, err));
     return buf_status(out, err);
+}
+
+/* ---- token by token ---- */
+
+tok_dec_plan tok_decoder_plan(const tok_decoder *d)
+{
+    const tok_dec_plan none = {0};
+    tok_dec_plan plan = {.by_token = true, .first_differs = !d};
+    tok_stages s = {0};
+    bool fused = false, ok = !d || add_stages(&s, d, &fused);
+    bool behind_bytes = false, behind_fuse = false;
+    for (size_t i = 0; i < s.n && ok; i++) {
+        const tok_decoder *x = s.v[i].d;
+        switch (x->type) {
+        case D_BYTE_LEVEL:
+            plan.byte_level = true;
+            ok = s.n == 1;
+            break;
+        case D_METASPACE:
+        case D_WORDPIECE:
+            plan.first_differs = true;
+            ok = !behind_bytes && !behind_fuse;
+            break;
+        case D_REPLACE:
+            ok = !behind_bytes && !behind_fuse;
+            break;
+        case D_BYTE_FALLBACK:
+            ok = !behind_bytes && !behind_fuse;
+            plan.byte_fallback = behind_bytes = true;
+            break;
+        case D_FUSE:
+            behind_fuse = true;
+            break;
+        case D_STRIP:
+            if (behind_fuse) {
+                ok = !x->stop && !plan.strip;
+                plan.strip = x->start;
+                plan.strip_char = x->c;
+            } else {
+                ok = !x->stop && !behind_bytes;
+            }
+            break;
+        default: // what the last token is, or the one before, counts
+            ok = false;
+        }
+    }
+    free(s.v);
+    return ok && !(plan.byte_fallback && plan.first_differs) ? plan : none;
+}
+
+mltf_status tok_stages_begin_tokens(tok_stages *s, const tok_decoder *d, mltf_err *err)
+{
+    TRY(tok_stages_begin(s, d, err));
+    size_t n = 0;
+    while (n < s->n && s->v[n].d->type != D_BYTE_FALLBACK && s->v[n].d->type != D_FUSE) n++;
+    s->n = n; // what is left out holds nothing yet
+    return MLTF_OK;
+}
+
+mltf_status tok_stages_token(tok_stages *s, mltf_str token, bool first, mltf_buf *out,
+                             mltf_err *err)
+{
+    for (size_t i = 0; i < s->n; i++) s->v[i].began = !first;
+    s->any = !first;
+    return feed(s, 0, token, out, err);
 }
 
 mltf_status tok_decode_chain(const tok_decoder *d, mltf_buf *out, const mltf_str *tokens, size_t n,

@@ -39,10 +39,8 @@ static mltf_status ascii_word(bert_run *r, tok_cache *cache, size_t at, size_t n
         cache_key(key, r->text.p + at, n, r->text.n - at);
         if (r->lower)
             for (int i = 0; i < 3; i++) key[i] = small8(key[i]);
-        slot = cache_slot(cache, key, n);
-        if (slot->n_key == n && slot->key[0] == key[0] && slot->key[1] == key[1] &&
-            slot->key[2] == key[2])
-            return cache_emit(s, slot, at, r->piece++) ? MLTF_OK : mltf_fail_memory(r->err);
+        const cache_entry *hit = cache_find(cache, &slot, key, n);
+        if (hit) return cache_emit(s, hit, at, r->piece++) ? MLTF_OK : mltf_fail_memory(r->err);
     }
     const size_t before = s->n_tokens;
     if (!r->lower) {

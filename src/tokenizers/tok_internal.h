@@ -9,6 +9,7 @@
 #define MLTF_TOKENIZERS_TOK_INTERNAL_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "base/arena.h"
 #include "base/status.h"
@@ -335,8 +336,6 @@ void tok_post_set_trim(tok_post *p, bool prefix_space,
 typedef struct tok_decoder tok_decoder;
 mltf_status tok_decoder_parse(tok_decoder **out, const json *spec, mltf_err *err);
 void tok_decoder_free(tok_decoder *d);
-typedef enum { TOK_DEC_OTHER, TOK_DEC_NONE, TOK_DEC_BYTE_LEVEL, TOK_DEC_WORDPIECE } tok_dec_kind;
-tok_dec_kind tok_decoder_kind(const tok_decoder *d);
 /* Append the text of tokens[0 .. n). NULL d joins them with spaces. */
 mltf_status tok_decode_chain(const tok_decoder *d, mltf_buf *out, const mltf_str *tokens, size_t n,
                              mltf_err *err);
@@ -360,6 +359,8 @@ typedef struct tok_padding {
     mltf_str token;
 } tok_padding;
 
+typedef struct tok_pieces tok_pieces;
+void tok_pieces_free(tok_pieces *p);
 typedef struct tok_slow tok_slow; /* an engine for classes that have no fast form */
 
 struct tokenizer {
@@ -401,13 +402,12 @@ struct tokenizer {
         bool digits; /* each numeric character is cut out first */
     } bytes_path;
     bool bert_path;
-    uint8_t *blob;     /* decoded bytes of every id, for ByteLevel */
-    uint32_t *blob_at; /* [n_ids + 1] */
-    uint8_t *id_flags; /* [n_ids] 1 special, 2 absent */
-    size_t n_ids;
 
+    /* kept for speed, changed by those who only read */
     pthread_mutex_t lock;
     tok_scratch *idle;
+    _Atomic(tok_pieces *) pieces; /* texts of all ids, once enough was decoded */
+    size_t n_decoded;
 };
 
 tok_scratch *tok_scratch_take(const tokenizer *tk);

@@ -115,7 +115,8 @@ static mltf_status unigram_tokenize(const tok_model *m, tok_scratch *s, const ch
     if (n > CACHE_KEY || !(cache = cache_of(s))) return best_path(u, s, p, at, n, piece, err);
     uint64_t key[3];
     cache_entry *slot;
-    const cache_entry *hit = cache_find(cache, &slot, key, p + at, n, s->limit - at);
+    cache_key(key, p + at, n, s->limit - at);
+    const cache_entry *hit = cache_find(cache, &slot, key, n);
     if (hit) return cache_emit(s, hit, at, piece) ? MLTF_OK : mltf_fail_memory(err);
     const size_t before = s->n_tokens;
     TRY(best_path(u, s, p, at, n, piece, err));

@@ -54,9 +54,7 @@ void tokenizer_free(tokenizer *tk)
     tok_decoder_free(tk->decoder);
     tok_added_release(&tk->added);
     json_doc_release(&tk->config);
-    free(tk->blob);
-    free(tk->blob_at);
-    free(tk->id_flags);
+    tok_pieces_free(tk->pieces);
     while (tk->idle) {
         tok_scratch *s = tk->idle;
         tk->idle = s->next;
@@ -186,55 +184,6 @@ mltf_status tokenizer_parse(tokenizer *tk, const json *root, mltf_err *err)
     return parse_added(tk, json_get(root, "added_tokens"), err);
 }
 
-/* The bytes that ByteLevel makes of each id, one after the other. */
-static mltf_status make_blob(tokenizer *tk, mltf_err *err)
-{
-    int64_t max = tk->model->vocab.n ? tk->model->vocab.max_id : -1;
-    if (tk->added.n && tk->added.max_id > max) max = tk->added.max_id;
-    const size_t limit = 4 * (tk->model->vocab.n + tk->added.n) + 65536;
-    if (max < 0 || (size_t)max > limit) return MLTF_OK; // ids far apart: the slow way
-    tk->n_ids = (size_t)max + 1;
-    tk->id_flags = calloc(tk->n_ids, 1);
-    tk->blob_at = malloc((tk->n_ids + 1) * sizeof *tk->blob_at);
-    if (!tk->id_flags || !tk->blob_at) return mltf_fail_memory(err);
-    const tok_dec_kind kind = tok_decoder_kind(tk->decoder);
-    mltf_buf blob = MLTF_BUF_INIT;
-    buf_reserve(&blob, tk->model->vocab.bytes_n + 32 * tk->n_ids);
-    mltf_status st = MLTF_OK;
-    for (size_t id = 0; id < tk->n_ids; id++) {
-        const mltf_str t = tokenizer_id_to_token(tk, (int32_t)id);
-        tk->blob_at[id] = (uint32_t)blob.n;
-        if (!t.p) {
-            tk->id_flags[id] = 2;
-            continue;
-        }
-        if (tok_added_special(&tk->added, t)) tk->id_flags[id] = 1;
-        if (kind == TOK_DEC_BYTE_LEVEL) {
-            bool mapped = true;
-            for (const char *p = t.p, *end = t.p + t.n; mapped && p < end;)
-                mapped = tok_char_byte(utf8_next(&p)) >= 0;
-            if (!mapped) buf_put_str(&blob, t);
-            for (const char *p = t.p, *end = t.p + t.n; mapped && p < end;)
-                buf_putc(&blob, (char)tok_char_byte(utf8_next(&p)));
-        } else if (kind == TOK_DEC_WORDPIECE) { // as it is behind another token
-            const mltf_str two[2] = {STR("x"), t};
-            const size_t before = blob.n;
-            st = tok_decode_chain(tk->decoder, &blob, two, 2, err);
-            if (st != MLTF_OK) break;
-            memmove(blob.p + before, blob.p + before + 1, blob.n - before - 1);
-            blob.n--;
-        }
-    }
-    if (st == MLTF_OK) {
-        buf_reserve(&blob, 32); // copies of 16 bytes may read past the end
-        st = blob.n > UINT32_MAX ? mltf_fail(err, MLTF_CORRUPT_FILE, "the vocabulary is too large")
-                                 : buf_status(&blob, err);
-    }
-    tk->blob_at[tk->n_ids] = (uint32_t)blob.n;
-    tk->blob = (uint8_t *)blob.p;
-    return st;
-}
-
 mltf_status tok_finish(tokenizer *tk, mltf_err *err)
 {
     TRY(tok_added_refresh(&tk->added, tk->normalizer, err));
@@ -252,7 +201,7 @@ mltf_status tok_finish(tokenizer *tk, mltf_err *err)
         tk->bytes_path.digits = digits1;
     }
     tk->bert_path = tok_fast_bert_fits(tk);
-    return make_blob(tk, err);
+    return MLTF_OK;
 }
 
 mltf_status tokenizer_load_json(tokenizer **out, const char *text, size_t n, mltf_err *err)
@@ -675,7 +624,6 @@ mltf_str tokenizer_id_to_token(const tokenizer *tk, int32_t id)
 
 bool tokenizer_is_special(const tokenizer *tk, int32_t id)
 {
-    if (id >= 0 && (size_t)id < tk->n_ids) return tk->id_flags[id] == 1;
     const mltf_str t = tokenizer_id_to_token(tk, id);
     return t.p && tok_added_special(&tk->added, t);
 }
@@ -729,213 +677,4 @@ mltf_str tokenizer_chat_template(const tokenizer *tk, const char *name)
     for (size_t i = 0; i < tk->n_templates; i++)
         if (str_is(tk->template_names[i], name ? name : "default")) return tk->templates[i];
     return (mltf_str){NULL, 0};
-}
-
-/* ---- decoding ---- */
-
-static bool skipped(const tokenizer *tk, int32_t id, bool skip_special, mltf_str *token)
-{
-    *token = tokenizer_id_to_token(tk, id);
-    return !token->p || (skip_special && tok_added_special(&tk->added, *token));
-}
-
-static mltf_status decode_blob(const tokenizer *tk, mltf_buf *out, const int32_t *ids, size_t n,
-                               bool skip_special, mltf_err *err)
-{
-    const unsigned drop = skip_special ? 3 : 2;
-    size_t i = 0;
-    mltf_status st = MLTF_OK;
-    if (tok_decoder_kind(tk->decoder) ==
-        TOK_DEC_WORDPIECE) { // the first token has no space before it
-        mltf_str t;
-        while (i < n && skipped(tk, ids[i], skip_special, &t)) i++;
-        if (i < n) st = tok_decode_chain(tk->decoder, out, &t, 1, err);
-        i++;
-    }
-    const size_t begin = out->n;
-    for (; st == MLTF_OK && i < n;) {
-        // room for a block of tokens at once
-        const size_t stop = n - i > 256 ? i + 256 : n;
-        size_t bytes = 0;
-        for (size_t k = i; k < stop; k++) {
-            const uint32_t id = (uint32_t)ids[k];
-            if (id < tk->n_ids) bytes += tk->blob_at[id + 1] - tk->blob_at[id];
-        }
-        if (!buf_reserve(out, bytes + 16)) return buf_status(out, err);
-        char *to = out->p + out->n;
-        for (; i < stop; i++) {
-            const uint32_t id = (uint32_t)ids[i];
-            if (id >= tk->n_ids || (tk->id_flags[id] & drop)) continue;
-            const size_t len = tk->blob_at[id + 1] - tk->blob_at[id];
-            const uint8_t *from = tk->blob + tk->blob_at[id];
-            if (len <= 16)
-                memcpy(to, from, 16);
-            else
-                memcpy(to, from, len);
-            to += len;
-        }
-        out->n = (size_t)(to - out->p);
-    }
-    if (out->p) out->p[out->n] = '\0';
-    if (st == MLTF_OK && tok_decoder_kind(tk->decoder) == TOK_DEC_BYTE_LEVEL &&
-        !utf8_valid(out->p + begin, out->n - begin)) {
-        mltf_buf fixed = MLTF_BUF_INIT;
-        tok_append_lossy(&fixed, out->p + begin, out->n - begin);
-        out->n = begin;
-        buf_append(out, fixed.p, fixed.n);
-        if (fixed.failed) st = mltf_fail_memory(err);
-        mltf_buf_release(&fixed);
-    }
-    return st == MLTF_OK ? buf_status(out, err) : st;
-}
-
-static mltf_status decode_ids(const tokenizer *tk, mltf_buf *out, const int32_t *ids, size_t n,
-                              bool skip_special, mltf_err *err)
-{
-    if (tk->slow) return tok_slow_decode(tk, out, ids, n, skip_special, err);
-    const tok_dec_kind kind = tok_decoder_kind(tk->decoder);
-    if (n && tk->blob && (kind == TOK_DEC_BYTE_LEVEL || kind == TOK_DEC_WORDPIECE))
-        return decode_blob(tk, out, ids, n, skip_special, err);
-    tok_stages s;
-    TRY(tok_stages_begin(&s, tk->decoder, err));
-    mltf_status st = MLTF_OK;
-    for (size_t i = 0; i < n && st == MLTF_OK; i++) {
-        mltf_str t;
-        if (!skipped(tk, ids[i], skip_special, &t)) st = tok_stages_feed(&s, t, out, err);
-    }
-    if (st == MLTF_OK) st = tok_stages_end(&s, out, err);
-    tok_stages_release(&s);
-    return st;
-}
-
-/* What CLIP and Whisper do to the text that the decoder gives. */
-static bool after_decoding(const tokenizer *tk, mltf_buf *out, mltf_str text)
-{
-    if (tk->text_after == TOK_TEXT_CLIP) { // "</w>" is a space, and none at the ends
-        mltf_buf b = MLTF_BUF_INIT;
-        for (size_t i = 0; i < text.n; i++) {
-            if (text.n - i >= 4 && memcmp(text.p + i, "</w>", 4) == 0) {
-                buf_putc(&b, ' ');
-                i += 3;
-            } else {
-                buf_putc(&b, text.p[i]);
-            }
-        }
-        mltf_str t = tok_py_strip(buf_str(&b));
-        buf_put_str(out, t);
-        const bool ok = !b.failed;
-        mltf_buf_release(&b);
-        return ok;
-    }
-    for (size_t i = 0; i < text.n;) { // <|12.34|> goes
-        size_t k = i;
-        if (text.n - i > 6 && text.p[i] == '<' && text.p[i + 1] == '|') {
-            k = i + 2;
-            size_t whole = 0, part = 0;
-            while (k < text.n && text.p[k] >= '0' && text.p[k] <= '9') k++, whole++;
-            if (whole && k < text.n && text.p[k] == '.') {
-                k++;
-                while (k < text.n && text.p[k] >= '0' && text.p[k] <= '9') k++, part++;
-            }
-            k = part && text.n - k >= 2 && text.p[k] == '|' && text.p[k + 1] == '>' ? k + 2 : i;
-        }
-        if (k > i)
-            i = k;
-        else
-            buf_putc(out, text.p[i++]);
-    }
-    return true;
-}
-
-mltf_status tokenizer_decode(const tokenizer *tk, mltf_buf *out, const int32_t *ids, size_t n,
-                             bool skip_special, int clean_up, mltf_err *err)
-{
-    const bool clean = clean_up < 0 ? tk->clean_up : clean_up != 0;
-    if (!clean && tk->text_after == TOK_TEXT_PLAIN)
-        return decode_ids(tk, out, ids, n, skip_special, err);
-    mltf_buf text = MLTF_BUF_INIT;
-    mltf_status st = decode_ids(tk, &text, ids, n, skip_special, err);
-    if (st == MLTF_OK && tk->text_after != TOK_TEXT_PLAIN) {
-        mltf_buf after = MLTF_BUF_INIT;
-        if (!after_decoding(tk, &after, buf_str(&text)) || after.failed) st = mltf_fail_memory(err);
-        mltf_buf_release(&text);
-        text = after;
-    }
-    if (st == MLTF_OK && clean)
-        st = tok_cleanup(out, buf_str(&text)) ? buf_status(out, err) : mltf_fail_memory(err);
-    else if (st == MLTF_OK)
-        buf_put_str(out, buf_str(&text));
-    mltf_buf_release(&text);
-    if (st == MLTF_OK) st = buf_status(out, err);
-    return st;
-}
-
-struct tok_stream {
-    const tokenizer *tk;
-    bool skip_special;
-    tok_stages stages;
-    int32_t *ids; /* of a slow tokenizer: all of them */
-    bool whole;   /* what is decoded may change as a whole: nothing goes out before the end */
-    size_t n, cap, given;
-};
-
-mltf_status tok_stream_new(tok_stream **out, const tokenizer *tk, bool skip_special, mltf_err *err)
-{
-    *out = NULL;
-    tok_stream *s = calloc(1, sizeof *s);
-    if (!s) return mltf_fail_memory(err);
-    s->tk = tk;
-    s->skip_special = skip_special;
-    s->whole = tk->text_after != TOK_TEXT_PLAIN || (tk->slow && tok_slow_holds(tk->slow));
-    const mltf_status st = tk->slow ? MLTF_OK : tok_stages_begin(&s->stages, tk->decoder, err);
-    if (st != MLTF_OK) {
-        free(s);
-        return st;
-    }
-    *out = s;
-    return MLTF_OK;
-}
-
-/* Of a slow tokenizer only what is before the last word can no longer change. */
-static mltf_status push_slow(tok_stream *s, mltf_buf *text, bool all, mltf_err *err)
-{
-    mltf_buf now = MLTF_BUF_INIT;
-    if (s->whole && !all) return MLTF_OK;
-    mltf_status st = tokenizer_decode(s->tk, &now, s->ids, s->n, s->skip_special, 0, err);
-    size_t end = now.n;
-    while (!all && end > s->given && now.p[end - 1] != ' ') end--;
-    while (!all && end > s->given && now.p[end - 1] == ' ') end--;
-    if (st == MLTF_OK && end > s->given) {
-        buf_append(text, now.p + s->given, end - s->given);
-        s->given = end;
-    }
-    mltf_buf_release(&now);
-    return st == MLTF_OK ? buf_status(text, err) : st;
-}
-
-mltf_status tok_stream_push(tok_stream *s, int32_t id, mltf_buf *text, mltf_err *err)
-{
-    if (s->tk->slow || s->whole) {
-        if (!TOK_GROW(s->ids, s->cap, s->n + 1)) return mltf_fail_memory(err);
-        s->ids[s->n++] = id;
-        return push_slow(s, text, false, err);
-    }
-    mltf_str t;
-    if (skipped(s->tk, id, s->skip_special, &t)) return MLTF_OK;
-    TRY(tok_stages_feed(&s->stages, t, text, err));
-    return buf_status(text, err);
-}
-
-mltf_status tok_stream_end(tok_stream *s, mltf_buf *text, mltf_err *err)
-{
-    return s->tk->slow || s->whole ? push_slow(s, text, true, err)
-                                   : tok_stages_end(&s->stages, text, err);
-}
-
-void tok_stream_free(tok_stream *s)
-{
-    if (!s) return;
-    tok_stages_release(&s->stages);
-    free(s->ids);
-    free(s);
 }

@@ -1,5 +1,6 @@
 /* Tokens of any text, for comparing with the real library (tests/interop/differential_tokenizers.py): JSON strings
- * on stdin, one a line; for each a line "id start end id start end ..." with offsets in code points. */
+ * on stdin, one a line; for each a line "id start end id start end ..." with offsets in code points, a tab, and
+ * the text that decoding the ids gives, as a JSON string. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -20,11 +21,10 @@ int parity_tokenize(const char *dir, int argc, char **argv)
     size_t points_cap = 0;
     setvbuf(stdout, NULL, _IOFBF, 1 << 16);
     char *path = path_join(dir, "tokenizer.json");
-    mltf_buf text = MLTF_BUF_INIT;
+    mltf_buf text = MLTF_BUF_INIT, quoted = MLTF_BUF_INIT;
     mltf_status st = file_read(&text, path, (size_t)1 << 30, &err);
     if (st == MLTF_OK)
         st = tokenizer_load_json(&tk, text.p, text.n, &err); // as `tokenizers` alone reads it
-    mltf_buf_release(&text);
     free(path);
     if (st != MLTF_OK) {
         fprintf(stderr, "%s\n", err.msg);
@@ -56,7 +56,13 @@ int parity_tokenize(const char *dir, int argc, char **argv)
             points[in.n] = k;
             for (size_t i = 0; i < e.n; i++)
                 printf("%d %u %u ", e.ids[i], points[e.offsets[i].start], points[e.offsets[i].end]);
-            putchar('\n');
+            buf_clear(&text);
+            buf_clear(&quoted);
+            if (tokenizer_decode(tk, &text, e.ids, e.n, true, 0, &err))
+                buf_puts(&quoted, "error");
+            else
+                json_write_string(&quoted, buf_str(&text), true);
+            printf("\t%s\n", quoted.p);
         }
         json_doc_release(&doc);
     }
@@ -64,5 +70,7 @@ int parity_tokenize(const char *dir, int argc, char **argv)
     tokenizer_free(tk);
     free(line);
     free(points);
+    mltf_buf_release(&text);
+    mltf_buf_release(&quoted);
     return 0;
 }
