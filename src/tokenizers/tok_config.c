@@ -71,6 +71,13 @@ const tok_class *tok_class_find(mltf_str name)
     return NULL;
 }
 
+bool tok_is_class(const tok_settings *s, const char *name)
+{
+    if (!s->cls) return false;
+    return strcmp(s->cls->name, name) == 0 ||
+           (strcmp(s->cls->name, "MT5Tokenizer") == 0 && strcmp(name, "T5Tokenizer") == 0);
+}
+
 static const tok_class *class_of(const json *config, const char *dir, mltf_err *err,
                                  mltf_status *st)
 {
@@ -243,9 +250,9 @@ static mltf_status read_specials(tok_settings *s, mltf_err *err)
             to->plain = to->was_string = false;
         }
         if (i == TOK_MASK && to->set && to->plain && s->cls && takes_lstrip(s->cls->name)) {
-            const bool normalized = strcmp(s->cls->name, "RobertaTokenizer") != 0 &&
-                                    strcmp(s->cls->name, "AlbertTokenizer") != 0 &&
-                                    strcmp(s->cls->name, "XLMRobertaTokenizer") != 0;
+            const bool normalized = !tok_is_class(s, "RobertaTokenizer") &&
+                                    !tok_is_class(s, "AlbertTokenizer") &&
+                                    !tok_is_class(s, "XLMRobertaTokenizer");
             to->token = (tok_added_token){
                 .content = to->token.content, .id = -1, .lstrip = true, .normalized = normalized};
             to->plain = false;
@@ -555,10 +562,8 @@ mltf_status tok_settings_apply(tokenizer *tk, tok_settings *s, const char *dir, 
     if (!tk->special[TOK_PAD].p && tk->padding.on && !json_get(config, "pad_token"))
         tk->special[TOK_PAD] = tk->padding.token;
     tk->model_max_length = max_length_of(config);
-    tk->pad_type_id = s->cls && (strcmp(s->cls->name, "XLNetTokenizer") == 0 ||
-                                 strcmp(s->cls->name, "CpmTokenizer") == 0)
-                          ? 3
-                          : 0;
+    tk->pad_type_id =
+        s->cls && (tok_is_class(s, "XLNetTokenizer") || tok_is_class(s, "CpmTokenizer")) ? 3 : 0;
     tk->pad_left = (flags & TOK_CLASS_PAD_LEFT) != 0;
     const mltf_str pad = json_string(json_get(config, "padding_side"), (mltf_str){NULL, 0});
     const mltf_str cut = json_string(json_get(config, "truncation_side"), (mltf_str){NULL, 0});
@@ -577,8 +582,8 @@ mltf_status tok_settings_apply(tokenizer *tk, tok_settings *s, const char *dir, 
     }
     tk->clean_up = tok_settings_bool(s, "clean_up_tokenization_spaces", false);
     tk->added.encode_special = tok_settings_bool(s, "split_special_tokens", false);
-    if (s->cls && strcmp(s->cls->name, "CLIPTokenizer") == 0) tk->text_after = TOK_TEXT_CLIP;
-    if (s->cls && strcmp(s->cls->name, "WhisperTokenizer") == 0) tk->text_after = TOK_TEXT_WHISPER;
+    if (tok_is_class(s, "CLIPTokenizer")) tk->text_after = TOK_TEXT_CLIP;
+    if (tok_is_class(s, "WhisperTokenizer")) tk->text_after = TOK_TEXT_WHISPER;
     if (tk->arena.failed) return mltf_fail_memory(err);
     TRY(read_templates(tk, dir, config, err));
     if (fast) {

@@ -33,6 +33,7 @@ mltf_status tok_settings_read(tok_settings *s, const char *dir, const json *toke
                               mltf_err *err);
 void tok_settings_release(tok_settings *s);
 bool tok_settings_bool(const tok_settings *s, const char *key, bool fallback);
+bool tok_is_class(const tok_settings *s, const char *name); /* or one that behaves as it does */
 /* Into tk, whose parts are there; `fast`: with what PreTrainedTokenizerFast does. Takes s->config. */
 mltf_status tok_settings_apply(tokenizer *tk, tok_settings *s, const char *dir, bool fast,
                                mltf_err *err);

@@ -42,7 +42,7 @@ static void slow_specials(tok_settings *s)
 {
     const char *a = "-------";
     for (size_t i = 0; i < sizeof slow_attributes / sizeof *slow_attributes; i++)
-        if (strcmp(slow_attributes[i].name, s->cls->name) == 0) a = slow_attributes[i].attributes;
+        if (tok_is_class(s, slow_attributes[i].name)) a = slow_attributes[i].attributes;
     for (int i = 0; i < TOK_SPECIAL_COUNT; i++) {
         tok_special_value *v = &s->special[i];
         if (!v->set || !v->was_string) continue;
@@ -53,11 +53,6 @@ static void slow_specials(tok_settings *s)
                                      .normalized = a[i] == 'n' || a[i] == 'l',
                                      .special = a[i] == 's'};
     }
-}
-
-static bool is_class(const tok_settings *s, const char *name)
-{
-    return strcmp(s->cls->name, name) == 0;
 }
 
 /* ---- saying parts as JSON ---- */
@@ -167,17 +162,17 @@ mltf_status tok_set_template_words(tokenizer *tk, const char *single, const char
 
 static const char *const *codes_of(const tok_settings *s)
 {
-    if (is_class(s, "MBartTokenizer")) return tok_codes_mbart;
-    if (is_class(s, "MBart50Tokenizer")) return tok_codes_mbart50;
-    if (is_class(s, "NllbTokenizer")) return tok_codes_nllb;
+    if (tok_is_class(s, "MBartTokenizer")) return tok_codes_mbart;
+    if (tok_is_class(s, "MBart50Tokenizer")) return tok_codes_mbart50;
+    if (tok_is_class(s, "NllbTokenizer")) return tok_codes_nllb;
     return NULL;
 }
 
 mltf_status tok_class_language(tokenizer *tk, const tok_settings *s, mltf_err *err)
 {
     if (!s->cls || !codes_of(s)) return MLTF_OK;
-    const bool nllb = is_class(s, "NllbTokenizer"),
-               first = is_class(s, "MBart50Tokenizer") ||
+    const bool nllb = tok_is_class(s, "NllbTokenizer"),
+               first = tok_is_class(s, "MBart50Tokenizer") ||
                        (nllb && !tok_settings_bool(s, "legacy_behaviour", false));
     mltf_str lang =
         json_string(json_get(s->config.root, "src_lang"), nllb ? STR("eng_Latn") : STR("en_XX"));
@@ -207,6 +202,16 @@ static bool push_extra(tok_settings *s, const char *content)
     return true;
 }
 
+static bool push_tokens(tok_settings *s, const tok_token_list *more)
+{
+    for (size_t i = 0; i < more->n; i++) {
+        if (has_extra(s, more->v[i].content)) continue;
+        if (!TOK_GROW(s->extra.v, s->extra.cap, s->extra.n + 1)) return false;
+        s->extra.v[s->extra.n++] = more->v[i];
+    }
+    return true;
+}
+
 /* The lists of additional_special_tokens that a class has of its own. */
 mltf_status tok_class_extra(tokenizer *tk, tok_settings *s, mltf_err *err)
 {
@@ -215,21 +220,17 @@ mltf_status tok_class_extra(tokenizer *tk, tok_settings *s, mltf_err *err)
         json_is(json_get(s->config.root, "additional_special_tokens"), JSON_ARRAY) || s->extra.n;
     bool ok = true;
     const char *const *codes = codes_of(s);
-    if (codes && is_class(s, "MBartTokenizer")) { // its own codes first
-        tok_token_list old = s->extra;
+    if (codes && tok_is_class(s, "MBartTokenizer")) { // its own codes first
+        const tok_token_list old = s->extra;
         s->extra = (tok_token_list){0};
         for (; ok && *codes; codes++) ok = push_extra(s, *codes);
-        for (size_t i = 0; ok && i < old.n; i++)
-            if (!has_extra(s, old.v[i].content)) {
-                ok = TOK_GROW(s->extra.v, s->extra.cap, s->extra.n + 1);
-                if (ok) s->extra.v[s->extra.n++] = old.v[i];
-            }
+        ok = ok && push_tokens(s, &old);
         free(old.v);
-    } else if (codes && (!given || is_class(s, "MBart50Tokenizer"))) {
+    } else if (codes && (!given || tok_is_class(s, "MBart50Tokenizer"))) {
         for (; ok && *codes; codes++) ok = push_extra(s, *codes);
-    } else if (is_class(s, "T5Tokenizer") || is_class(s, "ByT5Tokenizer")) {
+    } else if (tok_is_class(s, "T5Tokenizer") || tok_is_class(s, "ByT5Tokenizer")) {
         const int64_t n = json_int(json_get(s->config.root, "extra_ids"),
-                                   is_class(s, "ByT5Tokenizer") ? 125 : 100);
+                                   tok_is_class(s, "ByT5Tokenizer") ? 125 : 100);
         bool any = false;
         for (size_t i = 0; i < s->extra.n; i++)
             any = any || memmem(s->extra.v[i].content.p, s->extra.v[i].content.n, "<extra_id_", 10);
@@ -237,24 +238,41 @@ mltf_status tok_class_extra(tokenizer *tk, tok_settings *s, mltf_err *err)
             return mltf_fail(err, MLTF_CORRUPT_FILE, "extra_ids is %lld", (long long)n);
         for (int64_t i = 0; ok && !any && i < n; i++)
             ok = push_extra(s, arena_printf(&tk->arena, "<extra_id_%lld>", (long long)i));
-    } else if (is_class(s, "PegasusTokenizer")) {
+    } else if (tok_is_class(s, "PegasusTokenizer")) {
         const int64_t offset = json_int(json_get(s->config.root, "offset"), 103);
         const json *sent = json_get(s->config.root, "mask_token_sent");
         const bool none = sent && sent->type == JSON_NULL;
         if (offset < 0 || offset > 1 << 20)
             return mltf_fail(err, MLTF_CORRUPT_FILE, "offset is %lld", (long long)offset);
-        if (!given) {
-            if (!none)
-                ok = push_extra(s, arena_printf(&tk->arena, STR_FMT,
-                                                STR_ARG(json_string(sent, STR("<mask_1>")))));
-            for (int64_t i = 2; ok && i < offset; i++)
-                ok = push_extra(s, arena_printf(&tk->arena, "<unk_%lld>", (long long)i));
-        }
-    } else if (is_class(s, "XLNetTokenizer") && !given) {
+        // the token for a masked sentence first; what is given stands for the first <unk_2> ...
+        const tok_token_list old = s->extra;
+        s->extra = (tok_token_list){0};
+        if (!none)
+            ok = push_extra(
+                s, arena_printf(&tk->arena, STR_FMT, STR_ARG(json_string(sent, STR("<mask_1>")))));
+        ok = ok && push_tokens(s, &old);
+        for (int64_t i = given ? (int64_t)s->extra.n : 2; ok && i < offset - (given ? 1 : 0); i++)
+            ok = push_extra(s, arena_printf(&tk->arena, "<unk_%lld>", (long long)i));
+        free(old.v);
+    } else if (tok_is_class(s, "XLNetTokenizer") && !given) {
         ok = push_extra(s, "<eop>") && push_extra(s, "<eod>");
-    } else if (is_class(s, "CamembertTokenizer") && !given) {
+    } else if (tok_is_class(s, "CamembertTokenizer") && !given) {
         ok = push_extra(s, "<s>NOTUSED") && push_extra(s, "</s>NOTUSED") &&
              push_extra(s, "<unk>NOTUSED");
+    } else if (tok_is_class(s, "XGLMTokenizer")) {
+        for (int i = 0; ok && i < 7; i++)
+            ok = push_extra(s, arena_printf(&tk->arena, "<madeupword%d>", i));
+    } else if (tok_is_class(s, "CodeLlamaTokenizer")) {
+        static const char *const fill[4][2] = {{"prefix_token", META "<PRE>"},
+                                               {"middle_token", META "<MID>"},
+                                               {"suffix_token", META "<SUF>"},
+                                               {"eot_token", META "<EOT>"}};
+        for (int i = 0; ok && i < 4; i++) {
+            const json *v = json_get(s->config.root, fill[i][0]);
+            if (v && v->type == JSON_NULL) continue;
+            ok = push_extra(s, arena_printf(&tk->arena, STR_FMT,
+                                            STR_ARG(json_string(v, str_from(fill[i][1])))));
+        }
     }
     return ok && !tk->arena.failed ? MLTF_OK : mltf_fail_memory(err);
 }
@@ -307,9 +325,9 @@ static mltf_status convert_bert(tokenizer *tk, tok_settings *s, const char *dir,
 
 static mltf_status post_bert(tokenizer *tk, tok_settings *s, mltf_err *err)
 {
-    if (is_class(s, "FunnelTokenizer"))
+    if (tok_is_class(s, "FunnelTokenizer"))
         return tok_set_template_words(tk, "%c:2 $A:0 %s:0", "%c:2 $A:0 %s:0 $B:1 %s:1", err);
-    if (is_class(s, "MPNetTokenizer"))
+    if (tok_is_class(s, "MPNetTokenizer"))
         return tok_set_template_words(tk, "%c:0 $A:0 %s:0", "%c:0 $A:0 %s:0 %s:0 $B:1 %s:1", err);
     return tok_set_template_words(tk, "%c:0 $A:0 %s:0", "%c:0 $A:0 %s:0 $B:1 %s:1", err);
 }
@@ -424,8 +442,9 @@ mltf_status tok_read_vocab_json(tok_vocab *v, const char *dir, const char *name,
 
 static mltf_status convert_bpe(tokenizer *tk, tok_settings *s, const char *dir, mltf_err *err)
 {
-    const bool clip = is_class(s, "CLIPTokenizer"), qwen = is_class(s, "Qwen2Tokenizer");
-    const bool gpt1 = is_class(s, "OpenAIGPTTokenizer"), herbert = is_class(s, "HerbertTokenizer");
+    const bool clip = tok_is_class(s, "CLIPTokenizer"), qwen = tok_is_class(s, "Qwen2Tokenizer");
+    const bool gpt1 = tok_is_class(s, "OpenAIGPTTokenizer"),
+               herbert = tok_is_class(s, "HerbertTokenizer");
     const bool prefix =
         tok_settings_bool(s, "add_prefix_space", (s->cls->flags & TOK_CLASS_PREFIX_SPACE) != 0);
     const mltf_str unk =
@@ -434,7 +453,7 @@ static mltf_status convert_bpe(tokenizer *tk, tok_settings *s, const char *dir, 
     if (clip || gpt1 || herbert) {
         c.unk = unk;
         c.suffix = STR("</w>");
-    } else if (is_class(s, "MarkupLMTokenizer")) {
+    } else if (tok_is_class(s, "MarkupLMTokenizer")) {
         c.unk = unk;
     }
     tok_vocab v = {0};
@@ -516,48 +535,18 @@ static mltf_status post_bpe(tokenizer *tk, tok_settings *s, mltf_err *err)
 {
     const bool prefix =
         tok_settings_bool(s, "add_prefix_space", (s->cls->flags & TOK_CLASS_PREFIX_SPACE) != 0);
-    if (is_class(s, "Qwen2Tokenizer") || is_class(s, "OpenAIGPTTokenizer")) return MLTF_OK;
-    if (is_class(s, "CLIPTokenizer"))
+    if (tok_is_class(s, "Qwen2Tokenizer") || tok_is_class(s, "OpenAIGPTTokenizer")) return MLTF_OK;
+    if (tok_is_class(s, "CLIPTokenizer"))
         return post_pair(tk, "RobertaProcessing", TOK_BOS, TOK_EOS, false, false, err);
-    if (is_class(s, "HerbertTokenizer"))
+    if (tok_is_class(s, "HerbertTokenizer"))
         return post_pair(tk, "BertProcessing", TOK_CLS, TOK_SEP, false, false, err);
-    if (is_class(s, "DebertaTokenizer"))
+    if (tok_is_class(s, "DebertaTokenizer"))
         return tok_set_template_words(tk, "[CLS]:0 $A:0 [SEP]:0",
                                       "[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1", err);
-    if (is_class(s, "MarkupLMTokenizer"))
+    if (tok_is_class(s, "MarkupLMTokenizer"))
         return tok_set_template_words(tk, "%c $A %s", "%c $A %s $B %s", err);
-    if (is_class(s, "BlenderbotTokenizer"))
+    if (tok_is_class(s, "BlenderbotTokenizer"))
         return tok_set_template_words(tk, "$A:0 %e:0", "$A:0 $B:1", err);
-    if (is_class(s, "WhisperTokenizer")) {
-        // <|startoftranscript|> [language] [task] [<|notimestamps|>] … <|endoftext|>
-        const mltf_str lang =
-            json_string(json_get(s->config.root, "language"), (mltf_str){NULL, 0});
-        const mltf_str task = json_string(json_get(s->config.root, "task"), (mltf_str){NULL, 0});
-        mltf_str before[4];
-        size_t n = 0;
-        before[n++] = STR("<|startoftranscript|>");
-        if (lang.p && tokenizer_token_to_id(tk, lang) >= 0) before[n++] = lang;
-        if (task.p)
-            before[n++] = str_is(task, "translate") ? STR("<|translate|>") : STR("<|transcribe|>");
-        if (!tok_settings_bool(s, "predict_timestamps", false))
-            before[n++] = STR("<|notimestamps|>");
-        mltf_buf w = MLTF_BUF_INIT;
-        for (size_t i = 0; i < n; i++) {
-            if (tokenizer_token_to_id(tk, before[i]) < 0) continue;
-            buf_put_str(&w, before[i]);
-            buf_puts(&w, ":0 ");
-        }
-        mltf_buf pair = MLTF_BUF_INIT;
-        buf_put_str(&pair, buf_str(&w));
-        buf_puts(&w, "$A:0 %e:0");
-        buf_puts(&pair, "$A:0 $B:1 %e:1");
-        mltf_status st = buf_status(&w, err);
-        if (st == MLTF_OK) st = buf_status(&pair, err);
-        if (st == MLTF_OK) st = tok_set_template_words(tk, w.p, pair.p, err);
-        mltf_buf_release(&w);
-        mltf_buf_release(&pair);
-        return st;
-    }
     if (s->cls->flags & TOK_CLASS_ROBERTA_POST)
         return post_pair(tk, "RobertaProcessing", TOK_CLS, TOK_SEP, true, prefix, err);
     if (tok_settings_bool(s, "add_bos_token", false))
@@ -602,7 +591,7 @@ static const struct {
     {"OpenAIGPTTokenizer", convert_bpe, post_bpe},
     {"Qwen2Tokenizer", convert_bpe, post_bpe},
     {"RobertaTokenizer", convert_bpe, post_bpe},
-    {"WhisperTokenizer", convert_bpe, post_bpe},
+    {"WhisperTokenizer", convert_bpe, tok_post_whisper},
     {"AlbertTokenizer", tok_convert_spm, tok_post_spm},
     {"BarthezTokenizer", tok_convert_spm, tok_post_spm},
     {"BigBirdTokenizer", tok_convert_spm, tok_post_spm},
@@ -642,7 +631,7 @@ static const tok_class *guess_class(const char *dir)
 mltf_status tok_convert(tokenizer *tk, tok_settings *s, const char *dir, const json *tokenizer_json,
                         mltf_err *err)
 {
-    if (!s->cls || strcmp(s->cls->name, "PreTrainedTokenizer") == 0) {
+    if (!s->cls || tok_is_class(s, "PreTrainedTokenizer")) {
         const tok_class *c = guess_class(dir);
         if (tok_has_file(dir, "tekken.json") ||
             (c && strcmp(c->name, "LlamaTokenizer") == 0 && tok_is_tiktoken(dir)))
@@ -667,9 +656,18 @@ mltf_status tok_convert(tokenizer *tk, tok_settings *s, const char *dir, const j
         TRY(tokenizer_parse(tk, tokenizer_json, err));
         return tok_settings_apply(tk, s, dir, true, err);
     }
+    if (tok_is_class(s, "RemBertTokenizer")) { // the slow class calls them otherwise
+        static const struct {
+            tok_special which;
+            const char *name;
+        } names[] = {{TOK_UNK, "[UNK]"}, {TOK_PAD, "[PAD]"}};
+        for (int i = 0; i < 2; i++)
+            if (s->special[names[i].which].is_default)
+                s->special[names[i].which].token.content = str_from(names[i].name);
+    }
     slow_specials(s);
     for (size_t i = 0; i < sizeof converters / sizeof *converters; i++) {
-        if (!is_class(s, converters[i].name)) continue;
+        if (!tok_is_class(s, converters[i].name)) continue;
         if (converters[i].convert == tok_convert_spm &&
             (tok_has_file(dir, "tekken.json") || tok_is_tiktoken(dir)))
             return tok_convert_tiktoken(tk, s, dir, err);

@@ -21,6 +21,7 @@ mltf_status tok_read_vocab_json(tok_vocab *v, const char *dir, const char *name,
 
 mltf_status tok_convert_spm(tokenizer *tk, tok_settings *s, const char *dir, mltf_err *err);
 mltf_status tok_post_spm(tokenizer *tk, tok_settings *s, mltf_err *err);
+mltf_status tok_post_whisper(tokenizer *tk, tok_settings *s, mltf_err *err);
 bool tok_is_tiktoken(const char *dir); /* tokenizer.model, but of lines "base64 rank" */
 mltf_status tok_convert_tiktoken(tokenizer *tk, tok_settings *s, const char *dir, mltf_err *err);
 /* A class that has only a slow form, and is known here. */

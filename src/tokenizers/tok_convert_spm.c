@@ -24,13 +24,9 @@ static bool push(scored_list *l, mltf_str piece, double score)
     return true;
 }
 
-static bool is_class(const tok_settings *s, const char *name)
-{
-    return strcmp(s->cls->name, name) == 0;
-}
 static bool is_llama(const tok_settings *s)
 {
-    return is_class(s, "LlamaTokenizer") || is_class(s, "CodeLlamaTokenizer");
+    return tok_is_class(s, "LlamaTokenizer") || tok_is_class(s, "CodeLlamaTokenizer");
 }
 static mltf_str special_of(const tok_settings *s, tok_special which)
 {
@@ -61,24 +57,24 @@ static bool make_vocab(scored_list *l, const tok_spm *m, tokenizer *tk, const to
     size_t from = 0;
     bool ok = true, comma = false;
     *unk = tok_spm_unk_field(m);
-    if (is_class(s, "AlbertTokenizer") || is_class(s, "FNetTokenizer") ||
-        is_class(s, "XLNetTokenizer")) {
+    if (tok_is_class(s, "AlbertTokenizer") || tok_is_class(s, "FNetTokenizer") ||
+        tok_is_class(s, "XLNetTokenizer")) {
         comma = true;
-    } else if (is_class(s, "CamembertTokenizer")) {
+    } else if (tok_is_class(s, "CamembertTokenizer")) {
         ok = push(l, STR("<s>NOTUSED"), 0) && push(l, STR("<pad>"), 0) &&
              push(l, STR("</s>NOTUSED"), 0) && push(l, STR("<unk>"), 0) &&
              push(l, STR("<unk>NOTUSED"), -100);
         from = 1;
         *unk = 3;
-    } else if (is_class(s, "MBartTokenizer") || is_class(s, "MBart50Tokenizer") ||
-               is_class(s, "NllbTokenizer") || is_class(s, "XLMRobertaTokenizer") ||
-               is_class(s, "LayoutXLMTokenizer") || is_class(s, "XGLMTokenizer")) {
+    } else if (tok_is_class(s, "MBartTokenizer") || tok_is_class(s, "MBart50Tokenizer") ||
+               tok_is_class(s, "NllbTokenizer") || tok_is_class(s, "XLMRobertaTokenizer") ||
+               tok_is_class(s, "LayoutXLMTokenizer") || tok_is_class(s, "XGLMTokenizer")) {
         ok = fairseq_head(l);
         from = 3;
         *unk = 3;
-    } else if (is_class(s, "BarthezTokenizer")) {
+    } else if (tok_is_class(s, "BarthezTokenizer")) {
         *unk = 3;
-    } else if (is_class(s, "GemmaTokenizer")) {
+    } else if (tok_is_class(s, "GemmaTokenizer")) {
         ok = push(l, special_of(s, TOK_PAD), 0) && push(l, special_of(s, TOK_EOS), 0) &&
              push(l, special_of(s, TOK_BOS), 0);
         from = 3;
@@ -92,7 +88,7 @@ static bool make_vocab(scored_list *l, const tok_spm *m, tokenizer *tk, const to
         }
         from = 3;
         *unk = 0;
-    } else if (is_class(s, "PegasusTokenizer")) {
+    } else if (tok_is_class(s, "PegasusTokenizer")) {
         const int64_t offset = json_int(json_get(s->config.root, "offset"), 103);
         const json *sent = json_get(s->config.root, "mask_token_sent");
         ok = push(l, special_of(s, TOK_PAD), 0) && push(l, special_of(s, TOK_EOS), 0);
@@ -110,25 +106,25 @@ static bool make_vocab(scored_list *l, const tok_spm *m, tokenizer *tk, const to
         const mltf_str p = tok_spm_piece(m, i);
         ok = push(l, p, (double)tok_spm_score(m, i) - (comma && number_comma(p) ? 100.0 : 0.0));
     }
-    const char *const *codes = is_class(s, "MBartTokenizer")     ? tok_codes_mbart
-                               : is_class(s, "MBart50Tokenizer") ? tok_codes_mbart50
-                                                                 : NULL;
+    const char *const *codes = tok_is_class(s, "MBartTokenizer")     ? tok_codes_mbart
+                               : tok_is_class(s, "MBart50Tokenizer") ? tok_codes_mbart50
+                                                                     : NULL;
     for (; ok && codes && *codes; codes++) ok = push(l, str_from(*codes), 0);
-    if (codes || is_class(s, "XLMRobertaTokenizer") || is_class(s, "LayoutXLMTokenizer") ||
-        is_class(s, "CamembertTokenizer"))
+    if (codes || tok_is_class(s, "XLMRobertaTokenizer") || tok_is_class(s, "LayoutXLMTokenizer") ||
+        tok_is_class(s, "CamembertTokenizer"))
         ok = ok && push(l, STR("<mask>"), 0);
-    for (int i = 0; ok && is_class(s, "XGLMTokenizer") && i < 7; i++) {
+    for (int i = 0; ok && tok_is_class(s, "XGLMTokenizer") && i < 7; i++) {
         const char *name = arena_printf(&tk->arena, "<madeupword%d>", i);
         ok = name && push(l, str_from(name), 0);
     }
-    if (is_class(s, "T5Tokenizer")) {
+    if (tok_is_class(s, "T5Tokenizer")) {
         const int64_t extra = json_int(json_get(s->config.root, "extra_ids"), 100);
         for (int64_t i = extra - 1; ok && i >= 0 && extra < 1 << 20; i--) {
             const char *name = arena_printf(&tk->arena, "<extra_id_%lld>", (long long)i);
             ok = name && push(l, str_from(name), 0);
         }
     }
-    if (ok && is_class(s, "GemmaTokenizer")) { // older ones lack the tab
+    if (ok && tok_is_class(s, "GemmaTokenizer")) { // older ones lack the tab
         bool tab = false;
         for (size_t i = 0; i < l->n; i++) tab = tab || str_is(l->v[i].piece, "\t");
         for (size_t i = 0; !tab && i < l->n; i++)
@@ -239,23 +235,23 @@ static void put_charsmap(mltf_buf *b, const tok_spm_info *info)
 static void put_normalizer(mltf_buf *b, const tok_settings *s, const tok_spm_info *info)
 {
     const bool map = info->charsmap_n > 0;
-    const bool albert = is_class(s, "AlbertTokenizer") || is_class(s, "FNetTokenizer") ||
-                        is_class(s, "XLNetTokenizer"),
-               rembert = is_class(s, "RemBertTokenizer");
+    const bool albert = tok_is_class(s, "AlbertTokenizer") || tok_is_class(s, "FNetTokenizer") ||
+                        tok_is_class(s, "XLNetTokenizer"),
+               rembert = tok_is_class(s, "RemBertTokenizer");
     buf_puts(b, "{\"type\":\"Sequence\",\"normalizers\":[");
     if (albert || rembert) {
         buf_puts(b, REPLACE("``", "\\\"") "," REPLACE("''", "\\\""));
         if (rembert) buf_puts(b, "," REPLACE_SPACES(" "));
         const bool keep = tok_settings_bool(s, "keep_accents", rembert);
         if (!keep) buf_puts(b, ",{\"type\":\"NFKD\"},{\"type\":\"StripAccents\"}");
-        if (tok_settings_bool(s, "do_lower_case", is_class(s, "AlbertTokenizer")))
+        if (tok_settings_bool(s, "do_lower_case", tok_is_class(s, "AlbertTokenizer")))
             buf_puts(b, ",{\"type\":\"Lowercase\"}");
         if (map) {
             buf_putc(b, ',');
             put_charsmap(b, info);
         }
         if (albert) buf_puts(b, "," REPLACE_SPACES(" "));
-    } else if (is_class(s, "DebertaV2Tokenizer")) {
+    } else if (tok_is_class(s, "DebertaV2Tokenizer")) {
         if (tok_settings_bool(s, "do_lower_case", false)) buf_puts(b, "{\"type\":\"Lowercase\"},");
         buf_puts(b, "{\"type\":\"Strip\",\"strip_left\":true,\"strip_right\":true},");
         if (map) {
@@ -278,14 +274,13 @@ static void put_normalizer(mltf_buf *b, const tok_settings *s, const tok_spm_inf
 static mltf_status set_spm_parts(tokenizer *tk, const tok_settings *s, const tok_spm_info *info,
                                  mltf_err *err)
 {
+    // these classes know the two options; CodeLlama's does not
+    const bool llama = tok_is_class(s, "LlamaTokenizer"),
+               knows = llama || tok_is_class(s, "T5Tokenizer") || tok_is_class(s, "UdopTokenizer");
     const json *given = json_get(s->config.root, "add_prefix_space");
     bool prefix = true;
-    if (given && (is_llama(s) || is_class(s, "T5Tokenizer") || is_class(s, "UdopTokenizer")))
-        prefix = json_bool(given, given->type != JSON_NULL || is_llama(s));
-    const json *old = json_get(s->config.root, "legacy");
-    const bool legacy =
-        !(is_llama(s) || is_class(s, "T5Tokenizer") || is_class(s, "UdopTokenizer")) ||
-        json_bool(old, true);
+    if (given && knows) prefix = json_bool(given, given->type != JSON_NULL || llama);
+    const bool legacy = !knows || json_bool(json_get(s->config.root, "legacy"), true);
     const char *scheme = !prefix ? "never" : legacy ? "always" : "first";
     char meta[160], meta_only[160];
     snprintf(meta_only, sizeof meta_only,
@@ -293,7 +288,7 @@ static mltf_status set_spm_parts(tokenizer *tk, const tok_settings *s, const tok
              "\",\"prepend_scheme\":\"%s\",\"split\":%s}",
              scheme, is_llama(s) ? "false" : "true");
     memcpy(meta, meta_only, sizeof meta);
-    if (is_class(s, "GemmaTokenizer"))
+    if (tok_is_class(s, "GemmaTokenizer"))
         return tok_set_parts(tk, REPLACE(" ", META),
                              "{\"type\":\"Split\",\"pattern\":{\"String\":\" "
                              "\"},\"behavior\":\"MergedWithPrevious\",\"invert\":false}",
@@ -318,11 +313,11 @@ static mltf_status set_spm_parts(tokenizer *tk, const tok_settings *s, const tok
     mltf_buf b = MLTF_BUF_INIT;
     put_normalizer(&b, s, info);
     char pretok[300];
-    if (is_class(s, "PegasusTokenizer"))
+    if (tok_is_class(s, "PegasusTokenizer"))
         snprintf(pretok, sizeof pretok,
                  "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"WhitespaceSplit\"},%s]}",
                  meta);
-    else if (is_class(s, "DebertaV2Tokenizer"))
+    else if (tok_is_class(s, "DebertaV2Tokenizer"))
         snprintf(pretok, sizeof pretok, "{\"type\":\"Sequence\",\"pretokenizers\":[%s%s]}",
                  tok_settings_bool(s, "split_by_punct", false)
                      ? "{\"type\":\"Punctuation\",\"behavior\":\"Isolated\"},"
@@ -348,7 +343,7 @@ static const char *spm_file(const char *dir)
 static mltf_status make_model(tokenizer *tk, tok_settings *s, const tok_spm *m, mltf_err *err)
 {
     const tok_spm_info *info = tok_spm_about(m);
-    const bool bytes = is_llama(s) || is_class(s, "GemmaTokenizer");
+    const bool bytes = is_llama(s) || tok_is_class(s, "GemmaTokenizer");
     scored_list l = {0};
     tok_vocab v = {0};
     int64_t unk;
@@ -368,7 +363,7 @@ static mltf_status make_model(tokenizer *tk, tok_settings *s, const tok_spm *m, 
     } else if (st == MLTF_OK && info->model == SPM_BPE) {
         tok_merge *merges = NULL;
         size_t n = 0;
-        st = make_merges(&merges, &n, &l, m, is_class(s, "GemmaTokenizer"), err);
+        st = make_merges(&merges, &n, &l, m, tok_is_class(s, "GemmaTokenizer"), err);
         const tok_bpe_config c = {
             .unk = tok_spm_unk_piece(m), .fuse_unk = true, .byte_fallback = bytes};
         if (st == MLTF_OK) st = tok_bpe_new(&tk->model, &v, merges, n, &c, err);
@@ -384,7 +379,7 @@ static mltf_status make_model(tokenizer *tk, tok_settings *s, const tok_spm *m, 
         const spm_type type = tok_spm_type(m, i);
         if (type != SPM_CONTROL && type != SPM_USER_DEFINED) continue;
         const mltf_str p = tok_spm_piece(m, i);
-        const bool turn = is_class(s, "GemmaTokenizer") &&
+        const bool turn = tok_is_class(s, "GemmaTokenizer") &&
                           (str_is(p, "<start_of_turn>") || str_is(p, "<end_of_turn>"));
         const tok_added_token t = {.content = p, .special = type == SPM_CONTROL || turn};
         st = tok_added_add(&tk->added, tk->model, &t, err);
@@ -411,22 +406,22 @@ mltf_status tok_convert_spm(tokenizer *tk, tok_settings *s, const char *dir, mlt
 
 mltf_status tok_post_spm(tokenizer *tk, tok_settings *s, mltf_err *err)
 {
-    if (is_llama(s) || is_class(s, "GemmaTokenizer") || is_class(s, "MBartTokenizer") ||
-        is_class(s, "MBart50Tokenizer") || is_class(s, "NllbTokenizer") ||
-        is_class(s, "ReformerTokenizer"))
+    if (is_llama(s) || tok_is_class(s, "GemmaTokenizer") || tok_is_class(s, "MBartTokenizer") ||
+        tok_is_class(s, "MBart50Tokenizer") || tok_is_class(s, "NllbTokenizer") ||
+        tok_is_class(s, "ReformerTokenizer"))
         return MLTF_OK;
-    if (is_class(s, "T5Tokenizer") || is_class(s, "UdopTokenizer"))
+    if (tok_is_class(s, "T5Tokenizer") || tok_is_class(s, "UdopTokenizer"))
         return tok_set_template_words(tk, "$A </s>", "$A </s> $B </s>", err);
-    if (is_class(s, "PegasusTokenizer"))
+    if (tok_is_class(s, "PegasusTokenizer"))
         return tok_set_template_words(tk, "$A %e", "$A $B %e", err);
-    if (is_class(s, "XLNetTokenizer"))
+    if (tok_is_class(s, "XLNetTokenizer"))
         return tok_set_template_words(tk, "$A:0 <sep>:0 <cls>:2",
                                       "$A:0 <sep>:0 $B:1 <sep>:1 <cls>:2", err);
-    if (is_class(s, "XGLMTokenizer"))
+    if (tok_is_class(s, "XGLMTokenizer"))
         return tok_set_template_words(tk, "</s> $A", "</s> $A </s> </s> $B", err);
-    if (is_class(s, "AlbertTokenizer") || is_class(s, "FNetTokenizer") ||
-        is_class(s, "DebertaV2Tokenizer") || is_class(s, "RemBertTokenizer") ||
-        is_class(s, "BigBirdTokenizer"))
+    if (tok_is_class(s, "AlbertTokenizer") || tok_is_class(s, "FNetTokenizer") ||
+        tok_is_class(s, "DebertaV2Tokenizer") || tok_is_class(s, "RemBertTokenizer") ||
+        tok_is_class(s, "BigBirdTokenizer"))
         return tok_set_template_words(tk, "[CLS]:0 $A:0 [SEP]:0",
                                       "[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1", err);
     return tok_set_template_words(tk, "<s> $A </s>", "<s> $A </s> </s> $B </s>", err);

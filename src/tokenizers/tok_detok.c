@@ -285,6 +285,7 @@ mltf_status tokenizer_decode(const tokenizer *tk, mltf_buf *out, const int32_t *
                              bool skip_special, int clean_up, mltf_err *err)
 {
     const bool clean = clean_up < 0 ? tk->clean_up : clean_up != 0;
+    if (skip_special && tk->text_after == TOK_TEXT_WHISPER) tok_whisper_strip_prompt(tk, &ids, &n);
     if (!clean && tk->text_after == TOK_TEXT_PLAIN)
         return decode_ids(tk, out, ids, n, skip_special, err);
     mltf_buf text = MLTF_BUF_INIT;

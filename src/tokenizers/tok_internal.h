@@ -410,6 +410,8 @@ struct tokenizer {
     size_t n_decoded;
 };
 
+/* Leave out a prompt before <|startoftranscript|>, as Whisper's decode(skip_special_tokens=True) does. */
+void tok_whisper_strip_prompt(const tokenizer *tk, const int32_t **ids, size_t *n);
 tok_scratch *tok_scratch_take(const tokenizer *tk);
 void tok_scratch_give(const tokenizer *tk, tok_scratch *s);
 mltf_status tokenizer_parse(tokenizer *tk, const json *root, mltf_err *err); /* tokenizer.json */

@@ -1,5 +1,5 @@
 /* sentencepiece: https://github.com/google/sentencepiece, src/{normalizer,unigram_model,bpe_model,
- * sentencepiece_processor}.cc (0.2.0). Scores are floats here, unlike in Hugging Face's Unigram. */
+ * sentencepiece_processor}.cc (0.2.3). Scores are floats here, unlike in Hugging Face's Unigram. */
 #include "tokenizers/tok_spm.h"
 
 #include <float.h>
@@ -456,13 +456,12 @@ static bool encode_unigram(const tok_spm *m, cuts *c, const char *t, size_t n)
              k++) {
             const int32_t id = m->trie.nodes[node].value;
             if (id < 0 || m->types[id] == SPM_UNUSED) continue;
-            const double score = m->types[id] == SPM_USER_DEFINED
-                                     ? (float)(k + 1 - i) * m->max - 0.1
-                                     : (double)m->scores[id];
-            const double total = score + (double)here;
+            const float score = m->types[id] == SPM_USER_DEFINED
+                                    ? (float)(k + 1 - i) * m->max - 0.1f
+                                    : m->scores[id];
+            const float total = score + here; // ties are ties of floats
             best *to = &b[k + 1];
-            if (to->start == UINT32_MAX || total > (double)to->score)
-                *to = (best){(float)total, id, (uint32_t)i};
+            if (to->start == UINT32_MAX || total > to->score) *to = (best){total, id, (uint32_t)i};
             if (k + 1 - i == len) single = true;
         }
         if (!single) {

@@ -361,9 +361,9 @@ static mltf_str token_value(const tokenizer *tk, const tok_scratch *s, const tok
 static mltf_status collect(const tokenizer *tk, const tok_scratch *s, tok_enc *e, mltf_str text,
                            int32_t type, int32_t word, mltf_err *err)
 {
-    if (!tok_enc_reserve(e, e->e.n + s->n_tokens)) return mltf_fail_memory(err);
     const size_t at = e->e.n, n = s->n_tokens;
-    if (!n) return MLTF_OK; // and nothing may be reserved yet
+    if (n == 0) return MLTF_OK; // the arrays may not be there
+    if (!tok_enc_reserve(e, at + n)) return mltf_fail_memory(err);
     const tok_token *t = s->tokens;
     int32_t *ids = e->e.ids + at, *types = e->e.type_ids + at;
     for (size_t i = 0; i < n; i++) {
@@ -389,7 +389,6 @@ static mltf_status collect(const tokenizer *tk, const tok_scratch *s, tok_enc *e
         e->e.trim[at + i] =
             trims ? count_spaces(token_value(tk, s, &t[i]), text, o) : (tok_span){0, 0};
     }
-    if (n == 0) return MLTF_OK; // the arrays may not be there
     memset(e->e.sequence_ids + at, 0, n);
     memset(e->e.special + at, 0, n);
     memset(e->e.mask + at, 1, n);
