@@ -224,7 +224,16 @@ static mltf_status find_packing(arch_model *m, nn_loader *ld, mltf_err *err)
 {
     const json *q = json_get(m->config.root, "quantization_config");
     if (!q) q = json_get(m->config.root, "compression_config"); // compressed-tensors before 0.6
-    if (!json_is(q, JSON_OBJECT) || !is_packed(m->ck)) return MLTF_OK;
+    if (!json_is(q, JSON_OBJECT)) return MLTF_OK;
+    if (!is_packed(m->ck)) {
+        nn_packed p;
+        if (!nn_packed_init(&p, q, m->info.dtype, NULL) &&
+            (p.scheme == PACKED_GPTQ || p.scheme == PACKED_AWQ || p.scheme == PACKED_BNB))
+            return mltf_fail(err, MLTF_UNSUPPORTED,
+                             "quantization_config of config.json says that the weights are packed, "
+                             "but they are plain numbers; if they are right, remove it");
+        return MLTF_OK;
+    }
     m->info.dtype = named_dtype(m->config.root, m->info.dtype);
     TRY(nn_packed_init(&ld->packed, q, m->info.dtype, err));
     if (ld->quantize == DT_COUNT) ld->quantize = ld->packed.exact;

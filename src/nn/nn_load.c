@@ -658,11 +658,6 @@ mltf_status nn_load_finish(nn_loader *ld, const char *what, const char *const *i
                          "the checkpoint lacks %zu tensor%s that %s needs: %s%s", ld->n_missing,
                          ld->n_missing == 1 ? "" : "s", what, ld->missing.p ? ld->missing.p : "",
                          ld->n_missing > 8 ? ", …" : "");
-    const packed_scheme scheme = ld->packed.scheme;
-    if ((scheme == PACKED_GPTQ || scheme == PACKED_AWQ || scheme == PACKED_BNB) && !ld->unpacked)
-        return mltf_fail(err, MLTF_UNSUPPORTED,
-                         "quantization_config of config.json says that the weights are packed, but "
-                         "they are plain numbers; if they are right, remove it");
     if (ld->adapter) TRY(nn_adapter_finish(ld->adapter, what, err));
     mltf_buf b = {.max = 4096};
     size_t n = 0;
