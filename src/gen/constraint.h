@@ -41,11 +41,17 @@ mltf_status gen_constraint_regex(gen_constraint **out, const gen_trie *trie, mlt
 mltf_status gen_constraint_grammar(gen_constraint **out, const gen_trie *trie, mltf_str grammar,
                                    mltf_err *err);
 
-/* JSON that satisfies a schema. Known: type (also lists), enum, const, properties, required,
- * additionalProperties (absent beside properties: false, as in OpenAI's strict mode), items, prefixItems, minItems,
- * maxItems, minLength, maxLength, pattern, format (date, time, date-time, uuid, ipv4, email), minimum and maximum
- * and their exclusive forms of integers, anyOf, oneOf, allOf of objects, $ref into the document, recursion.
- * Members come in the order of `properties`. UNSUPPORTED names a keyword that restricts and is not known. */
+/* JSON that satisfies a schema (draft 2020-12, and what older drafts wrote otherwise). Known are
+ *     type (also lists), enum, const, anyOf, oneOf, allOf, not, if/then/else, $ref into the document with recursion,
+ *     properties, required, additionalProperties, patternProperties, propertyNames, minProperties, maxProperties,
+ *     dependentRequired, dependentSchemas, dependencies, unevaluatedProperties, items, prefixItems, minItems,
+ *     maxItems, minLength, maxLength, pattern, format (date, time, date-time, uuid, ipv4, ipv6, email, hostname, uri,
+ *     duration), minimum and maximum and their exclusive forms, multipleOf 1.
+ * What is written always satisfies the schema, but not all that satisfies it can be written: members come in the
+ * order of `properties`, and beside those that are named none, as in OpenAI's strict mode, unless
+ * additionalProperties says so; keywords without "type" mean the type they speak of; numbers, blanks and dates keep
+ * to sane forms. UNSUPPORTED names what restricts and is not known (uniqueItems, contains, multipleOf …), or cannot
+ * be combined; INVALID_INPUT where nothing satisfies the schema, with the reason. */
 mltf_status gen_constraint_json_schema(gen_constraint **out, const gen_trie *trie,
                                        const json *schema, mltf_err *err);
 

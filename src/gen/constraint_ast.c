@@ -46,6 +46,15 @@ ast *ast_nothing(ast_builder *b)
 {
     return node(b, AST_NOTHING);
 }
+ast *ast_impossible(ast_builder *b, const char *why, ...)
+{
+    va_list args;
+    va_start(args, why);
+    if (!b->hint[0]) vsnprintf(b->hint, sizeof b->hint, why, args);
+    va_end(args);
+    return ast_nothing(b);
+}
+
 ast *ast_seq(ast_builder *b)
 {
     return node(b, AST_SEQ);
@@ -410,6 +419,46 @@ static void find_classes(net *n)
     for (unsigned b = 0; b < 256; b++) n->class_byte[n->byte_class[b]] = (uint8_t)b;
 }
 
+/* From which states can the end be reached? The others (a member whose value nothing satisfies) are cut off, or a
+ * text might be led where it cannot be finished. */
+static void cut_dead_ends(compiler *c)
+{
+    net *n = &c->n;
+    uint8_t *ends = calloc(n->n_states + 1, 1);
+    if (!ends) {
+        mltf_fail_memory(&c->b->err);
+        return;
+    }
+    for (bool more = true; more;) {
+        more = false;
+        for (uint32_t i = 0; i < n->n_states; i++) { // what comes behind has mostly smaller numbers
+            const net_state *s = &n->states[i];
+            if (ends[i]) continue;
+            const uint64_t *w = s->kind == NET_SET ? n->sets[s->set].w : NULL;
+            ends[i] = s->kind == NET_END    ? 1
+                      : s->kind == NET_FORK ? ends[s->next] || ends[s->other]
+                      : s->kind == NET_CALL ? ends[s->next] && ends[s->other]
+                                            : ends[s->next] && (w[0] | w[1] | w[2] | w[3]);
+            more |= ends[i] != 0;
+        }
+    }
+    const byte_set none = {{0}};
+    const uint32_t nothing = intern_set(c, &none);
+    for (uint32_t i = 0; i < n->n_states && !c->failed; i++) {
+        net_state *s = &n->states[i];
+        if (!ends[i])
+            *s = (net_state){.kind = NET_SET, .next = i, .set = nothing};
+        else if (s->kind == NET_FORK && !ends[s->next])
+            s->next = s->other;
+        else if (s->kind == NET_FORK && !ends[s->other])
+            s->other = s->next;
+    }
+    if (!c->failed && !ends[n->start])
+        ast_fail(c->b, MLTF_INVALID_INPUT, "no text can satisfy the constraint%s%s",
+                 c->b->hint[0] ? ": " : "", c->b->hint);
+    free(ends);
+}
+
 mltf_status constraint_compile(gen_constraint **out, const gen_trie *trie, ast_builder *b,
                                size_t root, mltf_err *err)
 {
@@ -432,8 +481,9 @@ mltf_status constraint_compile(gen_constraint **out, const gen_trie *trie, ast_b
         if (c.n.states[s].kind == NET_CALL) c.n.states[s].other = c.rule_start[c.n.states[s].other];
     if (ast_ok(b)) {
         c.n.start = c.rule_start[root];
-        find_classes(&c.n);
+        cut_dead_ends(&c);
     }
+    if (ast_ok(b)) find_classes(&c.n);
     free(c.rule_start);
     const mltf_status st =
         b->err.status ? mltf_fail(err, b->err.status, "%s", b->err.msg) : MLTF_OK;

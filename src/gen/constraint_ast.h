@@ -56,14 +56,17 @@ typedef struct ast_builder {
     size_t n_rules, cap_rules;
     bool
         json_text; /* characters stand inside a JSON string: quotes, backslashes, controls are escaped */
-    mltf_err err; /* the first failure */
+    char hint[200]; /* why something has no text, should that turn out to be everything */
+    mltf_err err;   /* the first failure */
 } ast_builder;
 
 void ast_fail(ast_builder *b, mltf_status st, const char *fmt, ...) MLTF_PRINTF(3, 4);
 bool ast_ok(const ast_builder *b);
 
-ast *ast_empty(ast_builder *b);             /* the empty text */
-ast *ast_nothing(ast_builder *b);           /* no text at all */
+ast *ast_empty(ast_builder *b);   /* the empty text */
+ast *ast_nothing(ast_builder *b); /* no text at all */
+ast *ast_impossible(ast_builder *b, const char *why, ...)
+    MLTF_PRINTF(2, 3);                      /* the same, with the reason */
 ast *ast_bytes(ast_builder *b, mltf_str s); /* these bytes, as they are */
 ast *ast_lit(ast_builder *b, const char *s);
 ast *ast_char(ast_builder *b, uint32_t cp);          /* a character, escaped where json_text */

@@ -3,15 +3,14 @@
  * Whitespace: where JSON allows it, nothing, one space, or a line end with at most 20 blanks of indentation: all
  * that models write, and no room to write blanks forever. Numbers have at most 18 digits a part for the same
  * reason. Each schema object becomes a rule, so $ref may recurse. */
-#include <math.h>
-#include <stdio.h>
 #include <string.h>
 
-#include "gen/constraint_ast.h"
+#include "gen/schema_doc.h"
+#include "gen/schema_number.h"
 
 typedef struct schema_builder {
-    ast_builder *b;
-    const json *root;
+    schema_doc doc;
+    ast_builder *b;    /* of doc */
     const json **seen; /* [b->n_rules] which schema a rule is for; NULL for helpers */
     size_t cap_seen;
     size_t ws, value, string; /* shared rules, 0 while not made (rule 0 is the root) */
@@ -57,37 +56,6 @@ static ast *ws(schema_builder *s)
         b->json_text = json_text;
     }
     return ast_call(b, s->ws);
-}
-
-static ast *digits(ast_builder *b, uint32_t min, uint32_t max)
-{
-    char_set d = {.n = 0};
-    char_set_add(&d, '0', '9');
-    return ast_repeat(b, ast_chars(b, &d), min, max);
-}
-
-static ast *one_of_range(ast_builder *b, char from, char to)
-{
-    char_set d = {.n = 0};
-    char_set_add(&d, (uint32_t)from, (uint32_t)to);
-    return ast_chars(b, &d);
-}
-
-static ast *integer(ast_builder *b)
-{
-    ast *positive =
-        ast_or(b, ast_lit(b, "0"), ast_cat(b, one_of_range(b, '1', '9'), digits(b, 0, 17)));
-    return ast_cat(b, ast_repeat(b, ast_lit(b, "-"), 0, 1), positive);
-}
-
-static ast *number(ast_builder *b)
-{
-    ast *fraction = ast_cat(b, ast_lit(b, "."), digits(b, 1, 18));
-    ast *sign = ast_or(b, ast_lit(b, "+"), ast_lit(b, "-"));
-    ast *exponent = ast_cat(b, ast_or(b, ast_lit(b, "e"), ast_lit(b, "E")),
-                            ast_cat(b, ast_repeat(b, sign, 0, 1), digits(b, 1, 3)));
-    return ast_cat(b, integer(b),
-                   ast_cat(b, ast_repeat(b, fraction, 0, 1), ast_repeat(b, exponent, 0, 1)));
 }
 
 /* One character of a JSON string: as it is, or escaped in any of the ways there are. */
@@ -187,7 +155,7 @@ static ast *any_value(schema_builder *s)
         ast_add(b, alt, any_object(s));
         ast_add(b, alt, braced(s, "[", any_value(s), 0, AST_MANY, "]"));
         ast_add(b, alt, any_string(s));
-        ast_add(b, alt, number(b));
+        ast_add(b, alt, schema_number(b, NULL));
         ast_add(b, alt, ast_lit(b, "true"));
         ast_add(b, alt, ast_lit(b, "false"));
         ast_add(b, alt, ast_lit(b, "null"));
@@ -241,21 +209,31 @@ static ast *with_pattern(schema_builder *s, mltf_str pattern, bool search)
     return quoted(s->b, inside);
 }
 
+#define DATE                                                                                       \
+    "[1-9][0-9]{3}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|"  \
+    "02-(0[1-9]|1[0-9]|2[0-8]))"
+#define TIME                                                                                       \
+    "([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,6})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9]" \
+    ")"
+#define LABEL "[A-Za-z0-9]([A-Za-z0-9-]{0,30}[A-Za-z0-9])?"
+#define HOST  LABEL "(\\." LABEL "){0,4}"
+
+/* Texts that certainly have the format; some rare ones (29 February) are left out. */
 static const char *format_pattern(mltf_str name)
 {
     static const char *const table[][2] = {
-        {"date", "[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"},
-        {"time", "([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3])"
-                 ":[0-5][0-9])?"},
-        {"date-time", "[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5]["
-                      "0-9]:[0-5][0-9]"
-                      "(\\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])"},
+        {"date", DATE},
+        {"time", TIME},
+        {"date-time", DATE "T" TIME},
         {"uuid", "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"},
         {"ipv4", "((25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])\\.){3}(25[0-5]|2[0-4][0-9]|1[0-9]["
                  "0-9]|[1-9]?[0-9])"},
-        {"email", "[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(\\.[A-Za-z0-9-]{1,63}){1,4}"},
-        {"duration", "P([0-9]{1,6}W|([0-9]{1,6}Y)?([0-9]{1,6}M)?([0-9]{1,6}D)?(T([0-9]{1,6}H)?([0-"
-                     "9]{1,6}M)?([0-9]{1,6}S)?)?)"},
+        {"ipv6", "([0-9a-fA-F]{1,4}:){7}[0-9a-fA-F]{1,4}"},
+        {"email", "[A-Za-z0-9_+-]{1,32}(\\.[A-Za-z0-9_+-]{1,32}){0,2}@" HOST},
+        {"hostname", HOST},
+        {"uri", "https?://" HOST "(:[1-9][0-9]{0,3})?(/[A-Za-z0-9._~-]{0,64}){0,8}"},
+        {"duration", "P([0-9]{1,6}W|[0-9]{1,6}D(T[0-9]{1,6}H)?|T[0-9]{1,6}(H([0-9]{1,6}M)?|M([0-9]{"
+                     "1,6}S)?|S))"},
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
         if (str_is(name, table[i][0])) return table[i][1];
@@ -273,209 +251,31 @@ static uint32_t bound(schema_builder *s, const json *schema, const char *key, ui
     return n < 0 ? 0 : n > 1000000 ? 1000000 : (uint32_t)n;
 }
 
-static ast *of_string(schema_builder *s, const json *schema)
+/* Inside of quotes: any text that is none of `names`, by a walk through the trie of them. Texts with escapes and,
+ * where a name might go on, with other scripts are left out. */
+static ast *other_text(ast_builder *b, const json *names, mltf_str prefix)
 {
-    const json *pattern = json_get(schema, "pattern"), *format = json_get(schema, "format");
-    const uint32_t min = bound(s, schema, "minLength", 0),
-                   max = bound(s, schema, "maxLength", AST_MANY);
-    if (json_is(pattern, JSON_STRING)) {
-        if (min || max != AST_MANY)
-            ast_fail(s->b, MLTF_UNSUPPORTED,
-                     "\"pattern\" together with \"minLength\" or \"maxLength\" is not supported; "
-                     "put the length into the pattern");
-        return with_pattern(s, pattern->s, true);
-    }
-    if (json_is(format, JSON_STRING) && format_pattern(format->s))
-        return with_pattern(s, str_from(format_pattern(format->s)), false);
-    if (max < min) {
-        ast_fail(s->b, MLTF_INVALID_INPUT, "\"minLength\" is larger than \"maxLength\"");
-        return NULL;
-    }
-    if (min == 0 && max == AST_MANY) return any_string(s);
-    return quoted(s->b, ast_repeat(s->b, string_char(s->b), min, max));
-}
-
-/* ---- integers in a range ------------------------------------------------------------------- */
-
-static bool all_are(const char *s, size_t n, char c)
-{
-    for (size_t i = 0; i < n; i++)
-        if (s[i] != c) return false;
-    return true;
-}
-
-/* Digit strings from lo to hi, both of n digits: a ragged beginning, a ragged end, and what lies between. */
-static ast *same_length(ast_builder *b, const char *lo, const char *hi, size_t n)
-{
-    static const char nines[] = "9999999999999999999", zeros[] = "0000000000000000000";
-    if (n == 0) return ast_empty(b);
-    if (lo[0] == hi[0])
-        return ast_cat(b, one_of_range(b, lo[0], lo[0]), same_length(b, lo + 1, hi + 1, n - 1));
+    bool used[128] = {false};
+    bool ends = false; // one of the names ends here
     ast *alt = ast_alt(b);
-    char from = lo[0], to = hi[0];
-    if (!all_are(lo + 1, n - 1, '0')) {
-        ast_add(b, alt,
-                ast_cat(b, one_of_range(b, from, from), same_length(b, lo + 1, nines, n - 1)));
-        from++;
-    }
-    if (!all_are(hi + 1, n - 1, '9')) {
-        ast_add(b, alt, ast_cat(b, one_of_range(b, to, to), same_length(b, zeros, hi + 1, n - 1)));
-        to--;
-    }
-    if (from <= to)
-        ast_add(b, alt,
-                ast_cat(b, one_of_range(b, from, to), digits(b, (uint32_t)n - 1, (uint32_t)n - 1)));
-    return alt;
-}
-
-static ast *natural_range(ast_builder *b, uint64_t lo, uint64_t hi)
-{
-    ast *alt = ast_alt(b);
-    for (uint64_t from = lo;;) {
-        char x[24], y[24];
-        const int n = snprintf(x, sizeof x, "%llu", (unsigned long long)from);
-        uint64_t last = 9;
-        for (int i = 1; i < n; i++) last = last * 10 + 9;
-        if (last > hi) last = hi;
-        snprintf(y, sizeof y, "%llu", (unsigned long long)last);
-        ast_add(b, alt, same_length(b, x, y, (size_t)n));
-        if (last >= hi) break;
-        from = last + 1;
-    }
-    return alt;
-}
-
-#define FAR ((int64_t)999999999999999999)
-
-static bool integer_bounds(schema_builder *s, const json *schema, int64_t *lo, int64_t *hi)
-{
-    static const struct {
-        const char *key;
-        bool upper, open;
-    } keys[] = {{"minimum", false, false},
-                {"exclusiveMinimum", false, true},
-                {"maximum", true, false},
-                {"exclusiveMaximum", true, true}};
-    bool any = false;
-    *lo = -FAR;
-    *hi = FAR;
-    for (size_t i = 0; i < 4; i++) {
-        const json *v = json_get(schema, keys[i].key);
-        if (!v) continue;
-        if (!json_is_number(v)) {
-            ast_fail(s->b, MLTF_INVALID_INPUT, "\"%s\" in the schema has to be a number",
-                     keys[i].key);
-            continue;
-        }
-        any = true;
-        double d = json_double(v, 0);
-        if (d > (double)FAR) d = (double)FAR;
-        if (d < -(double)FAR) d = -(double)FAR;
-        if (keys[i].upper) {
-            const int64_t n = (int64_t)floor(d) - (keys[i].open && floor(d) == d);
-            if (n < *hi) *hi = n;
-        } else {
-            const int64_t n = (int64_t)ceil(d) + (keys[i].open && ceil(d) == d);
-            if (n > *lo) *lo = n;
-        }
-    }
-    return any;
-}
-
-static ast *of_integer(schema_builder *s, const json *schema)
-{
-    int64_t lo, hi;
-    if (!integer_bounds(s, schema, &lo, &hi)) return integer(s->b);
-    ast_builder *b = s->b;
-    if (lo > hi) {
-        ast_fail(b, MLTF_INVALID_INPUT,
-                 "no integer lies between the schema's \"minimum\" and \"maximum\"");
-        return NULL;
-    }
-    ast *alt = ast_alt(b);
-    if (lo < 0)
-        ast_add(b, alt,
-                ast_cat(b, ast_lit(b, "-"),
-                        natural_range(b, hi < 0 ? (uint64_t)-hi : 1, (uint64_t)-lo)));
-    if (hi >= 0) ast_add(b, alt, natural_range(b, lo > 0 ? (uint64_t)lo : 0, (uint64_t)hi));
-    return alt;
-}
-
-/* Bounds of a number that are integers: each unit interval inside, with any fraction, and the upper end alone. */
-static ast *of_number(schema_builder *s, const json *schema)
-{
-    int64_t lo, hi;
-    if (!integer_bounds(s, schema, &lo, &hi)) return number(s->b);
-    ast_builder *b = s->b;
-    static const char *const keys[] = {"minimum", "exclusiveMinimum", "maximum",
-                                       "exclusiveMaximum"};
-    for (size_t i = 0; i < 4; i++) {
-        const json *v = json_get(schema, keys[i]);
-        if (v && (json_double(v, 0) != floor(json_double(v, 0)) || i % 2))
-            ast_fail(b, MLTF_UNSUPPORTED,
-                     "\"%s\" of numbers is supported for inclusive integer bounds only", keys[i]);
-    }
-    if (lo > hi) {
-        ast_fail(b, MLTF_INVALID_INPUT,
-                 "no number lies between the schema's \"minimum\" and \"maximum\"");
-        return NULL;
-    }
-    ast *fraction = ast_cat(b, ast_lit(b, "."), digits(b, 1, 18));
-    ast *zeros = ast_cat(b, ast_lit(b, "."), ast_repeat(b, ast_lit(b, "0"), 1, 18));
-    ast *alt = ast_alt(b);
-    if (hi >= 0) {
-        const uint64_t from = lo > 0 ? (uint64_t)lo : 0;
-        if (from < (uint64_t)hi)
-            ast_add(b, alt,
-                    ast_cat(b, natural_range(b, from, (uint64_t)hi - 1),
-                            ast_repeat(b, fraction, 0, 1)));
-        ast_add(
-            b, alt,
-            ast_cat(b, natural_range(b, (uint64_t)hi, (uint64_t)hi), ast_repeat(b, zeros, 0, 1)));
-    }
-    if (lo < 0) { // the same mirrored: -0.5 lies above -1
-        const uint64_t far = (uint64_t)-lo, near = hi < 0 ? (uint64_t)-hi : 0;
-        ast *minus = ast_alt(b);
-        if (near < far)
-            ast_add(b, minus,
-                    ast_cat(b, natural_range(b, near, far - 1), ast_repeat(b, fraction, 0, 1)));
-        ast_add(b, minus, ast_cat(b, natural_range(b, far, far), ast_repeat(b, zeros, 0, 1)));
-        ast_add(b, alt, ast_cat(b, ast_lit(b, "-"), minus));
-    }
-    return alt;
-}
-
-/* ---- objects and arrays -------------------------------------------------------------------- */
-
-/* A key that is none of the declared ones: a walk through the trie of their names. */
-static ast *other_key(ast_builder *b, const json *properties, mltf_str prefix)
-{
-    char_set next = {.n = 0}, rest = {.n = 0};
-    bool ends = false; // a declared name ends here
-    ast *alt = ast_alt(b);
-    for (size_t i = 0; i < json_len(properties); i++) {
-        const mltf_str key = properties->o.members[i].key;
-        if (key.n < prefix.n || memcmp(key.p, prefix.p, prefix.n) != 0) continue;
-        if (key.n == prefix.n) {
+    for (size_t i = 0; i < json_len(names); i++) {
+        const mltf_str name = json_string(json_at(names, i), STR(""));
+        if (name.n < prefix.n || memcmp(name.p, prefix.p, prefix.n) != 0) continue;
+        if (name.n == prefix.n) {
             ends = true;
             continue;
         }
-        const uint8_t c = (uint8_t)key.p[prefix.n];
-        bool known = false;
-        for (size_t k = 0; k < next.n; k++) known |= next.r[k].from == c;
-        if (known || c >= 128 || next.n >= 90) continue; // beyond ASCII: see below
-        next.r[next.n++] = (char_range){c, c};
-        const mltf_str longer = {key.p, prefix.n + 1};
-        ast_add(b, alt, ast_cat(b, ast_char(b, c), other_key(b, properties, longer)));
+        const uint8_t c = (uint8_t)name.p[prefix.n];
+        if (c >= 128 || used[c]) continue;
+        used[c] = true;
+        const mltf_str longer = {name.p, prefix.n + 1};
+        if (c >= ' ' && c != '"' && c != '\\')
+            ast_add(b, alt, ast_cat(b, ast_char(b, c), other_text(b, names, longer)));
     }
-    // any character that no declared name has here; keys with escapes and (to be safe) other scripts are left out
-    rest = next;
-    char_set_add(&rest, 0, 31);
-    char_set_add(&rest, '"', '"');
-    char_set_add(&rest, '\\', '\\');
-    char_set_add(&rest, 128, 0x10FFFF);
-    char_set_invert(&rest);
-    char_set tail = {.n = 0};
+    char_set rest = {.n = 0}, tail = {.n = 0}; // what no name has here, and then anything
+    for (uint32_t c = ' '; c < 128; c++)
+        if (!used[c] && c != '"' && c != '\\') char_set_add(&rest, c, c);
+    char_set_normalize(&rest);
     char_set_add(&tail, 0, 31);
     char_set_add(&tail, '"', '"');
     char_set_add(&tail, '\\', '\\');
@@ -486,6 +286,35 @@ static ast *other_key(ast_builder *b, const json *properties, mltf_str prefix)
     return alt;
 }
 
+static ast *of_string(schema_builder *s, const json *schema)
+{
+    const json *pattern = json_get(schema, "pattern"), *format = json_get(schema, "format"),
+               *all_except = json_get(schema, "$except");
+    const uint32_t min = bound(s, schema, "minLength", 0),
+                   max = bound(s, schema, "maxLength", AST_MANY);
+    const char *known = json_is(format, JSON_STRING) ? format_pattern(format->s) : NULL;
+    json *except = json_new_array(&s->b->arena); // texts that are not meant
+    for (size_t i = 0; i < json_len(all_except); i++)
+        if (json_is(json_at(all_except, i), JSON_STRING))
+            json_push(&s->b->arena, except, json_at(all_except, i));
+    const int said =
+        (pattern != NULL) + (known != NULL) + (min || max != AST_MANY) + (json_len(except) > 0);
+    if (said > 1 && !(pattern && known && said == 2)) {
+        ast_fail(s->b, MLTF_UNSUPPORTED,
+                 "of \"pattern\", \"format\", lengths and excluded values only one is supported "
+                 "for a string; put all into the pattern");
+        return NULL;
+    }
+    if (json_is(pattern, JSON_STRING)) return with_pattern(s, pattern->s, true);
+    if (known) return with_pattern(s, str_from(known), false);
+    if (json_len(except)) return quoted(s->b, other_text(s->b, except, STR("")));
+    if (max < min) return ast_impossible(s->b, "\"minLength\" is larger than \"maxLength\"");
+    if (min == 0 && max == AST_MANY) return any_string(s);
+    return quoted(s->b, ast_repeat(s->b, string_char(s->b), min, max));
+}
+
+/* ---- objects and arrays -------------------------------------------------------------------- */
+
 static bool is_required(const json *required, mltf_str key)
 {
     for (size_t i = 0; i < json_len(required); i++)
@@ -493,76 +322,161 @@ static bool is_required(const json *required, mltf_str key)
     return false;
 }
 
-/* Members in the order of `properties`, optional ones left out or not. Rule (i, first): what may follow when the
- * members before i are through and whether one was written. */
+/* An object while its grammar is made: the declared members in their order, each written or not, then others. */
+typedef struct object_plan {
+    const json *properties; /* with every required name */
+    const json *required;
+    ast *other;     /* one further member "key": value, or NULL */
+    uint32_t least; /* members, of different names */
+    uint32_t most;
+    uint32_t
+        counts; /* rules tell apart 0 … counts - 1 members written before, the last of them: or more */
+    size_t *rule; /* [n + 1][counts] */
+    size_t n;
+} object_plan;
+
+static ast *after_comma(schema_builder *s, ast *member)
+{
+    ast_builder *b = s->b;
+    return ast_cat(b, ast_cat(b, ws(s), ast_lit(b, ",")), ast_cat(b, ws(s), member));
+}
+
+/* Behind the last declared member, when `count` were written: others, as many as may be. Two of the others may have
+ * the same name, so only one of them counts for minProperties. */
+static ast *further_members(schema_builder *s, const object_plan *o, uint32_t count)
+{
+    ast_builder *b = s->b;
+    const bool enough = count >= o->least;
+    if (!o->other || (o->most != AST_MANY && count >= o->most))
+        return enough ? ast_empty(b) : ast_nothing(b);
+    if (!enough && count + 1 < o->least) return ast_nothing(b);
+    const uint32_t room = o->most == AST_MANY ? AST_MANY : o->most - count;
+    if (count) return ast_repeat(b, after_comma(s, o->other), enough ? 0 : 1, room);
+    ast *some =
+        ast_cat(b, ast_cat(b, ws(s), o->other),
+                ast_repeat(b, after_comma(s, o->other), 0, room == AST_MANY ? AST_MANY : room - 1));
+    return enough ? ast_repeat(b, some, 0, 1) : some;
+}
+
+/* Rule (i, count): what may follow when the members before i are through and `count` of them were written. */
+static void object_rules(schema_builder *s, const object_plan *o)
+{
+    ast_builder *b = s->b;
+    for (uint32_t count = 0; count < o->counts; count++)
+        ast_rule_set(b, o->rule[o->n * o->counts + count], further_members(s, o, count));
+    for (size_t i = o->n; i-- > 0 && ast_ok(b);) {
+        const json_member *m = &o->properties->o.members[i];
+        const json key = {.type = JSON_STRING, .s = m->key};
+        ast *value = of_schema(s, &m->value);
+        for (uint32_t count = 0; count < o->counts; count++) {
+            const uint32_t next = count + 1 < o->counts ? count + 1 : count;
+            const size_t skip = o->rule[(i + 1) * o->counts + count];
+            ast *member = ast_cat(b, constant(s, &key), ast_cat(b, colon(s), value));
+            ast *seq = ast_cat(b, count ? after_comma(s, member) : ast_cat(b, ws(s), member),
+                               ast_call(b, o->rule[(i + 1) * o->counts + next]));
+            if (o->most != AST_MANY && count >= o->most) seq = ast_nothing(b);
+            ast_rule_set(b, o->rule[i * o->counts + count],
+                         is_required(o->required, m->key) ? seq
+                                                          : ast_or(b, seq, ast_call(b, skip)));
+        }
+    }
+}
+
+/* The key of a further member: of patternProperties, by propertyNames, or any that is not declared. */
+static ast *other_key(schema_builder *s, const json *schema, const object_plan *o)
+{
+    ast_builder *b = s->b;
+    const json *names = json_get(schema, "propertyNames");
+    if (names && o->n == 0) {
+        const json *text = schema_of(&s->doc, "type", json_new_cstr(&b->arena, "string"));
+        return of_schema(s, schema_both(&s->doc, names, text));
+    }
+    if (o->n == 0) return any_string(s);
+    json *declared = json_new_array(&b->arena);
+    for (size_t i = 0; i < o->n; i++)
+        json_push(&b->arena, declared, json_new_string(&b->arena, o->properties->o.members[i].key));
+    return quoted(b, other_text(b, declared, STR("")));
+}
+
+/* May members be written that are not declared? Beside declared ones only where the schema says so. */
+static void plan_others(schema_builder *s, const json *schema, object_plan *o)
+{
+    ast_builder *b = s->b;
+    const json *additional = json_get(schema, "additionalProperties"),
+               *patterns = json_get(schema, "patternProperties");
+    if (!additional) additional = json_get(schema, "unevaluatedProperties");
+    const bool closed = json_is(additional, JSON_BOOL) && !additional->b;
+    if (json_len(patterns)) { // declared members are enough where there are any
+        if (o->n || json_len(patterns) != 1) {
+            if (o->n == 0)
+                ast_fail(b, MLTF_UNSUPPORTED,
+                         "more than one of \"patternProperties\" is not supported");
+            return;
+        }
+        if (json_get(schema, "propertyNames")) {
+            ast_fail(b, MLTF_UNSUPPORTED,
+                     "\"patternProperties\" together with \"propertyNames\" is not supported");
+            return;
+        }
+        const json_member *m = &patterns->o.members[0];
+        o->other = ast_cat(b, with_pattern(s, m->key, true),
+                           ast_cat(b, colon(s), of_schema(s, &m->value)));
+        return;
+    }
+    if (closed || (!additional && o->n)) return;
+    if (json_get(schema, "propertyNames") && o->n) return;
+    ast *value = json_is(additional, JSON_OBJECT) ? of_schema(s, additional) : any_value(s);
+    o->other = ast_cat(b, other_key(s, schema, o), ast_cat(b, colon(s), value));
+}
+
+/* properties and what else is required, each with all that the schema says about it. */
+static const json *declared_members(schema_builder *s, const json *schema)
+{
+    mltf_arena *a = &s->b->arena;
+    const json *own = json_get(schema, "properties"), *required = json_get(schema, "required"),
+               *names = json_get(schema, "propertyNames");
+    json *out = json_new_object(a);
+    static const json any = {.type = JSON_BOOL, .b = true}, none = {.type = JSON_BOOL, .b = false};
+    for (size_t i = 0; i < json_len(own) + json_len(required); i++) {
+        const mltf_str name = i < json_len(own)
+                                  ? own->o.members[i].key
+                                  : json_string(json_at(required, i - json_len(own)), STR(""));
+        const json text = {.type = JSON_STRING, .s = name};
+        if (json_get_str(out, name)) continue;
+        const json *of = schema_of_member(&s->doc, schema, name);
+        if (!of) of = json_get(schema, "unevaluatedProperties");
+        if (names && !schema_holds(&s->doc, &text, names)) of = &none;
+        json_set_str(a, out, name, of ? of : &any);
+        if (json_is(of, JSON_BOOL) && !of->b && is_required(required, name))
+            ast_impossible(s->b, "\"" STR_FMT "\" is required and not allowed", STR_ARG(name));
+    }
+    return out;
+}
+
 static ast *of_object(schema_builder *s, const json *schema)
 {
     ast_builder *b = s->b;
-    const json *properties = json_get(schema, "properties"),
-               *required = json_get(schema, "required"),
-               *additional = json_get(schema, "additionalProperties");
-    const bool open = additional ? !(json_is(additional, JSON_BOOL) && !additional->b)
-                                 : !json_is(properties, JSON_OBJECT);
-    const json *additional_schema = json_is(additional, JSON_OBJECT) ? additional : NULL;
-    const size_t n = json_len(properties);
-    for (size_t i = 0; i < json_len(required); i++)
-        if (!json_get_str(properties, json_string(json_at(required, i), STR(""))) && !open)
-            ast_fail(b, MLTF_INVALID_INPUT,
-                     "the schema requires \"" STR_FMT "\", which it does not allow",
-                     STR_ARG(json_string(json_at(required, i), STR(""))));
-    if (n == 0) {
-        if (!open) return ast_cat(b, ast_cat(b, ast_lit(b, "{"), ws(s)), ast_lit(b, "}"));
-        ast *member =
-            ast_cat(b, any_string(s),
-                    ast_cat(b, colon(s),
-                            additional_schema ? of_schema(s, additional_schema) : any_value(s)));
-        return braced(s, "{", member, bound(s, schema, "minProperties", 0),
-                      bound(s, schema, "maxProperties", AST_MANY), "}");
-    }
-    size_t *rule[2] = {arena_calloc(&b->arena, n + 1, sizeof(size_t)),
-                       arena_calloc(&b->arena, n + 1, sizeof(size_t))};
-    if (!rule[0] || !rule[1]) {
+    object_plan o = {.properties = declared_members(s, schema),
+                     .required = json_get(schema, "required"),
+                     .least = bound(s, schema, "minProperties", 0),
+                     .most = bound(s, schema, "maxProperties", AST_MANY)};
+    o.n = json_len(o.properties);
+    plan_others(s, schema, &o);
+    if (o.least > o.n + (o.other != NULL))
+        return ast_impossible(
+            b, "\"minProperties\" asks for more members than \"properties\" declares");
+    // with a bound all counts up to it differ, else only: is this the first member
+    const size_t told = o.most != AST_MANY ? o.most + 1 : o.least + 1;
+    o.counts = (uint32_t)(told > o.n + 1 ? o.n + 1 : told);
+    if (o.counts < 2) o.counts = 2;
+    o.rule = arena_calloc(&b->arena, (o.n + 1) * o.counts, sizeof *o.rule);
+    if (!o.rule) {
         mltf_fail_memory(&b->err);
         return NULL;
     }
-    for (size_t i = 0; i <= n; i++)
-        for (int first = 0; first < 2; first++) rule[first][i] = new_rule(s, NULL);
-    for (int first = 0; first < 2; first++) { // behind the last declared one
-        ast *end = ast_empty(b);
-        if (open) {
-            ast *member = ast_cat(
-                b, quoted(b, other_key(b, properties, (mltf_str){"", 0})),
-                ast_cat(b, colon(s),
-                        additional_schema ? of_schema(s, additional_schema) : any_value(s)));
-            ast *more = ast_cat(b, ast_cat(b, ws(s), ast_lit(b, ",")), ast_cat(b, ws(s), member));
-            end = first ? ast_repeat(b,
-                                     ast_cat(b, ast_cat(b, ws(s), member),
-                                             ast_repeat(b, more, 0, AST_MANY)),
-                                     0, 1)
-                        : ast_repeat(b, more, 0, AST_MANY);
-        }
-        ast_rule_set(b, rule[first][n], end);
-    }
-    for (size_t i = n; i-- > 0 && ast_ok(b);) {
-        const json_member *m = &properties->o.members[i];
-        const json key = {.type = JSON_STRING, .s = m->key};
-        const bool must = is_required(required, m->key);
-        for (int first = 0; first < 2; first++) {
-            ast *seq = ast_seq(b);
-            if (!first) {
-                ast_add(b, seq, ws(s));
-                ast_add(b, seq, ast_lit(b, ","));
-            }
-            ast_add(b, seq, ws(s));
-            ast_add(b, seq, constant(s, &key));
-            ast_add(b, seq, colon(s));
-            ast_add(b, seq, of_schema(s, &m->value));
-            ast_add(b, seq, ast_call(b, rule[0][i + 1]));
-            ast_rule_set(b, rule[first][i],
-                         must ? seq : ast_or(b, seq, ast_call(b, rule[first][i + 1])));
-        }
-    }
-    return ast_cat(b, ast_cat(b, ast_lit(b, "{"), ast_call(b, rule[1][0])),
+    for (size_t i = 0; i < (o.n + 1) * o.counts; i++) o.rule[i] = new_rule(s, NULL);
+    object_rules(s, &o);
+    return ast_cat(b, ast_cat(b, ast_lit(b, "{"), ast_call(b, o.rule[0])),
                    ast_cat(b, ws(s), ast_lit(b, "}")));
 }
 
@@ -572,14 +486,18 @@ static ast *of_array(schema_builder *s, const json *schema)
     const json *items = json_get(schema, "items"), *prefix = json_get(schema, "prefixItems");
     const uint32_t min = bound(s, schema, "minItems", 0),
                    max = bound(s, schema, "maxItems", AST_MANY);
-    if (max < min) {
-        ast_fail(b, MLTF_INVALID_INPUT, "\"minItems\" is larger than \"maxItems\"");
+    if (max < min) return ast_impossible(b, "\"minItems\" is larger than \"maxItems\"");
+    if (json_bool(json_get(schema, "uniqueItems"), false) && max > 1) {
+        ast_fail(b, MLTF_UNSUPPORTED, "the schema's keyword \"uniqueItems\" is not supported");
         return NULL;
     }
     if (json_is(items, JSON_ARRAY))
         prefix = items, items = json_get(schema, "additionalItems"); // drafts before 2020
+    if (!items) items = json_get(schema, "unevaluatedItems");
     const bool closed = json_is(items, JSON_BOOL) && !items->b;
-    const size_t fixed = json_len(prefix);
+    const uint32_t fixed = json_len(prefix) < max ? (uint32_t)json_len(prefix) : max;
+    if (closed && min > fixed)
+        return ast_impossible(b, "\"minItems\" asks for more items than the schema allows");
     if (fixed == 0) {
         if (closed) return braced(s, "[", ast_nothing(b), 0, 0, "]");
         return braced(s, "[", items ? of_schema(s, items) : any_value(s), min, max, "]");
@@ -587,19 +505,15 @@ static ast *of_array(schema_builder *s, const json *schema)
     // a tuple: all of the prefix, then what `items` says
     ast *seq = ast_seq(b);
     ast_add(b, seq, ast_lit(b, "["));
-    for (size_t i = 0; i < fixed; i++) {
-        if (i) {
-            ast_add(b, seq, ws(s));
-            ast_add(b, seq, ast_lit(b, ","));
-        }
-        ast_add(b, seq, ws(s));
-        ast_add(b, seq, of_schema(s, json_at(prefix, i)));
+    for (uint32_t i = 0; i < fixed; i++) {
+        ast *item = of_schema(s, json_at(prefix, i));
+        ast_add(b, seq, i ? after_comma(s, item) : ast_cat(b, ws(s), item));
     }
-    if (items && !closed) {
-        ast *more =
-            ast_cat(b, ast_cat(b, ws(s), ast_lit(b, ",")), ast_cat(b, ws(s), of_schema(s, items)));
-        const uint32_t most = max == AST_MANY ? max : max > fixed ? max - (uint32_t)fixed : 0;
-        ast_add(b, seq, ast_repeat(b, more, min > fixed ? min - (uint32_t)fixed : 0, most));
+    if ((items || min > fixed) && !closed && max > fixed) {
+        ast *more = after_comma(s, items ? of_schema(s, items) : any_value(s));
+        ast_add(b, seq,
+                ast_repeat(b, more, min > fixed ? min - fixed : 0,
+                           max == AST_MANY ? max : max - fixed));
     }
     ast_add(b, seq, ws(s));
     ast_add(b, seq, ast_lit(b, "]"));
@@ -608,162 +522,275 @@ static ast *of_array(schema_builder *s, const json *schema)
 
 /* ---- schemas ------------------------------------------------------------------------------- */
 
-/* "#", "#/$defs/name", "#/properties/a/items": JSON pointers into the document. */
-static const json *resolve(schema_builder *s, mltf_str ref)
+/* Are booleans and null among what is not meant? */
+static bool is_excepted(const json *schema, const json *value)
 {
-    if (ref.n == 0 || ref.p[0] != '#') {
-        ast_fail(s->b, MLTF_UNSUPPORTED, "\"$ref\": \"" STR_FMT "\" leads out of the schema",
-                 STR_ARG(ref));
-        return NULL;
-    }
-    const json *at = s->root;
-    size_t i = 1;
-    while (at && i < ref.n) {
-        char key[256];
-        size_t n = 0;
-        i++; // the slash
-        for (; i < ref.n && ref.p[i] != '/' && n < sizeof key - 1; i++) {
-            char c = ref.p[i];
-            if (c == '~' && i + 1 < ref.n) c = ref.p[++i] == '1' ? '/' : '~';
-            key[n++] = c;
-        }
-        key[n] = 0;
-        if (json_is(at, JSON_ARRAY)) {
-            size_t index = 0;
-            for (size_t k = 0; k < n && key[k] >= '0' && key[k] <= '9' && index < 100000; k++)
-                index = index * 10 + (size_t)(key[k] - '0');
-            at = json_at(at, index);
-        } else {
-            at = json_get_str(at, (mltf_str){key, n});
-        }
-    }
-    if (!at)
-        ast_fail(s->b, MLTF_INVALID_INPUT, "\"$ref\": \"" STR_FMT "\" does not lead to a schema",
-                 STR_ARG(ref));
-    return at;
+    const json *except = json_get(schema, "$except");
+    for (size_t i = 0; i < json_len(except); i++)
+        if (json_at(except, i)->type == value->type && json_equal(json_at(except, i), value))
+            return true;
+    return false;
+}
+
+static ast *of_literals(schema_builder *s, const json *schema, bool boolean)
+{
+    static const json values[] = {
+        {.type = JSON_BOOL, .b = true}, {.type = JSON_BOOL, .b = false}, {.type = JSON_NULL}};
+    ast *alt = ast_alt(s->b);
+    for (int i = boolean ? 0 : 2; i < (boolean ? 2 : 3); i++)
+        if (!is_excepted(schema, &values[i])) ast_add(s->b, alt, constant(s, &values[i]));
+    return alt && alt->n ? alt : ast_nothing(s->b);
 }
 
 static ast *of_type(schema_builder *s, const json *schema, mltf_str type)
 {
     ast_builder *b = s->b;
-    if (str_is(type, "object")) return of_object(s, schema);
-    if (str_is(type, "array")) return of_array(s, schema);
+    const json *except = json_get(schema, "$except"), *step = json_get(schema, "multipleOf");
+    const bool whole = step && json_double(step, 0) == 1; // every integer is a multiple of one
+    const bool array = str_is(type, "array"), object = str_is(type, "object");
+    for (size_t i = 0; i < json_len(except) && (array || object); i++)
+        if (json_is(json_at(except, i), array ? JSON_ARRAY : JSON_OBJECT)) {
+            ast_fail(b, MLTF_UNSUPPORTED,
+                     "\"not\" of a particular array or object is not supported");
+            return NULL;
+        }
+    if (object) return of_object(s, schema);
+    if (array) return of_array(s, schema);
     if (str_is(type, "string")) return of_string(s, schema);
-    if (str_is(type, "integer")) return of_integer(s, schema);
-    if (str_is(type, "number")) return of_number(s, schema);
-    if (str_is(type, "boolean")) return ast_or(b, ast_lit(b, "true"), ast_lit(b, "false"));
-    if (str_is(type, "null")) return ast_lit(b, "null");
+    if (str_is(type, "boolean")) return of_literals(s, schema, true);
+    if (str_is(type, "null")) return of_literals(s, schema, false);
+    if (str_is(type, "integer") || str_is(type, "number")) {
+        if (step && !whole)
+            ast_fail(b, MLTF_UNSUPPORTED, "the schema's keyword \"multipleOf\" is not supported");
+        return whole || str_is(type, "integer") ? schema_integer(b, schema)
+                                                : schema_number(b, schema);
+    }
     ast_fail(b, MLTF_INVALID_INPUT, "\"type\": \"" STR_FMT "\" is no type of JSON schema",
              STR_ARG(type));
+    return NULL;
+}
+
+/* The type that keywords without "type" speak of. Values of other types would satisfy them too; nobody means them. */
+static const char *implied_type(const json *schema)
+{
+    static const char *const table[][2] = {
+        {"properties", "object"},
+        {"required", "object"},
+        {"additionalProperties", "object"},
+        {"patternProperties", "object"},
+        {"minProperties", "object"},
+        {"maxProperties", "object"},
+        {"propertyNames", "object"},
+        {"unevaluatedProperties", "object"},
+        {"items", "array"},
+        {"prefixItems", "array"},
+        {"minItems", "array"},
+        {"maxItems", "array"},
+        {"uniqueItems", "array"},
+        {"pattern", "string"},
+        {"minLength", "string"},
+        {"maxLength", "string"},
+        {"format", "string"},
+        {"minimum", "number"},
+        {"maximum", "number"},
+        {"exclusiveMinimum", "number"},
+        {"exclusiveMaximum", "number"},
+        {"multipleOf", "number"},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+        if (json_get(schema, table[i][0])) return table[i][1];
     return NULL;
 }
 
 /* Keywords that restrict, and that nothing here looks at. */
 static void refuse_unknown(schema_builder *s, const json *schema)
 {
-    static const char *const keys[] = {"not",
-                                       "if",
-                                       "patternProperties",
-                                       "propertyNames",
-                                       "dependentRequired",
-                                       "dependentSchemas",
-                                       "dependencies",
-                                       "contains",
-                                       "uniqueItems",
-                                       "multipleOf",
-                                       "unevaluatedProperties",
-                                       "unevaluatedItems",
-                                       "$dynamicRef",
-                                       NULL};
-    for (const char *const *k = keys; *k; k++) {
-        const json *v = json_get(schema, *k);
-        if (v && !(json_is(v, JSON_BOOL) && !v->b))
+    static const char *const keys[] = {"contains",    "minContains",   "maxContains",
+                                       "$dynamicRef", "$recursiveRef", NULL};
+    for (const char *const *k = keys; *k; k++)
+        if (json_get(schema, *k))
             ast_fail(s->b, MLTF_UNSUPPORTED, "the schema's keyword \"%s\" is not supported", *k);
-    }
 }
 
-/* allOf of objects: one object with the properties and requirements of all. */
-static const json *merged(schema_builder *s, const json *schema)
+static const json *both(schema_builder *s, const json *a, const json *b)
+{
+    return schema_both(&s->doc, a, b);
+}
+
+/* `schema` and one of its parts. */
+static const json *with_part(schema_builder *s, const json *schema, const json *part)
+{
+    return both(s, schema, schema_part(&s->doc, part));
+}
+
+/* Values that satisfy `schema` and one of the alternatives. */
+static ast *of_each(schema_builder *s, const json *schema, const json *alternatives)
+{
+    ast *alt = ast_alt(s->b);
+    for (size_t i = 0; i < json_len(alternatives) && ast_ok(s->b); i++) {
+        const json *merged = with_part(s, schema, json_at(alternatives, i));
+        if (merged) ast_add(s->b, alt, of_schema(s, merged));
+    }
+    return alt && alt->n ? alt : ast_nothing(s->b);
+}
+
+/* Values that satisfy `schema` and do not satisfy `not`. */
+static ast *of_difference(schema_builder *s, const json *schema, const json * not )
+{
+    const json *others = schema_negations(&s->doc, not );
+    if (json_len(others) == 0 && !(json_is(not, JSON_BOOL) && not ->b))
+        ast_fail(s->b, MLTF_UNSUPPORTED,
+                 "\"not\" is supported of type, const, enum, bounds, required, properties and "
+                 "anyOf of such");
+    return of_each(s, schema, others);
+}
+
+/* Exactly one: each alternative without the values of all others. */
+static ast *of_one(schema_builder *s, const json *schema, const json *one)
+{
+    ast_builder *b = s->b;
+    ast *alt = ast_alt(b);
+    for (size_t i = 0; i < json_len(one) && ast_ok(b); i++) {
+        const json *merged = with_part(s, schema, json_at(one, i));
+        for (size_t k = 0; k < json_len(one) && ast_ok(b); k++) {
+            if (k == i || (json_is(merged, JSON_BOOL) && !merged->b)) continue;
+            if (schema_excludes(&s->doc, merged, json_at(one, k))) continue;
+            const json *others = schema_negations(&s->doc, json_at(one, k));
+            json *apart = json_new_array(&b->arena);
+            for (size_t x = 0; x < json_len(others); x++) {
+                const json *one_way = both(s, merged, json_at(others, x));
+                if (one_way && !(json_is(one_way, JSON_BOOL) && !one_way->b))
+                    json_push(&b->arena, apart, one_way);
+            }
+            if (json_len(apart) == 0)
+                ast_fail(b, MLTF_UNSUPPORTED,
+                         "alternatives %zu and %zu of \"oneOf\" may hold for the same value, and "
+                         "what tells them apart is not understood; \"anyOf\" has no such rule",
+                         i, k);
+            merged = schema_of(&s->doc, "anyOf", apart);
+        }
+        if (merged) ast_add(b, alt, of_schema(s, merged));
+    }
+    return alt && alt->n ? alt : ast_nothing(b);
+}
+
+/* if, then, else: what satisfies both if and then, and what satisfies else alone. Where `if` cannot be denied, the
+ * first of the two. */
+static ast *of_condition(schema_builder *s, const json *schema)
+{
+    static const json any = {.type = JSON_BOOL, .b = true};
+    const json *condition = json_get(schema, "if"), *then = json_get(schema, "then"),
+               *otherwise = json_get(schema, "else");
+    const json *rest = schema_without(&s->doc, schema, "if");
+    rest = schema_without(&s->doc, schema_without(&s->doc, rest, "then"), "else");
+    const json *yes = with_part(s, with_part(s, rest, condition), then ? then : &any);
+    const json *no = with_part(s, rest, otherwise ? otherwise : &any);
+    ast *alt = ast_alt(s->b);
+    if (yes) ast_add(s->b, alt, of_schema(s, yes));
+    if (no) ast_add(s->b, alt, of_each(s, no, schema_negations(&s->doc, condition)));
+    return alt;
+}
+
+/* dependentRequired, dependentSchemas and the older dependencies: without the member, or with what it asks for. */
+static ast *of_dependencies(schema_builder *s, const json *schema, const char *key)
 {
     mltf_arena *a = &s->b->arena;
-    json *out = json_new_object(a), *properties = json_new_object(a), *required = json_new_array(a);
-    const json *all = json_get(schema, "allOf");
-    for (size_t i = 0; i <= json_len(all); i++) {
-        const json *part = i < json_len(all) ? json_at(all, i) : schema;
-        for (int hops = 0; json_get(part, "$ref") && hops < 16; hops++)
-            part = resolve(s, json_string(json_get(part, "$ref"), STR("")));
-        for (size_t k = 0; k < json_len(part) && json_is(part, JSON_OBJECT); k++) {
-            const json_member *m = &part->o.members[k];
-            if (str_is(m->key, "allOf")) {
-                if (part != schema)
-                    ast_fail(s->b, MLTF_UNSUPPORTED, "\"allOf\" inside \"allOf\" is not supported");
-            } else if (str_is(m->key, "properties")) {
-                for (size_t p = 0; p < json_len(&m->value); p++)
-                    json_set_str(a, properties, m->value.o.members[p].key,
-                                 &m->value.o.members[p].value);
-            } else if (str_is(m->key, "required")) {
-                for (size_t p = 0; p < json_len(&m->value); p++)
-                    json_push(a, required, json_at(&m->value, p));
-            } else {
-                json_set_str(a, out, m->key, &m->value);
-            }
-        }
+    static const json none = {.type = JSON_BOOL, .b = false};
+    const json *needs = json_get(schema, key), *rest = schema_without(&s->doc, schema, key);
+    for (size_t i = 0; i < json_len(needs) && rest; i++) {
+        const json_member *m = &needs->o.members[i];
+        json *alternatives = json_new_array(a), *absent = json_new_object(a),
+             *present = json_new_array(a);
+        json_set_str(a, absent, m->key, &none);
+        json_push(a, alternatives, schema_of(&s->doc, "properties", absent));
+        json_push(a, present, json_new_string(a, m->key));
+        for (size_t k = 0; json_is(&m->value, JSON_ARRAY) && k < json_len(&m->value); k++)
+            json_push(a, present, json_at(&m->value, k));
+        const json *with = schema_of(&s->doc, "required", present);
+        if (!json_is(&m->value, JSON_ARRAY)) with = both(s, with, &m->value);
+        json_push(a, alternatives, with);
+        rest = both(s, rest, schema_of(&s->doc, "anyOf", alternatives));
     }
-    if (json_len(properties)) json_set(a, out, "properties", properties);
-    if (json_len(required)) json_set(a, out, "required", required);
-    return out;
+    return rest ? of_schema(s, rest) : NULL;
+}
+
+/* Of the values that a schema lists those that satisfy all else it says. */
+static ast *of_values(schema_builder *s, const json *schema, const json *values)
+{
+    ast *alt = ast_alt(s->b);
+    for (size_t i = 0; i < json_len(values); i++)
+        if (schema_holds(&s->doc, json_at(values, i), schema))
+            ast_add(s->b, alt, constant(s, json_at(values, i)));
+    return alt && alt->n ? alt : ast_nothing(s->b);
+}
+
+/* A schema that says everything once: no alternatives left. */
+static ast *of_plain(schema_builder *s, const json *schema)
+{
+    ast_builder *b = s->b;
+    refuse_unknown(s, schema);
+    const json *type = json_get(schema, "type");
+    const char *implied = implied_type(schema);
+    ast *alt = NULL;
+    if (json_is(type, JSON_ARRAY)) {
+        alt = ast_alt(b);
+        for (size_t i = 0; i < json_len(type); i++)
+            ast_add(b, alt, of_type(s, schema, json_string(json_at(type, i), STR(""))));
+    } else if (type) {
+        alt = of_type(s, schema, json_string(type, STR("?")));
+    } else if (implied) {
+        alt = of_type(s, schema, str_from(implied));
+    } else if (json_get(schema, "$except")) {
+        alt = of_type(s, schema, STR("string"));
+    } else {
+        alt = any_value(s);
+    }
+    // OpenAPI's way to say type or null
+    if (json_bool(json_get(schema, "nullable"), false)) alt = ast_or(b, alt, ast_lit(b, "null"));
+    return alt;
 }
 
 static ast *body_of(schema_builder *s, const json *schema)
 {
     ast_builder *b = s->b;
+    static const json any = {.type = JSON_BOOL, .b = true};
     if (json_is(schema, JSON_BOOL)) return schema->b ? any_value(s) : ast_nothing(b);
     if (!json_is(schema, JSON_OBJECT)) {
         ast_fail(b, MLTF_INVALID_INPUT, "a schema has to be an object, but is %s",
                  json_type_name(schema));
         return NULL;
     }
-    const json *ref = json_get(schema, "$ref"), *values = json_get(schema, "enum"),
-               *value = json_get(schema, "const"), *any = json_get(schema, "anyOf");
+    const json *ref = json_get(schema, "$ref"), *value = json_get(schema, "const");
     if (json_is(ref, JSON_STRING)) {
-        const json *to = resolve(s, ref->s);
-        return to ? of_schema(s, to) : NULL;
+        const json *to = schema_resolve(&s->doc, ref->s);
+        const json *beside = schema_without(&s->doc, schema, "$ref");
+        // with nothing beside the reference the rule of its target is used, so that it may recurse
+        const json *merged = to && schema_restricts(beside) ? with_part(s, beside, to) : to;
+        return merged ? of_schema(s, merged) : NULL;
     }
-    refuse_unknown(s, schema);
-    if (json_get(schema, "allOf")) return of_schema(s, merged(s, schema));
-    if (value) return constant(s, value);
-    if (json_is(values, JSON_ARRAY)) {
-        ast *alt = ast_alt(b);
-        for (size_t i = 0; i < json_len(values); i++)
-            ast_add(b, alt, constant(s, json_at(values, i)));
-        return json_len(values) ? alt : ast_nothing(b);
+    if (json_get(schema, "allOf")) {
+        const json *merged = both(s, schema, &any);
+        return merged ? of_schema(s, merged) : NULL;
     }
-    if (!any) any = json_get(schema, "oneOf");
-    if (json_is(any, JSON_ARRAY)) {
-        ast *alt = ast_alt(b);
-        for (size_t i = 0; i < json_len(any); i++) ast_add(b, alt, of_schema(s, json_at(any, i)));
-        return json_len(any) ? alt : ast_nothing(b);
+    if (value) {
+        json *one = json_new_array(&b->arena);
+        json_push(&b->arena, one, value);
+        return of_values(s, schema, one);
     }
-    const json *type = json_get(schema, "type");
-    ast *alt = NULL;
-    if (json_is(type, JSON_ARRAY)) {
-        alt = ast_alt(b);
-        for (size_t i = 0; i < json_len(type); i++)
-            ast_add(b, alt, of_type(s, schema, json_string(json_at(type, i), STR(""))));
-    } else if (json_is(type, JSON_STRING)) {
-        alt = of_type(s, schema, type->s);
-    } else if (json_get(schema, "properties") || json_get(schema, "required")) {
-        alt = of_object(s, schema);
-    } else if (json_get(schema, "items") || json_get(schema, "prefixItems")) {
-        alt = of_array(s, schema);
-    } else if (json_get(schema, "pattern") || json_get(schema, "minLength") ||
-               json_get(schema, "maxLength")) {
-        alt = of_string(s, schema);
-    } else {
-        alt = any_value(s);
-    }
-    if (json_bool(json_get(schema, "nullable"), false)) alt = ast_or(b, alt, ast_lit(b, "null"));
-    return alt;
+    if (json_is(json_get(schema, "enum"), JSON_ARRAY))
+        return of_values(s, schema, json_get(schema, "enum"));
+    static const char *const dependent[] = {"dependentRequired", "dependentSchemas", "dependencies",
+                                            NULL};
+    for (const char *const *k = dependent; *k; k++)
+        if (json_get(schema, *k)) return of_dependencies(s, schema, *k);
+    if (json_get(schema, "if")) return of_condition(s, schema);
+    if (json_get(schema, "not"))
+        return of_difference(s, schema_without(&s->doc, schema, "not"), json_get(schema, "not"));
+    if (json_is(json_get(schema, "anyOf"), JSON_ARRAY))
+        return of_each(s, schema_without(&s->doc, schema, "anyOf"), json_get(schema, "anyOf"));
+    if (json_is(json_get(schema, "oneOf"), JSON_ARRAY))
+        return of_one(s, schema_without(&s->doc, schema, "oneOf"), json_get(schema, "oneOf"));
+    return of_plain(s, schema);
 }
 
 static ast *of_schema(schema_builder *s, const json *schema)
@@ -787,7 +814,7 @@ mltf_status gen_constraint_json_between(gen_constraint **out, const gen_trie *tr
                                         mltf_err *err)
 {
     ast_builder b = {0};
-    schema_builder s = {.b = &b, .root = schema};
+    schema_builder s = {.doc = {.b = &b, .root = schema}, .b = &b};
     const size_t root = new_rule(&s, NULL);
     ast *inside = ast_cat(&b, of_schema(&s, schema), ast_lit(&b, behind));
     ast_rule_set(
@@ -805,7 +832,7 @@ mltf_status gen_constraint_json_schema(gen_constraint **out, const gen_trie *tri
 static mltf_status any_json_object(gen_constraint **out, const gen_trie *trie, mltf_err *err)
 {
     ast_builder b = {0};
-    schema_builder s = {.b = &b};
+    schema_builder s = {.doc = {.b = &b}, .b = &b};
     const size_t root = new_rule(&s, NULL);
     ast_rule_set(&b, root, ast_cat(&b, ws(&s), any_object(&s)));
     return constraint_compile(out, trie, &b, root, err);

@@ -2,16 +2,16 @@
  *
  * stdin, one object a line; only `inputs` must be there:
  *     {"inputs": [[ids] …], "kwargs": {…}, "seed": 7, "assistant": DIR, "negative": [[ids] …],
- *      "decoder": [[ids] …], "output_scores": true}
+ *      "decoder": [[ids] …], "output_scores": true, "response_format": {…}}
  * stdout, one object a line:
- *     {"sequences": [[ids] …], "scores": [x …], "finish": [n …],
+ *     {"sequences": [[ids] …], "scores": [x …], "finish": [n …], "texts": [what was generated …],
  *      "steps": [[input, row, step, [score or null for -inf …]] …]}           or {"error": "…"}
  * Settings that are not in kwargs are the checkpoint's own. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "gen/gen.h"
+#include "gen/constraint.h"
 #include "parity.h"
 
 typedef struct loaded {
@@ -59,6 +59,19 @@ static int32_t *read_ids(const json *row, size_t *n, mltf_arena *arena)
     return ids;
 }
 
+static void write_texts(json *answer, const gen_result *res, const tokenizer *tk, mltf_arena *arena)
+{
+    json *texts = json_new_array(arena);
+    for (size_t i = 0; i < res->n; i++) {
+        const gen_sequence *q = &res->seqs[i];
+        mltf_buf text = MLTF_BUF_INIT;
+        (void)tokenizer_decode(tk, &text, q->ids + q->n_prompt, q->n - q->n_prompt, true, 0, NULL);
+        json_push(arena, texts, json_new_string(arena, buf_str(&text)));
+        mltf_buf_release(&text);
+    }
+    json_set(arena, answer, "texts", texts);
+}
+
 static void write_result(json *answer, const gen_result *res, mltf_arena *arena)
 {
     json *sequences = json_new_array(arena), *scores = json_new_array(arena),
@@ -85,6 +98,9 @@ static mltf_status run(const loaded *main_model, const tokenizer *tk, const char
     loaded draft = {0};
     gen_config cfg;
     gen_result res = {0};
+    gen_trie *trie = NULL;
+    gen_constraint *constraint = NULL;
+    const json *format = json_get(task, "response_format");
     gen_request *reqs = arena_calloc(arena, n + 1, sizeof *reqs);
     step_list *lists = arena_calloc(arena, n + 1, sizeof *lists);
     if (!reqs || !lists) return mltf_fail_memory(err);
@@ -94,9 +110,11 @@ static mltf_status run(const loaded *main_model, const tokenizer *tk, const char
     mltf_status st = parity_generation_settings(&cfg, dir, main_model->m, arena, err);
     if (!st) st = gen_config_merge(&cfg, json_get(task, "kwargs"), GEN_FROM_CALL, arena, err);
     cfg.seed = json_int(json_get(task, "seed"), 0);
+    if (!st && format) st = gen_trie_new(&trie, tk, arch_model_info(main_model->m)->vocab, err);
+    if (!st && format) st = gen_constraint_response_format(&constraint, trie, format, err);
     for (size_t i = 0; i < n && !st; i++) {
         gen_request *q = &reqs[i];
-        *q = (gen_request){.cfg = &cfg, .assistant = draft.s, .tk = tk};
+        *q = (gen_request){.cfg = &cfg, .assistant = draft.s, .tk = tk, .constraint = constraint};
         q->ids = read_ids(json_at(inputs, i), &q->n, arena);
         q->negative_ids = read_ids(json_at(json_get(task, "negative"), i), &q->n_negative, arena);
         q->decoder_ids = read_ids(json_at(json_get(task, "decoder"), i), &q->n_decoder, arena);
@@ -108,9 +126,12 @@ static mltf_status run(const loaded *main_model, const tokenizer *tk, const char
     if (!st) st = gen_generate(main_model->s, reqs, n, &res, err);
     if (!st) {
         write_result(answer, &res, arena);
+        if (format) write_texts(answer, &res, tk, arena);
         if (json_len(steps)) json_set(arena, answer, "steps", steps);
         gen_result_release(&res);
     }
+    gen_constraint_free(constraint);
+    gen_trie_free(trie);
     unload(&draft);
     return st;
 }

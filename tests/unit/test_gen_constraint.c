@@ -7,6 +7,9 @@
 
 #include <string.h>
 
+#include <stdlib.h>
+
+#include "gen/schema_doc.h"
 #include "gen/tool_calls.h"
 
 enum { EOS = 256, WORD = 257, VOCAB = 260 }; // 257 "{\"", 258 "ab", 259 "ab" again
@@ -170,6 +173,24 @@ static void test_schema_names_what_it_does_not_know(void **state)
     static const char *const rows[][2] = {
         {"{\"type\": \"array\", \"uniqueItems\": true}",
          "the schema's keyword \"uniqueItems\" is not supported"},
+        {"{\"contains\": {\"type\": \"null\"}}",
+         "the schema's keyword \"contains\" is not supported"},
+        {"{\"type\": \"integer\", \"multipleOf\": 7}",
+         "the schema's keyword \"multipleOf\" is not supported"},
+        {"{\"allOf\": [{\"pattern\": \"a\"}, {\"pattern\": \"b\"}]}",
+         "two different \"pattern\" for one value are not supported"},
+        {"{\"oneOf\": [{\"type\": \"string\"}, {\"type\": \"string\", \"pattern\": \"a\"}]}",
+         "alternatives 0 and 1 of \"oneOf\" may hold for the same value, and what tells them apart "
+         "is "
+         "not understood; \"anyOf\" has no such rule"},
+        {"{\"not\": {\"pattern\": \"a\"}}", "\"not\" is supported of type, const, enum, bounds, "
+                                            "required, properties and anyOf of such"},
+        {"{\"allOf\": [{\"type\": \"string\"}, {\"type\": \"null\"}]}",
+         "no text can satisfy the constraint"},
+        {"{\"type\": \"object\", \"properties\": {\"a\": false}, \"required\": [\"a\"]}",
+         "no text can satisfy the constraint: \"a\" is required and not allowed"},
+        {"{\"type\": \"number\", \"exclusiveMinimum\": 1, \"maximum\": 1}",
+         "no text can satisfy the constraint: no number lies between \"minimum\" and \"maximum\""},
         {"{\"type\": \"text\"}", "\"type\": \"text\" is no type of JSON schema"},
         {"{\"$ref\": \"#/a\"}", "\"$ref\": \"#/a\" does not lead to a schema"},
     };
@@ -183,6 +204,164 @@ static void test_schema_names_what_it_does_not_know(void **state)
         assert_string_equal(err.msg, rows[i][1]);
         json_doc_release(&doc);
     }
+}
+
+/* ---- whatever may be written satisfies the schema ---- */
+
+static uint32_t next_random(uint32_t *x)
+{
+    *x ^= *x << 13;
+    *x ^= *x >> 17;
+    return *x ^= *x << 5;
+}
+
+/* A text by chance: any byte that is allowed, but soon rather one that ends something. False: it went on too long. */
+static bool write_text(const gen_constraint *c, uint32_t seed, mltf_buf *out)
+{
+    static const int32_t eos_id[] = {EOS};
+    gen_matcher *m = NULL;
+    assert_int_equal(gen_matcher_new(&m, c, NULL), MLTF_OK);
+    bool ended = false;
+    for (int n = 0; n < 3000 && !ended; n++) {
+        uint8_t allowed[VOCAB] = {0};
+        assert_int_equal(gen_matcher_allowed(m, allowed, VOCAB, (gen_ids){eos_id, 1}, NULL),
+                         MLTF_OK);
+        int32_t open[VOCAB], id = -1;
+        size_t k = 0;
+        for (int32_t i = 0; i < VOCAB; i++)
+            if (allowed[i]) open[k++] = i;
+        if (k == 0) fail_msg("a dead end behind %.*s", (int)out->n, out->p);
+        if (next_random(&seed) % 3 == 0 || n > 60)
+            for (const char *p = "\"}]:"; *p && id < 0; p++)
+                if (allowed[(unsigned char)*p]) id = *p;
+        if (allowed[EOS] && next_random(&seed) % 2) id = EOS;
+        if (id < 0) id = open[next_random(&seed) % k];
+        ended = id == EOS;
+        if (ended) break;
+        assert_int_equal(gen_matcher_accept(m, id, NULL), MLTF_OK);
+        const mltf_str bytes = gen_trie_bytes(trie, id);
+        buf_append(out, bytes.p, bytes.n);
+    }
+    gen_matcher_free(m);
+    return ended;
+}
+
+/* Each schema, with a text that it must allow and one that it must not. */
+static const char *const rules[][3] = {
+    {"{\"not\": {\"type\": [\"object\", \"array\", \"string\"]}}", "null", "\""},
+    {"{\"type\": \"string\", \"not\": {\"enum\": [\"yes\", \"yet\", \"\"]}}", "\"ye\"", "\"yes\""},
+    {"{\"type\": \"integer\", \"minimum\": -2, \"maximum\": 12, \"not\": {\"enum\": [0, 11]}}",
+     "12", "11"},
+    {"{\"type\": \"number\", \"exclusiveMinimum\": -0.25, \"exclusiveMaximum\": 10.5}", "-0.2",
+     "10.5"},
+    {"{\"type\": \"number\", \"minimum\": 2.75, \"maximum\": 2.8}", "2.799", "2.7"},
+    {"{\"type\": \"number\", \"exclusiveMinimum\": 0}", "0.01", "-"},
+    {"{\"type\": \"number\", \"maximum\": -3.5, \"not\": {\"const\": -4}}", "-4.5", "-3.4"},
+    {"{\"type\": \"object\", \"properties\": {\"kind\": {\"enum\": [\"a\", \"b\"]}, \"x\": "
+     "{\"type\": "
+     "\"integer\"}}, \"required\": [\"kind\"], \"if\": {\"properties\": {\"kind\": {\"const\": "
+     "\"a\"}}}, "
+     "\"then\": {\"required\": [\"x\"]}, \"else\": {\"properties\": {\"x\": false}}}",
+     "{\"kind\": \"b\"}", "{\"kind\": \"a\"}"},
+    {"{\"type\": \"object\", \"patternProperties\": {\"^x[0-9]$\": {\"type\": \"boolean\"}}, "
+     "\"additionalProperties\": false, \"minProperties\": 1}",
+     "{\"x1\": true, \"x2\": false}", "{}"},
+    {"{\"type\": \"object\", \"properties\": {\"x1\": {\"type\": \"integer\"}, \"y\": true}, "
+     "\"patternProperties\": {\"^x\": {\"minimum\": 5}}}",
+     "{\"x1\": 7}", "{\"x1\": 3"},
+    {"{\"type\": \"object\", \"properties\": {\"a\": {\"type\": \"null\"}, \"b\": {\"type\": "
+     "\"null\"}, "
+     "\"c\": {\"type\": \"null\"}}, \"minProperties\": 1, \"maxProperties\": 2}",
+     "{\"a\": null, \"c\": null}", "{\"a\": null, \"b\": null, \"c\": null"},
+    {"{\"type\": \"object\", \"properties\": {\"a\": {\"type\": \"string\"}}, \"required\": "
+     "[\"a\", "
+     "\"more\"]}",
+     "{\"a\": \"\", \"more\": [1]}", "{\"a\": \"\"}"},
+    {"{\"type\": \"object\", \"additionalProperties\": {\"type\": \"integer\"}, \"propertyNames\": "
+     "{\"pattern\": \"^[a-c]+$\"}}",
+     "{\"abc\": 1}", "{\"d"},
+    {"{\"type\": \"object\", \"properties\": {\"card\": {\"type\": \"integer\"}, \"address\": "
+     "{\"type\": "
+     "\"string\"}}, \"dependentRequired\": {\"card\": [\"address\"]}}",
+     "{\"address\": \"x\"}", "{\"card\": 1}"},
+    {"{\"type\": \"object\", \"properties\": {\"a\": {\"type\": \"integer\"}, \"b\": {\"type\": "
+     "\"integer\"}}, \"anyOf\": [{\"required\": [\"a\"]}, {\"required\": [\"b\"]}]}",
+     "{\"b\": 1}", "{}"},
+    {"{\"oneOf\": [{\"type\": \"object\", \"properties\": {\"t\": {\"const\": \"p\"}, \"r\": "
+     "{\"type\": "
+     "\"number\"}}, \"required\": [\"t\"]}, {\"type\": \"object\", \"properties\": {\"t\": "
+     "{\"const\": "
+     "\"q\"}}, \"required\": [\"t\"]}, {\"type\": \"null\"}]}",
+     "{\"t\": \"p\", \"r\": 0.5}", "{\"t\": \"q\", \"r\""},
+    {"{\"oneOf\": [{\"type\": \"integer\", \"maximum\": 5}, {\"type\": \"integer\", \"minimum\": "
+     "3}]}",
+     "2", "4"},
+    {"{\"allOf\": [{\"type\": \"integer\", \"minimum\": 3}, {\"maximum\": 20}, {\"$ref\": "
+     "\"#/$defs/low\"}], \"$defs\": {\"low\": {\"maximum\": 8}}}",
+     "8", "9"},
+    {"{\"$ref\": \"#/$defs/tree\", \"$defs\": {\"tree\": {\"type\": \"object\", \"properties\": "
+     "{\"v\": "
+     "{\"type\": \"integer\"}, \"kids\": {\"type\": \"array\", \"items\": {\"$ref\": "
+     "\"#/$defs/tree\"}, "
+     "\"maxItems\": 2}}, \"required\": [\"v\"], \"additionalProperties\": false}}}",
+     "{\"v\": 1, \"kids\": [{\"v\": 2}]}", "{\"kids\""},
+    {"{\"allOf\": [{\"$ref\": \"#/$defs/base\"}, {\"properties\": {\"extra\": {\"type\": "
+     "\"boolean\"}}, "
+     "\"required\": [\"extra\"]}], \"unevaluatedProperties\": false, \"$defs\": {\"base\": "
+     "{\"type\": "
+     "\"object\", \"properties\": {\"id\": {\"type\": \"integer\"}}, \"required\": [\"id\"]}}}",
+     "{\"id\": 1, \"extra\": true}", "{\"id\": 1}"},
+    {"{\"type\": \"array\", \"prefixItems\": [{\"type\": \"integer\"}, {\"type\": \"string\"}], "
+     "\"minItems\": 3, \"maxItems\": 4}",
+     "[1, \"\", null]", "[1, \"\"]"},
+    {"{\"type\": \"array\", \"items\": {\"enum\": [1, 2, \"x\", null]}, \"uniqueItems\": true, "
+     "\"maxItems\": 1}",
+     "[null]", "[1, 2"},
+    {"{\"enum\": [1, \"two\", [3], {\"four\": 4}], \"type\": [\"string\", \"array\"]}", "\"two\"",
+     "{\"four\""},
+    {"{\"type\": \"string\", \"minLength\": 2, \"maxLength\": 3}", "\"\\u00e9a\"", "\"a\""},
+    {"{\"type\": \"string\", \"pattern\": \"^[a-z]{2}(-[A-Z]{2})?$\"}", "\"de-DE\"", "\"de-\""},
+    {"{\"type\": [\"integer\", \"null\"], \"minimum\": 0, \"exclusiveMaximum\": 100}", "99", "100"},
+    {"{\"type\": \"object\", \"properties\": {\"never\": {\"allOf\": [{\"type\": \"null\"}, "
+     "{\"type\": "
+     "\"string\"}]}, \"n\": {\"type\": \"null\"}}}",
+     "{\"n\": null}", "{\"never"},
+    {"true", "[{}, 1e5]", "[}"},
+};
+
+static void test_whatever_a_schema_lets_through_satisfies_it(void **state)
+{
+    (void)state;
+    size_t through = 0, texts = 0;
+    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
+        gen_constraint *c = schema(rules[i][0]);
+        if (judge(c, rules[i][1]) != COMPLETE) fail_msg("%s lacks %s", rules[i][0], rules[i][1]);
+        if (judge(c, rules[i][2]) == COMPLETE) fail_msg("%s has %s", rules[i][0], rules[i][2]);
+        json_doc doc = JSON_DOC_INIT;
+        assert_int_equal(json_parse(&doc, rules[i][0], strlen(rules[i][0]), NULL, NULL), MLTF_OK);
+        for (uint32_t seed = 1; seed <= 40; seed++) {
+            mltf_buf text = MLTF_BUF_INIT;
+            texts++;
+            if (write_text(c, seed * 2654435761u, &text)) {
+                ast_builder b = {0};
+                schema_doc d = {.b = &b, .root = doc.root};
+                json_doc value = JSON_DOC_INIT;
+                mltf_err err = {0};
+                if (json_parse(&value, text.p, text.n, NULL, &err))
+                    fail_msg("%s lets through \"%.*s\", which is not JSON: %s", rules[i][0],
+                             (int)text.n, text.p, err.msg);
+                if (!schema_holds(&d, value.root, doc.root))
+                    fail_msg("%s lets through %.*s", rules[i][0], (int)text.n, text.p);
+                json_doc_release(&value);
+                arena_release(&b.arena);
+                through++;
+            }
+            mltf_buf_release(&text);
+        }
+        json_doc_release(&doc);
+        gen_constraint_free(c);
+    }
+    assert_true(through > texts * 9 / 10);
 }
 
 /* ---- tool calls ---- */
@@ -274,6 +453,7 @@ int main(void)
         cmocka_unit_test(test_schema_of_an_object),
         cmocka_unit_test(test_schema_with_references_tuples_patterns_and_additional_members),
         cmocka_unit_test(test_schema_names_what_it_does_not_know),
+        cmocka_unit_test(test_whatever_a_schema_lets_through_satisfies_it),
         cmocka_unit_test(test_tool_calls_are_found_in_each_format),
         cmocka_unit_test(test_tool_choice_forces_a_call_of_the_named_function),
     };

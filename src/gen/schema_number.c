@@ -1,0 +1,342 @@
+/* Numbers between bounds, as grammars over their digits. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "gen/schema_number.h"
+
+#define FAR ((int64_t)999999999999999999) /* 18 digits */
+
+ast *schema_digits(ast_builder *b, uint32_t min, uint32_t max)
+{
+    char_set d = {.n = 0};
+    char_set_add(&d, '0', '9');
+    return ast_repeat(b, ast_chars(b, &d), min, max);
+}
+
+ast *schema_char_range(ast_builder *b, char from, char to)
+{
+    char_set d = {.n = 0};
+    char_set_add(&d, (uint32_t)from, (uint32_t)to);
+    return ast_chars(b, &d);
+}
+
+static ast *any_integer(ast_builder *b)
+{
+    ast *positive = ast_or(b, ast_lit(b, "0"),
+                           ast_cat(b, schema_char_range(b, '1', '9'), schema_digits(b, 0, 17)));
+    return ast_cat(b, ast_repeat(b, ast_lit(b, "-"), 0, 1), positive);
+}
+
+/* Exponents of two digits: all that is written, and nothing that leaves a double. */
+static ast *any_number(ast_builder *b)
+{
+    ast *fraction = ast_cat(b, ast_lit(b, "."), schema_digits(b, 1, 18));
+    ast *sign = ast_or(b, ast_lit(b, "+"), ast_lit(b, "-"));
+    ast *exponent = ast_cat(b, ast_or(b, ast_lit(b, "e"), ast_lit(b, "E")),
+                            ast_cat(b, ast_repeat(b, sign, 0, 1), schema_digits(b, 1, 2)));
+    return ast_cat(b, any_integer(b),
+                   ast_cat(b, ast_repeat(b, fraction, 0, 1), ast_repeat(b, exponent, 0, 1)));
+}
+
+/* ---- ranges of digits ---------------------------------------------------------------------- */
+
+static bool all_are(const char *s, size_t n, char c)
+{
+    for (size_t i = 0; i < n; i++)
+        if (s[i] != c) return false;
+    return true;
+}
+
+/* Digit strings from lo to hi, both of n digits: a ragged beginning, a ragged end, and what lies between. */
+static ast *same_length(ast_builder *b, const char *lo, const char *hi, size_t n)
+{
+    static const char nines[] = "9999999999999999999", zeros[] = "0000000000000000000";
+    if (n == 0) return ast_empty(b);
+    if (lo[0] == hi[0])
+        return ast_cat(b, schema_char_range(b, lo[0], lo[0]),
+                       same_length(b, lo + 1, hi + 1, n - 1));
+    ast *alt = ast_alt(b);
+    char from = lo[0], to = hi[0];
+    if (!all_are(lo + 1, n - 1, '0')) {
+        ast_add(b, alt,
+                ast_cat(b, schema_char_range(b, from, from), same_length(b, lo + 1, nines, n - 1)));
+        from++;
+    }
+    if (!all_are(hi + 1, n - 1, '9')) {
+        ast_add(b, alt,
+                ast_cat(b, schema_char_range(b, to, to), same_length(b, zeros, hi + 1, n - 1)));
+        to--;
+    }
+    if (from <= to)
+        ast_add(b, alt,
+                ast_cat(b, schema_char_range(b, from, to),
+                        schema_digits(b, (uint32_t)n - 1, (uint32_t)n - 1)));
+    return alt;
+}
+
+static ast *natural_range(ast_builder *b, uint64_t lo, uint64_t hi)
+{
+    ast *alt = ast_alt(b);
+    for (uint64_t from = lo;;) {
+        char x[24], y[24];
+        const int n = snprintf(x, sizeof x, "%llu", (unsigned long long)from);
+        uint64_t last = 9;
+        for (int i = 1; i < n; i++) last = last * 10 + 9;
+        if (last > hi) last = hi;
+        snprintf(y, sizeof y, "%llu", (unsigned long long)last);
+        ast_add(b, alt, same_length(b, x, y, (size_t)n));
+        if (last >= hi) break;
+        from = last + 1;
+    }
+    return alt;
+}
+
+static ast *integer_range(ast_builder *b, int64_t lo, int64_t hi)
+{
+    ast *alt = ast_alt(b);
+    if (lo < 0)
+        ast_add(b, alt,
+                ast_cat(b, ast_lit(b, "-"),
+                        natural_range(b, hi < 0 ? (uint64_t)-hi : 1, (uint64_t)-lo)));
+    if (hi >= 0) ast_add(b, alt, natural_range(b, lo > 0 ? (uint64_t)lo : 0, (uint64_t)hi));
+    return alt;
+}
+
+/* ---- fractions ----------------------------------------------------------------------------- */
+
+/* A bound's digits behind the point, as far as they have not been written; digits past its end are 0. */
+typedef struct tail {
+    const char *digits; /* NULL: no bound any more */
+    bool open;          /* the bound itself is outside */
+} tail;
+
+static bool is_zero(tail t)
+{
+    return t.digits[strspn(t.digits, "0")] == 0;
+}
+
+static tail behind(tail t, char digit)
+{
+    const char mine = *t.digits ? *t.digits : '0';
+    if (mine != digit) return (tail){NULL, false};
+    return (tail){*t.digits ? t.digits + 1 : t.digits, t.open};
+}
+
+/* At most `left` further digits, such that the fraction stays between the bounds. */
+static ast *fraction_digits(ast_builder *b, tail lo, tail hi, uint32_t left, bool may_end)
+{
+    if (lo.digits && !lo.open && is_zero(lo)) lo.digits = NULL;
+    if (!lo.digits && !hi.digits) return schema_digits(b, may_end ? 0 : 1, left);
+    ast *alt = ast_alt(b);
+    const bool ends = may_end && !lo.digits && !(hi.open && is_zero(hi));
+    if (ends) ast_add(b, alt, ast_empty(b));
+    const char l = lo.digits && *lo.digits ? *lo.digits : '0', h = !hi.digits   ? '9'
+                                                                   : *hi.digits ? *hi.digits
+                                                                                : '0';
+    for (char d = l; left && d <= h && ast_ok(b); d++) {
+        const tail next_lo = lo.digits ? behind(lo, d) : lo,
+                   next_hi = hi.digits ? behind(hi, d) : hi;
+        char to = d; // digits strictly between go together
+        while (!next_lo.digits && !next_hi.digits && to + 1 <= h && !(hi.digits && to + 1 == h))
+            to++;
+        ast_add(b, alt,
+                ast_cat(b, schema_char_range(b, d, to),
+                        fraction_digits(b, next_lo, next_hi, left - 1, true)));
+        d = to;
+    }
+    return alt && alt->n ? alt : ast_nothing(b);
+}
+
+/* Nothing, or a point and digits. */
+static ast *fraction_between(ast_builder *b, tail lo, tail hi, uint32_t digits)
+{
+    ast *some = ast_cat(b, ast_lit(b, "."), fraction_digits(b, lo, hi, digits, false));
+    const bool zero =
+        (!lo.digits || (!lo.open && is_zero(lo))) && (!hi.digits || !(hi.open && is_zero(hi)));
+    return zero ? ast_or(b, ast_empty(b), some) : some;
+}
+
+/* ---- bounds -------------------------------------------------------------------------------- */
+
+typedef struct decimal {
+    double value;
+    bool open;
+    uint64_t whole; /* of its absolute value */
+    char part[24];  /* digits behind the point, no zeros at the end */
+} decimal;
+
+/* As decimal digits, if there are not too many. */
+static bool decimal_of(decimal *d, double value, bool open)
+{
+    char text[64];
+    *d = (decimal){.value = value, .open = open};
+    if (!(fabs(value) <= (double)FAR)) return false;
+    for (int places = 0; places <= 17; places++) {
+        snprintf(text, sizeof text, "%.*f", places, fabs(value));
+        if (strtod(text, NULL) != fabs(value)) continue;
+        char *point = strchr(text, '.');
+        if (point) {
+            *point = 0;
+            snprintf(d->part, sizeof d->part, "%s", point + 1);
+        }
+        d->whole = strtoull(text, NULL, 10);
+        return true;
+    }
+    return false;
+}
+
+/* Numbers without sign from lo to hi (NULL: no bound); both are taken by their absolute value. */
+static ast *magnitudes(ast_builder *b, const decimal *lo, const decimal *hi)
+{
+    const uint64_t from = lo ? lo->whole : 0, to = hi ? hi->whole : (uint64_t)FAR;
+    char longest[24];
+    // together at most 15 digits, or reading could round onto an excluded bound
+    const uint64_t most = hi ? to : from;
+    const uint32_t used =
+        (uint32_t)snprintf(longest, sizeof longest, "%llu", (unsigned long long)most);
+    const uint32_t digits = used < 14 ? 15 - used : 1;
+    const tail none = {NULL, false}, low = lo ? (tail){lo->part, lo->open} : none,
+               high = hi ? (tail){hi->part, hi->open} : none;
+    ast *alt = ast_alt(b);
+    if (from == to) {
+        ast_add(b, alt,
+                ast_cat(b, natural_range(b, from, from), fraction_between(b, low, high, digits)));
+        return alt;
+    }
+    ast_add(b, alt,
+            ast_cat(b, natural_range(b, from, from), fraction_between(b, low, none, digits)));
+    if (to - from > 1)
+        ast_add(b, alt,
+                ast_cat(b, natural_range(b, from + 1, to - 1),
+                        fraction_between(b, none, none, digits)));
+    ast_add(b, alt, ast_cat(b, natural_range(b, to, to), fraction_between(b, none, high, digits)));
+    return alt;
+}
+
+/* Numbers between two bounds of any sign; -0 and its like are numbers too. */
+static ast *number_range(ast_builder *b, const decimal *lo, const decimal *hi)
+{
+    static const decimal zero = {.whole = 0}, above_zero = {.whole = 0, .open = true};
+    ast *alt = ast_alt(b);
+    if (!hi || hi->value > 0 || (hi->value == 0 && !hi->open)) {
+        const decimal *from = lo && lo->value > 0                ? lo
+                              : lo && lo->value == 0 && lo->open ? &above_zero
+                                                                 : &zero;
+        if (!(hi && hi->value == 0 && from->open)) ast_add(b, alt, magnitudes(b, from, hi));
+    }
+    if (!lo || lo->value < 0) {
+        const decimal *near = hi && hi->value < 0                ? hi
+                              : hi && hi->value == 0 && hi->open ? &above_zero
+                                                                 : &zero;
+        ast_add(b, alt, ast_cat(b, ast_lit(b, "-"), magnitudes(b, near, lo)));
+    }
+    return alt && alt->n ? alt : ast_nothing(b);
+}
+
+typedef struct bounds {
+    double lo, hi; /* infinite: none */
+    bool lo_open, hi_open;
+    double *except; /* [n] ascending */
+    size_t n;
+    bool any;
+} bounds;
+
+static int ascending(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+static bounds bounds_of(ast_builder *b, const json *schema)
+{
+    static const struct {
+        const char *key;
+        bool upper, open;
+    } keys[] = {{"minimum", false, false},
+                {"exclusiveMinimum", false, true},
+                {"maximum", true, false},
+                {"exclusiveMaximum", true, true}};
+    bounds out = {.lo = -INFINITY, .hi = INFINITY};
+    for (size_t i = 0; i < 4; i++) {
+        const json *v = json_get(schema, keys[i].key);
+        if (!v) continue;
+        if (!json_is_number(v) || isnan(json_double(v, NAN))) {
+            ast_fail(b, MLTF_INVALID_INPUT, "\"%s\" in the schema has to be a number", keys[i].key);
+            continue;
+        }
+        const double d = json_double(v, 0);
+        out.any = true;
+        if (keys[i].upper && (d < out.hi || (d == out.hi && keys[i].open))) {
+            out.hi = d;
+            out.hi_open = keys[i].open;
+        } else if (!keys[i].upper && (d > out.lo || (d == out.lo && keys[i].open))) {
+            out.lo = d;
+            out.lo_open = keys[i].open;
+        }
+    }
+    const json *except = json_get(schema, "$except");
+    out.except = arena_calloc(&b->arena, json_len(except) + 1, sizeof *out.except);
+    for (size_t i = 0; out.except && i < json_len(except); i++)
+        if (json_is_number(json_at(except, i)))
+            out.except[out.n++] = json_double(json_at(except, i), 0);
+    if (out.n) qsort(out.except, out.n, sizeof *out.except, ascending);
+    out.any |= out.n > 0;
+    return out;
+}
+
+static int64_t clamped(double d)
+{
+    return d > (double)FAR ? FAR : d < -(double)FAR ? -FAR : (int64_t)d;
+}
+
+ast *schema_integer(ast_builder *b, const json *schema)
+{
+    const bounds r = bounds_of(b, schema);
+    if (!r.any) return any_integer(b);
+    int64_t lo = clamped(ceil(r.lo)), hi = clamped(floor(r.hi));
+    if (r.lo_open && ceil(r.lo) == r.lo) lo++;
+    if (r.hi_open && floor(r.hi) == r.hi) hi--;
+    ast *alt = ast_alt(b);
+    for (size_t i = 0; i < r.n && lo <= hi; i++) {
+        const double x = r.except[i];
+        if (x != floor(x) || x < (double)lo || x > (double)hi) continue;
+        if (lo < (int64_t)x) ast_add(b, alt, integer_range(b, lo, (int64_t)x - 1));
+        lo = (int64_t)x + 1;
+    }
+    if (lo <= hi) ast_add(b, alt, integer_range(b, lo, hi));
+    if (alt && alt->n == 0)
+        return ast_impossible(b, "no integer lies between \"minimum\" and \"maximum\"");
+    return alt;
+}
+
+ast *schema_number(ast_builder *b, const json *schema)
+{
+    const bounds r = bounds_of(b, schema);
+    if (!r.any) return any_number(b);
+    ast *alt = ast_alt(b);
+    decimal lo, hi;
+    double from = r.lo;
+    bool from_open = r.lo_open, readable = true;
+    for (size_t i = 0; i <= r.n; i++) { // up to each excluded number, then up to the end
+        const double to = i < r.n ? r.except[i] : r.hi;
+        const bool to_open = i < r.n ? true : r.hi_open;
+        if (to < from || (i < r.n && to > r.hi)) continue;
+        if (to > from || (!from_open && !to_open)) {
+            if (isfinite(from)) readable &= decimal_of(&lo, from, from_open);
+            if (isfinite(to)) readable &= decimal_of(&hi, to, to_open);
+            ast_add(b, alt,
+                    number_range(b, isfinite(from) ? &lo : NULL, isfinite(to) ? &hi : NULL));
+        }
+        from = to;
+        from_open = true;
+    }
+    if (!readable)
+        ast_fail(b, MLTF_UNSUPPORTED,
+                 "the schema's bounds of a number have more than 18 digits before or 17 behind the "
+                 "point");
+    if (alt && alt->n == 0)
+        return ast_impossible(b, "no number lies between \"minimum\" and \"maximum\"");
+    return alt;
+}

@@ -1,0 +1,273 @@
+"""Whatever a JSON schema or a pattern lets a model write satisfies it, by the word of another validator.
+
+    python tests/interop/check_structured.py [--seconds 30] [--seed N]
+
+Random schemas out of all the keywords that mltf knows; under each, a tiny random model samples a few texts at a high
+temperature. Every text that ended must be JSON and satisfy the schema: by the jsonschema package where it is installed, else
+by the small validator below. Schemas that mltf refuses are counted, not judged. Patterns go through re.fullmatch.
+Exit status 0 if all were right, 77 if it cannot run.
+"""
+import argparse, collections, json, os, random, re, shutil, subprocess, sys, tempfile, time, warnings
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+try:
+    import torch
+    import transformers as T
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+except ImportError as e:
+    print("cannot run: %s" % e)
+    sys.exit(77)
+try:
+    import jsonschema
+except ImportError:
+    jsonschema = None
+
+warnings.filterwarnings("ignore")
+T.logging.set_verbosity_error()
+PARITY = os.path.join(os.environ.get("BUILD", "build"), "parity")
+PIECES = ['{"', '":', ' "', '",', '"}', "[]", "{}", " [", "true", "false", "null", "abc", "-1", "0.", "12"]
+
+
+def make_model(folder, seed):
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    visible = lambda s: "".join(pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False).pre_tokenize_str(s)[0][0])
+    words = ["<pad>", "<s>", "</s>"] + alphabet + [visible(p) for p in PIECES]
+    tk = Tokenizer(models.BPE({w: i for i, w in enumerate(words)}, []))
+    tk.pre_tokenizer, tk.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    T.PreTrainedTokenizerFast(tokenizer_object=tk, bos_token="<s>", eos_token="</s>", pad_token="<pad>").save_pretrained(folder)
+    torch.manual_seed(seed)
+    cfg = T.GPT2Config(vocab_size=len(words), n_embd=16, n_layer=1, n_head=2, n_positions=512, bos_token_id=1, eos_token_id=2, pad_token_id=0)
+    T.GPT2LMHeadModel(cfg).save_pretrained(folder)
+    return {w: i for i, w in enumerate(words)}
+
+
+# ------------------------------------------------------------------ schemas
+
+
+class Draw(random.Random):
+    def name(self):
+        return self.choice(["a", "b", "c", "kind", "name", "é"])
+
+    def value(self):
+        return self.choice([1, 2, -3, "x", "kind", "", None, True, [1], {"a": 1}, 0.5])
+
+    def number(self, kind):
+        s = {"type": kind}
+        a, b = sorted([self.choice([-20, -3, 0, 1, 7, 15, 100]), self.choice([-20, -3, 0, 1, 7, 15, 100])])
+        if kind == "number" and self.random() < 0.5:
+            a, b = a + self.choice([0, 0.5, 0.25, -0.125]), b + self.choice([0, 0.75, 1.0])
+        if self.random() < 0.5:
+            s[self.choice(["minimum", "exclusiveMinimum"])] = a
+        if self.random() < 0.5:
+            s[self.choice(["maximum", "exclusiveMaximum"])] = b
+        if self.random() < 0.2:
+            s["not"] = self.choice([{"const": 0}, {"enum": [1, 7, 0.5]}, {"minimum": 50}])
+        return s
+
+    def string(self):
+        s = {"type": "string"}
+        kind = self.random()
+        if kind < 0.2:
+            s["pattern"] = self.choice(["^[a-z]{1,3}$", "b", "^(yes|no)", "[0-9]+-x$"])
+        elif kind < 0.4:
+            s["minLength"], s["maxLength"] = self.choice([0, 1, 2]), self.choice([2, 5])
+        elif kind < 0.5:
+            s["format"] = self.choice(["date", "time", "date-time", "uuid", "ipv4", "ipv6", "email", "hostname", "uri", "duration", "other"])
+        elif kind < 0.6:
+            s["not"] = self.choice([{"const": "x"}, {"enum": ["a", "ab", ""]}])
+        return s
+
+    def object(self, depth):
+        s = {"type": "object"}
+        names = self.sample(["a", "b", "c", "kind", "name", "é"], self.choice([0, 1, 2, 3]))
+        if names:
+            s["properties"] = {n: self.schema(depth - 1) for n in names}
+        if self.random() < 0.6:
+            s["required"] = self.sample(names, self.randint(0, len(names))) + ([self.name()] if self.random() < 0.1 else [])
+        kind = self.random()
+        if kind < 0.3:
+            s["additionalProperties"] = self.choice([False, True, self.schema(0)])
+        elif kind < 0.4:
+            s["patternProperties"] = {self.choice(["^x", "^[a-c]$"]): self.schema(0)}
+        elif kind < 0.45:
+            s["propertyNames"] = {"pattern": "^[a-d]+$"}
+        elif kind < 0.5:
+            s["unevaluatedProperties"] = False
+        if self.random() < 0.15:
+            s[self.choice(["minProperties", "maxProperties"])] = self.choice([0, 1, 2])
+        if names and self.random() < 0.15:
+            s["dependentRequired"] = {self.choice(names): [self.choice(names)]}
+        if names and self.random() < 0.15:
+            s["if"] = {"properties": {names[0]: self.choice([{"const": "x"}, {"type": "string"}, {"enum": [1, None]}])}}
+            s["then"] = self.choice([{"required": names}, {"required": names[:1]}])
+            if self.random() < 0.5:
+                s["else"] = {"properties": {names[-1]: False}}
+        if names and self.random() < 0.1:
+            s["not"] = {"required": [self.choice(names)]}
+        return s
+
+    def array(self, depth):
+        s = {"type": "array", "maxItems": self.choice([1, 2, 3])}
+        if self.random() < 0.7:
+            s["items"] = self.schema(depth - 1)
+        if self.random() < 0.3:
+            s["prefixItems"] = [self.schema(depth - 1) for _ in range(self.choice([1, 2]))]
+        if self.random() < 0.4:
+            s["minItems"] = self.randint(0, s["maxItems"])
+        if self.random() < 0.1:
+            s.update(uniqueItems=True, maxItems=1, minItems=0)
+        return s
+
+    def schema(self, depth):
+        kinds = ["integer", "number", "string", "string", "boolean", "null", "enum", "const", "list"]
+        if depth > 0:
+            kinds += ["object"] * 6 + ["array"] * 3 + ["anyOf", "anyOf", "oneOf", "oneOf", "allOf", "ref", "not"]
+        kind = self.choice(kinds)
+        if kind in ("integer", "number"):
+            return self.number(kind)
+        if kind == "string":
+            return self.string()
+        if kind == "enum":
+            return {**({"type": self.choice(["string", "integer", "object"])} if self.random() < 0.3 else {}), "enum": [self.value() for _ in range(4)]}
+        if kind == "const":
+            return {"const": self.value()}
+        if kind == "list":
+            return {"type": self.sample(["integer", "string", "null", "boolean"], 2), "minimum": self.choice([0, 5])}
+        if kind == "object":
+            return self.object(depth)
+        if kind == "array":
+            return self.array(depth)
+        if kind == "anyOf":
+            base = self.object(depth) if self.random() < 0.4 else {}
+            if "required" not in base and base.get("properties"):
+                return {**base, "anyOf": [{"required": [n]} for n in base["properties"]]}
+            return {"anyOf": [self.schema(depth - 1) for _ in range(2)]}
+        if kind == "oneOf":
+            if self.random() < 0.5:
+                return {"oneOf": [{"type": "object", "properties": {"kind": {"const": v}, self.name(): self.schema(0)}, "required": ["kind"]} for v in ("x", "y")]}
+            return {"oneOf": [self.schema(depth - 1) for _ in range(2)]}
+        if kind == "allOf":
+            return {"allOf": [self.object(depth), self.object(depth)]}
+        if kind == "ref":
+            return {"$ref": "#/$defs/" + self.choice(["one", "tree"]), **({"description": "d"} if self.random() < 0.5 else {})}
+        return {"not": self.choice([{"type": ["string", "array", "object"]}, {"anyOf": [{"type": "object"}, {"type": "array"}, {"const": None}]}])}
+
+    def whole(self):
+        tree = {"type": "object", "properties": {"v": self.schema(0), "kids": {"type": "array", "maxItems": 2, "items": {"$ref": "#/$defs/tree"}}}, "required": ["v"]}
+        s = self.schema(3)
+        return {**s, "$defs": {"one": self.schema(1), "tree": tree}}
+
+    def pattern(self, depth=2):
+        if depth == 0:
+            return self.choice(["a", "b", "[a-c]", "[^x]", r"\d", r"\w", ".", "é", r"\.", "[0-9-]"])
+        parts = [self.pattern(depth - 1) for _ in range(self.choice([1, 2, 3]))]
+        inner = "(" + "|".join(parts) + ")" if self.random() < 0.4 else "".join(parts)
+        return "(?:%s)%s" % (inner, self.choice(["", "?", "{0,3}", "{2}", "+"]))
+
+
+# ------------------------------------------------------------------ a validator
+
+
+def is_type(v, t):
+    number = isinstance(v, (int, float)) and not isinstance(v, bool)
+    return {"object": isinstance(v, dict), "array": isinstance(v, list), "string": isinstance(v, str), "boolean": isinstance(v, bool), "null": v is None, "number": number, "integer": number and v == int(v)}[t]
+
+
+def equal(a, b):
+    return type(a) is type(b) and a == b if isinstance(a, bool) or isinstance(b, bool) else a == b
+
+
+def holds(v, s, root):
+    ok = lambda x, t: holds(x, t, root)
+    if isinstance(s, bool):
+        return s
+    if "$ref" in s and not ok(v, root["$defs"][s["$ref"].rsplit("/")[-1]]):
+        return False
+    if "type" in s and not any(is_type(v, t) for t in ([s["type"]] if isinstance(s["type"], str) else s["type"])):
+        return False
+    if "const" in s and not equal(v, s["const"]) or "enum" in s and not any(equal(v, x) for x in s["enum"]):
+        return False
+    if is_type(v, "number") and not (v >= s.get("minimum", v) and v <= s.get("maximum", v) and not v <= s.get("exclusiveMinimum", v - 1) and not v >= s.get("exclusiveMaximum", v + 1)):
+        return False
+    if isinstance(v, str) and not (s.get("minLength", 0) <= len(v) <= s.get("maxLength", 1 << 30) and re.search(s.get("pattern", ""), v)):
+        return False
+    if isinstance(v, list):
+        prefix = s.get("prefixItems", [])
+        if not s.get("minItems", 0) <= len(v) <= s.get("maxItems", 1 << 30) or not all(ok(x, t) for x, t in zip(v, prefix)) or not all(ok(x, s.get("items", True)) for x in v[len(prefix) :]):
+            return False
+    if isinstance(v, dict):
+        named, patterns = s.get("properties", {}), s.get("patternProperties", {})
+        other = {k for k in v if k not in named and not any(re.search(p, k) for p in patterns)}
+        if not all(ok(v[k], named[k]) for k in v if k in named) or not all(ok(v[k], t) for k in v for p, t in patterns.items() if re.search(p, k)):
+            return False
+        if not all(ok(v[k], s.get("additionalProperties", True)) for k in other) or not all(ok(k, s.get("propertyNames", True)) for k in v) or not set(s.get("required", [])) <= set(v):
+            return False
+        if not s.get("minProperties", 0) <= len(v) <= s.get("maxProperties", 1 << 30) or not all(set(need) <= set(v) for k, need in s.get("dependentRequired", {}).items() if k in v):
+            return False
+    if "if" in s and not ok(v, s.get("then" if ok(v, s["if"]) else "else", True)):
+        return False
+    return all(ok(v, t) for t in s.get("allOf", [])) and ("anyOf" not in s or any(ok(v, t) for t in s["anyOf"])) and ("oneOf" not in s or sum(ok(v, t) for t in s["oneOf"]) == 1) and ("not" not in s or not ok(v, s["not"]))
+
+
+def satisfies(value, schema):
+    if jsonschema:  # formats where nothing else is said: an enum may list what does not have them
+        alone = schema.get("type") == "string" and "format" in schema
+        return jsonschema.Draft202012Validator(schema, format_checker=jsonschema.Draft202012Validator.FORMAT_CHECKER if alone else None).is_valid(value)
+    return holds(value, schema, schema)
+
+
+def main():
+    ap = argparse.ArgumentParser()
+    ap.add_argument("--seconds", type=float, default=float(os.environ.get("MLTF_FRESH_SECONDS", "30")))
+    ap.add_argument("--seed", type=int, default=int(os.environ.get("MLTF_FRESH_SEED", time.time() // 86400)))
+    a = ap.parse_args()
+    if not os.path.exists(PARITY):
+        print("no %s: make programs first" % PARITY)
+        return 77
+    r = Draw(a.seed)
+    folder = tempfile.mkdtemp(prefix="mltf-structured-")
+    count, reasons = collections.Counter(), collections.Counter()
+    try:
+        ids = make_model(folder, a.seed)
+        p = subprocess.Popen([PARITY, "--generate", folder, "float32"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        ends = [[[ids[c]], 2.5] for c in '"}]' if c in ids] + [[[2], 3.0]]
+        until = time.time() + a.seconds
+        while time.time() < until:
+            pattern = r.pattern() if r.random() < 0.15 else None
+            schema = None if pattern else r.whole()
+            form = {"type": "regex", "pattern": pattern} if pattern else {"type": "json_schema", "json_schema": {"schema": schema}}
+            task = {"inputs": [[5, 6, 7]] * 4, "seed": r.randrange(1 << 30), "response_format": form,
+                    "kwargs": {"do_sample": True, "top_k": 0, "temperature": 1.5, "max_new_tokens": 250, "num_return_sequences": 2, "sequence_bias": ends}}
+            p.stdin.write(json.dumps(task) + "\n")
+            p.stdin.flush()
+            got = json.loads(p.stdout.readline() or '{"error": "died"}')
+            if "error" in got:
+                count["refused"] += 1
+                reasons[re.sub(r'\d+|"[^"]*" (?=member)', "…", got["error"])] += 1
+                continue
+            for text, finish in zip(got["texts"], got["finish"]):
+                if finish != 0:  # not at an end yet
+                    count["unfinished"] += 1
+                    continue
+                count["checked"] += 1
+                try:
+                    right = bool(re.fullmatch(pattern, text)) if pattern else satisfies(json.loads(text), schema)
+                except ValueError:
+                    right = False
+                if not right:
+                    count["wrong"] += 1
+                    print("WRONG %s\n  text %s" % (pattern or json.dumps(schema), text), flush=True)
+                    break
+        p.stdin.close()
+        p.wait()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    for reason, n in reasons.most_common(12):
+        print("refused %4d times: %s" % (n, reason[:150]))
+    print("%d texts checked by %s, %d wrong; %d unfinished, %d schemas refused (MLTF_FRESH_SEED=%d)"
+          % (count["checked"], "jsonschema" if jsonschema else "the built-in validator", count["wrong"], count["unfinished"], count["refused"], a.seed))
+    return 1 if count["wrong"] or not count["checked"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
