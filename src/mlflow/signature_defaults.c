@@ -3,8 +3,11 @@
 
 #include <string.h>
 
-#define TEXT        "[{\"type\": \"string\", \"required\": true}]"
-#define COL(t, n)   "{\"type\": \"" t "\", \"name\": \"" n "\", \"required\": true}"
+#define TEXT      "[{\"type\": \"string\", \"required\": true}]"
+#define COL(t, n) "{\"type\": \"" t "\", \"name\": \"" n "\", \"required\": true}"
+#define TEXTS(n)                                                                                   \
+    "{\"type\": \"array\", \"items\": {\"type\": \"string\"}, \"name\": \"" n                      \
+    "\", \"required\": true}"
 #define LABEL_SCORE "[" COL("string", "label") ", " COL("double", "score") "]"
 
 static const struct {
@@ -32,6 +35,12 @@ static const struct {
      "[{\"name\": \"double\", \"type\": \"tensor\", \"tensor-spec\": {\"dtype\": \"float64\", "
      "\"shape\": "
      "[-1]}}]"},
+    {"sentence-embedding", TEXT,
+     "[{\"type\": \"tensor\", \"tensor-spec\": {\"dtype\": \"float64\", \"shape\": [-1, -1]}}]"},
+    {"sentence-similarity", "[" COL("string", "source_sentence") ", " TEXTS("sentences") "]",
+     "[{\"type\": \"double\", \"required\": true}]"},
+    {"text-ranking", "[" COL("string", "query") ", " TEXTS("documents") "]",
+     "[" COL("long", "index") ", " COL("double", "score") "]"},
 };
 
 static bool build(mltf_arena *a, signature *out, const char *inputs, const char *outputs)

@@ -25,6 +25,9 @@ wrap_kind wrap_kind_of(const char *task)
         {"table-question-answering", WRAP_TABLE_QA},
         {"feature-extraction", WRAP_FEATURE_EXTRACTION},
         {"conversational", WRAP_CONVERSATIONAL},
+        {"sentence-embedding", WRAP_SENTENCE_EMBEDDING},
+        {"sentence-similarity", WRAP_SENTENCE_PAIRS},
+        {"text-ranking", WRAP_SENTENCE_PAIRS},
         {"automatic-speech-recognition", WRAP_SPEECH},
         {"audio-classification", WRAP_AUDIO_CLASSIFICATION},
         {"image-classification", WRAP_IMAGE_CLASSIFICATION},
@@ -258,6 +261,19 @@ static mltf_status call_pipeline(wrap_call *w, const pv *data, json **raw, mltf_
     return st == MLTF_INVALID_INPUT ? MLTF_PREDICT_FAILED : st;
 }
 
+/* Rows, each a call of its own: one row's answer alone, several in a list. */
+static mltf_status predict_rows(wrap_call *w, const pv *rows, pv *out, mltf_err *err)
+{
+    pv all = pv_list(w->a, rows->list.n);
+    for (size_t i = 0; i < all.list.n; i++) {
+        json *raw = NULL;
+        TRY(call_pipeline(w, &rows->list.items[i], &raw, err));
+        all.list.items[i] = pv_from_json(w->a, raw);
+    }
+    *out = all.list.n == 1 ? all.list.items[0] : all;
+    return w->a->failed ? mltf_fail_memory(err) : MLTF_OK;
+}
+
 mltf_status wrapper_predict(const mltf_model *m, mltf_arena *a, const pv *data, const pv *params,
                             bool use_template, const call_control *ctl, pv *out, mltf_err *err)
 {
@@ -296,6 +312,9 @@ mltf_status wrapper_predict(const mltf_model *m, mltf_arena *a, const pv *data, 
         }
         return wrap_finish(&w, &v, all, out, err);
     }
+    if (w.kind == WRAP_SENTENCE_PAIRS && pv_all_dict(&v) && v.list.n > 0 &&
+        !pv_get(&v.list.items[0], "text"))
+        return predict_rows(&w, &v, out, err);
     json *raw = NULL;
     TRY(call_pipeline(&w, &v, &raw, err));
     return wrap_finish(&w, &v, raw, out, err);

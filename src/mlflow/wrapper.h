@@ -23,6 +23,8 @@ typedef enum {
     WRAP_TABLE_QA,
     WRAP_FEATURE_EXTRACTION,
     WRAP_CONVERSATIONAL,
+    WRAP_SENTENCE_EMBEDDING, /* sentence-transformers' tasks, which MLflow's own flavor does not know */
+    WRAP_SENTENCE_PAIRS,     /* similarity and ranking: one source or query against several texts a row */
     WRAP_SPEECH,
     WRAP_AUDIO_CLASSIFICATION,
     WRAP_IMAGE_CLASSIFICATION,

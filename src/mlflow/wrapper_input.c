@@ -329,6 +329,11 @@ mltf_status wrap_prepare(wrap_call *w, pv *v, mltf_err *err)
         return prepare_table(w, v, err);
     case WRAP_TOKEN_CLASSIFICATION:
         return MLTF_OK;
+    case WRAP_SENTENCE_EMBEDDING:
+        features_from_rows(w, v);
+        return MLTF_OK;
+    case WRAP_SENTENCE_PAIRS:
+        return MLTF_OK;
     case WRAP_FEATURE_EXTRACTION:
         features_from_rows(w, v);
         return wrap_format_template(w, v, err);

@@ -283,6 +283,14 @@ mltf_status wrap_finish(wrap_call *w, const pv *data, const json *raw, pv *out, 
         return finish_tokens(w, data, raw, out, err);
     case WRAP_ZERO_SHOT:
         return finish_zero_shot(w, raw, out, err);
+    case WRAP_SENTENCE_EMBEDDING: // [N, D]; of a bare text its vector
+        if (depth_of(raw) == 2)
+            return matrix(w->a, out, raw, NP_FLOAT64) ? MLTF_OK : mltf_fail_memory(err);
+        *out = pv_from_json(w->a, raw);
+        return w->a->failed ? mltf_fail_memory(err) : MLTF_OK;
+    case WRAP_SENTENCE_PAIRS:
+        *out = pv_from_json(w->a, raw);
+        return w->a->failed ? mltf_fail_memory(err) : MLTF_OK;
     case WRAP_FEATURE_EXTRACTION:
         return finish_features(w, data, raw, out, err);
     default:

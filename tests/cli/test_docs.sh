@@ -20,7 +20,7 @@ for page in "$root"/docs/tasks/*.md; do
         case $block in
         *.sh)
             # a server in the background must be up before the next line, and must not hold our output open
-            sed -E 's/^(mltf models serve .*) &$/\1 >serve.out 2>serve.log \& echo $! >>pids; for i in $(seq 100); do grep -q "http:" serve.log \&\& break; sleep 0.1; done/' "$block" >run.sh
+            sed -E 's/^(mltf models serve .*) &$/: >serve.log; \1 >serve.out 2>>serve.log \& echo $! >>pids; for i in $(seq 100); do grep -q "http:" serve.log \&\& break; sleep 0.1; done/' "$block" >run.sh
             timeout 60 bash -e run.sh >answer 2>errors </dev/null || fail "$name, $block: $(tail -n 3 errors)"
             ;;
         *.c)
