@@ -125,7 +125,9 @@ mltf_status tok_added_add(tok_added *a, const tok_model *m, const tok_added_toke
     if (id >= 0 && same_token(tok_added_by_id(a, id), &t)) return MLTF_OK;
     if (id < 0) id = vocab_find(&m->vocab, t.content.p, t.content.n);
     if (id < 0) {
-        const int64_t size = (int64_t)m->vocab.live;
+        // the list of a Unigram model counts a piece that came twice
+        const int64_t size = m->values_from_text && m->vocab.n ? (int64_t)m->vocab.max_id + 1
+                                                               : (int64_t)m->vocab.live;
         const int64_t next =
             a->max_id >= 0 && (a->max_id >= size || size == 0) ? a->max_id + 1 : size;
         if (next > INT32_MAX)

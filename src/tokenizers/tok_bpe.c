@@ -284,6 +284,11 @@ static bool emit_after_drop(const bpe *b, tok_scratch *s, const char *w, size_t 
     return true;
 }
 
+static size_t min_size(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
 static mltf_status encode_word(const bpe *b, tok_scratch *s, const char *p, size_t at, size_t n,
                                size_t piece, mltf_err *err)
 {
@@ -302,10 +307,11 @@ static mltf_status encode_word(const bpe *b, tok_scratch *s, const char *p, size
     if (dropped && b->base.bytes)
         return emit_after_drop(b, s, w, at, n, count, piece) ? MLTF_OK : mltf_fail_memory(err);
     size_t from = at;
-    for (size_t i = 0; i < count; i++) {
-        if (!tok_emit(s, s->symbols[i].id, from, from + s->symbols[i].len, piece))
-            return mltf_fail_memory(err);
-        from += s->symbols[i].len;
+    for (size_t i = 0; i < count;
+         i++) { // bytes that stand for a prefix or suffix are not in the text
+        const size_t to = min_size(from + s->symbols[i].len, at + n);
+        if (!tok_emit(s, s->symbols[i].id, from, to, piece)) return mltf_fail_memory(err);
+        from = to;
     }
     return MLTF_OK;
 }
@@ -411,6 +417,7 @@ static bool make_cuts(bpe *b, const tok_merge *merges, size_t n)
 {
     if (b->base.bytes || b->config.prefix.n || b->config.suffix.n || b->config.ignore_merges)
         return true;
+    if (b->unk < 0) return true; // a character that vanishes moves the offsets of all behind it
     bpe_cuts *c = b->cuts = calloc(1, sizeof *c);
     if (!c) return false;
     for (int i = 0; i < 128; i++) {

@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
-"""Our tokens against those of the real `tokenizers`, on tokenizers trained here and on given ones.
+"""Our tokens against those of the real `tokenizers`: tokenizers trained here, put together at random, and real ones.
 
-    python tests/interop/differential_tokenizers.py [--megabytes 22] [--parity build/parity] [DIR ...]
+    python tests/interop/differential_tokenizers.py [--megabytes 22] [--pipelines 150] [--parity build/parity] [DIR ...]
 
 Texts: source code, words of many scripts, random Unicode, runs without a space, and code points (--code-points all:
-every one) next to letters, digits, spaces and apostrophes. Ids and offsets must be equal. DIR: folders with a tokenizer.json of which
-nothing but that file counts (they are copied alone). Ends with "N passed, N failed".
+every one) next to letters, digits, spaces and apostrophes. Ids, offsets, word numbers and the decoded text must be
+equal. DIR: folders with a tokenizer.json of which nothing but that file counts (they are copied alone), or with the
+files of a slow tokenizer; those that tools/tokenizers.sh gets from packages when $MODELS is set.
+MLTF_DIFFERENTIAL_SECONDS: stop after that many (each tokenizer then gets a share of less text), for CI.
+Ends with "N passed, N failed".
 """
 import argparse
 import glob
@@ -16,6 +19,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 import numpy as np
@@ -28,6 +33,7 @@ CON = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
 PRE, TAIL = r"[^\r\n\p{L}\p{N}]?", r"\s*[\r\n]+|\s+(?!\S)|\s+"
 O200K = "|".join([PRE + UP + "*" + LOW + "+" + CON, PRE + UP + "+" + LOW + "*" + CON, r"\p{N}{1,3}", r" ?[^\s\p{L}\p{N}]+[\r\n/]*", TAIL])
 TEKKEN = "|".join([PRE + UP + "*" + LOW + "+", PRE + UP + "+" + LOW + "*", r"\p{N}", r" ?[^\s\p{L}\p{N}]+[\r\n/]*", TAIL])
+GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 CLIP = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 BLOOM = r" ?[^(\s|[.,!?…。，、।۔،])]+"
 DEEPSEEK = r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -166,78 +172,291 @@ def kinds(sample):
     yield "words", words
 
 
-def compare(parity, name, folder, docs, report):
-    t = Tokenizer.from_file(os.path.join(folder, "tokenizer.json"))
+# ---------------------------------------------------------------- pipelines at random
+
+def some_normalizer(rnd):
+    one = lambda: rnd.choice([
+        lambda: N.NFC(), lambda: N.NFD(), lambda: N.NFKC(), lambda: N.NFKD(), lambda: N.Lowercase(), lambda: N.StripAccents(), lambda: N.Nmt(),
+        lambda: N.Strip(left=rnd.random() < 0.7, right=rnd.random() < 0.7), lambda: N.Prepend(rnd.choice(["▁", "xy", "é"])),
+        lambda: N.Replace(rnd.choice([" ", "e", "the", "\n", "é"]), rnd.choice(["▁", "", "ab", " "])),
+        lambda: N.Replace(Regex(rnd.choice([r"\s+", r"[0-9]+", r"(?i)the", r"\p{Lu}", r"^.", r"x?", r"[^a-z ]{2,}"])), rnd.choice([" ", "", "Q", "ü"])),
+        lambda: N.BertNormalizer(clean_text=rnd.random() < 0.5, handle_chinese_chars=rnd.random() < 0.5, strip_accents=rnd.choice([None, True, False]), lowercase=rnd.random() < 0.5),
+    ])()
+    n = rnd.choice([0, 1, 1, 2, 3])
+    return None if n == 0 else one() if n == 1 else N.Sequence([one() for _ in range(n)])
+
+
+def some_pretokenizer(rnd, last=None):
+    behaviour = lambda: rnd.choice(["removed", "isolated", "merged_with_previous", "merged_with_next", "contiguous"])
+    one = lambda: rnd.choice([
+        lambda: P.BertPreTokenizer(), lambda: P.Whitespace(), lambda: P.WhitespaceSplit(), lambda: P.Punctuation(behavior=behaviour()), lambda: P.Digits(individual_digits=rnd.random() < 0.5),
+        lambda: P.CharDelimiterSplit(rnd.choice(["e", "-", " ", "é"])), lambda: P.UnicodeScripts(), lambda: P.FixedLength(length=rnd.randint(1, 7)),
+        lambda: P.Metaspace(replacement=rnd.choice(["▁", "▁", "_"]), prepend_scheme=rnd.choice(["always", "first", "never"]), split=rnd.random() < 0.6),
+        lambda: P.Split(rnd.choice([" ", "e", "ing", "\n"]), behavior=behaviour(), invert=rnd.random() < 0.3),
+        lambda: P.Split(Regex(rnd.choice([r"\s+", r"\p{L}+", r"\w+|[^\w\s]", r"\d{1,3}", r"[aeiou]", r"(?<=[a-z])(?=[A-Z])", GPT2, LLAMA3, QWEN2, O200K, CLIP, BLOOM])), behavior=behaviour(), invert=rnd.random() < 0.3),
+    ])()
+    parts = [one() for _ in range(rnd.choice([0, 1, 1, 2, 3]))] + ([last] if last else [])
+    return None if not parts else parts[0] if len(parts) == 1 else P.Sequence(parts)
+
+
+def some_decoder(rnd, natural):
+    if rnd.random() < 0.5:
+        return natural
+    one = lambda: rnd.choice([lambda: D.ByteFallback(), lambda: D.Fuse(), lambda: D.Metaspace(prepend_scheme=rnd.choice(["always", "never"])), lambda: D.WordPiece(cleanup=rnd.random() < 0.5), lambda: D.BPEDecoder(),
+                              lambda: D.CTC(pad_token="<pad>", cleanup=rnd.random() < 0.5), lambda: D.Strip(" ", rnd.randint(0, 2), 0), lambda: D.Replace(rnd.choice(["▁", "e"]), rnd.choice([" ", ""])), lambda: D.ByteLevel()])()
+    n = rnd.choice([0, 1, 2, 3, 4])
+    return None if n == 0 else one() if n == 1 else D.Sequence([one() for _ in range(n)])
+
+
+def some_pipeline(rnd, sample):
+    """A tokenizer whose parts are drawn at random."""
+    kind = rnd.choice(["bytes", "bytes", "bpe", "bpe", "wordpiece", "unigram", "wordlevel"])
+    few = rnd.sample(sample, 60)
+    special = ["<unk>", "<s>", "</s>", "<pad>"]
+    if kind == "bytes":
+        t = Tokenizer(M.BPE(ignore_merges=rnd.random() < 0.3))
+        t.normalizer = some_normalizer(rnd)
+        t.pre_tokenizer = some_pretokenizer(rnd, P.ByteLevel(add_prefix_space=rnd.random() < 0.3, use_regex=rnd.random() < 0.5))
+        alphabet = P.ByteLevel.alphabet()
+        trainer, natural = T.BpeTrainer(vocab_size=rnd.choice([400, 1500]), initial_alphabet=alphabet if rnd.random() < 0.8 else [], special_tokens=special, show_progress=False), D.ByteLevel()
+    elif kind == "bpe":
+        fallback = rnd.random() < 0.4
+        given = {"unk_token": ("<unk>", 0.8), "continuing_subword_prefix": ("##", 0.2), "end_of_word_suffix": ("</w>", 0.2)}
+        kw = {k: v for k, (v, often) in given.items() if rnd.random() < often}
+        fallback = fallback and len(kw) < 2  # bytes of a prefix get offsets outside the text there
+        t = Tokenizer(M.BPE(fuse_unk=rnd.random() < 0.5, byte_fallback=fallback, **kw))
+        kw.pop("unk_token", None)
+        t.normalizer, t.pre_tokenizer = some_normalizer(rnd), some_pretokenizer(rnd)
+        trainer = T.BpeTrainer(vocab_size=rnd.choice([500, 1500]), limit_alphabet=rnd.choice([60, 400]), max_token_length=16, special_tokens=special + (["<0x%02X>" % i for i in range(256)] if fallback else []),
+                               show_progress=False, **kw)
+        natural = D.BPEDecoder() if "end_of_word_suffix" in kw else D.Sequence([D.Replace("▁", " "), D.ByteFallback(), D.Fuse(), D.Strip(" ", 1, 0)])
+    elif kind == "wordpiece":
+        t = Tokenizer(M.WordPiece(unk_token="<unk>", max_input_chars_per_word=rnd.choice([5, 100])))
+        t.normalizer, t.pre_tokenizer = some_normalizer(rnd), some_pretokenizer(rnd) or P.Whitespace()
+        trainer, natural = T.WordPieceTrainer(vocab_size=1200, limit_alphabet=300, special_tokens=special, show_progress=False), D.WordPiece()
+    elif kind == "unigram":
+        t = Tokenizer(M.Unigram())
+        t.normalizer, t.pre_tokenizer = some_normalizer(rnd), some_pretokenizer(rnd) or P.Metaspace()
+        few = [d for d in sample if len(set(d)) < 100][:60]
+        trainer, natural = T.UnigramTrainer(vocab_size=1200 + len(set("".join(few))), special_tokens=special, unk_token="<unk>", show_progress=False), D.Metaspace()
+    else:
+        t = Tokenizer(M.WordLevel(unk_token="<unk>"))
+        t.normalizer, t.pre_tokenizer = some_normalizer(rnd), some_pretokenizer(rnd) or P.Whitespace()
+        trainer, natural = T.WordLevelTrainer(vocab_size=1500, special_tokens=special, show_progress=False), None
+    t.train_from_iterator(few, trainer)
+    t.decoder = some_decoder(rnd, natural)
+    for _ in range(rnd.choice([0, 1, 3])):
+        word = rnd.choice(["def", "self", "Ab", "e", "ing", " the", "é", "日本", "<mask>", "İ", "==", "_"])
+        token = AddedToken(word, single_word=rnd.random() < 0.3, lstrip=rnd.random() < 0.3, rstrip=rnd.random() < 0.3, normalized=rnd.random() < 0.5)
+        (t.add_special_tokens if rnd.random() < 0.5 else t.add_tokens)([token])
+    ids = {s: t.token_to_id(s) for s in ("<s>", "</s>")}
+    post = rnd.random()
+    if post < 0.3:
+        t.post_processor = PP.TemplateProcessing(single="<s> $A </s>", pair="<s> $A </s> $B:1 </s>:1", special_tokens=list(ids.items()))
+    elif post < 0.5:
+        t.post_processor = PP.RobertaProcessing(sep=("</s>", ids["</s>"]), cls=("<s>", ids["<s>"]), trim_offsets=rnd.random() < 0.5, add_prefix_space=rnd.random() < 0.5)
+    elif post < 0.7:
+        t.post_processor = PP.ByteLevel(trim_offsets=rnd.random() < 0.5)
+    return t
+
+
+# ---------------------------------------------------------------- comparing
+
+class Slow:
+    """A tokenizer that has only Python's form, seen as one of `tokenizers`."""
+
+    def __init__(self, t):
+        self.t = t
+
+    def encode(self, text):
+        ids = self.t(text)["input_ids"]
+        return type("E", (), {"ids": ids, "offsets": None, "word_ids": None})
+
+    def decode(self, ids):
+        return self.t.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+
+
+def reference(folder):
+    path = os.path.join(folder, "tokenizer.json")
+    if os.path.exists(path):
+        t = Tokenizer.from_file(path)
+    else:
+        from transformers import AutoTokenizer
+        from transformers.utils import logging
+        logging.set_verbosity_error()
+        os.environ["TIKTOKEN_CACHE_DIR"] = ""  # its cache goes by path
+        t = AutoTokenizer.from_pretrained(folder)
+        if not t.is_fast:
+            return Slow(t)
+        t = t.backend_tokenizer
     t.no_truncation()
     t.no_padding()
     t.encode_special_tokens = False
+    return t
+
+
+def answer(t, text):
+    """What the library says: ids, offsets and words in a table, and the decoded text; None where it breaks down."""
+    try:
+        e = t.encode(text)
+    except BaseException as error:  # pyo3's panic is no Exception
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        return None, None
+    want = np.zeros((len(e.ids), 4), np.int64)
+    want[:, 0] = e.ids
+    if e.offsets is not None and len(e.ids):
+        want[:, 1:3] = e.offsets
+        want[:, 3] = [-1 if w is None else w for w in e.word_ids]
+    try:
+        return want, t.decode(e.ids)
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        return want, None
+
+
+def compare(parity, name, folder, docs, report, until=None):
+    t = reference(folder)
     p = subprocess.Popen([parity, "--tokenize", folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     bad = n = nbytes = 0
-    import threading
+    stop = threading.Event()
 
     def feed():
-        for d in docs:
-            p.stdin.write(json.dumps(d).encode() + b"\n")
-        p.stdin.close()
+        try:
+            for d in docs:
+                if stop.is_set():
+                    break
+                p.stdin.write(json.dumps(d).encode() + b"\n")
+            p.stdin.close()
+        except BrokenPipeError:
+            pass
     th = threading.Thread(target=feed)
     th.start()
     for d in docs:
+        if until and time.monotonic() > until:
+            stop.set()
+            break
         line = p.stdout.readline()
-        e = t.encode(d)
-        want = np.empty((len(e.ids), 3), np.int64)
-        want[:, 0] = e.ids
-        if len(e.ids):
-            want[:, 1:] = e.offsets
-        got = np.array(line.split(), np.int64) if not line.startswith(b"error") else np.array([-1])
+        want, text = answer(t, d)
         n += 1
         nbytes += len(d.encode())
-        if got.size != want.size or not np.array_equal(got.reshape(-1, 3), want):
+        if line.startswith(b"error") or want is None:
+            wrong = not line.startswith(b"error") or want is not None
+            if wrong:
+                print("  %s: ours %r, theirs %s, for %r" % (name, line[:120], "an error" if want is None else "tokens", d[:60]))
+            bad += wrong
+            continue
+        table, _, decoded = line.partition(b"\t")
+        got = np.array(table.split(), np.int64)
+        if isinstance(t, Slow):
+            got = got.reshape(-1, 4)
+            got[:, 1:] = 0
+            got = got.reshape(-1)
+        same = got.size == want.size and np.array_equal(got.reshape(-1, 4), want)
+        if not same or (text is not None and (decoded.startswith(b"error") or json.loads(decoded) != text)):
             bad += 1
-            if bad <= 3:
-                g = got.reshape(-1, 3) if got.size % 3 == 0 else got[:0].reshape(0, 3)
+            if bad <= 3 and not same:
+                g = got.reshape(-1, 4)
                 k = next((i for i in range(min(len(g), len(want))) if not np.array_equal(g[i], want[i])), min(len(g), len(want)))
                 at = int(want[k][1]) if k < len(want) else 0
                 print("  %s: token %d is %s, expected %s near %r" % (name, k, g[k].tolist() if k < len(g) else None, want[k].tolist() if k < len(want) else None, d[max(0, at - 12):at + 12]))
+            elif bad <= 3:
+                ours = "" if decoded.startswith(b"error") else json.loads(decoded)
+                k = next((i for i in range(min(len(ours), len(text))) if ours[i] != text[i]), min(len(ours), len(text)))
+                print("  %s: decoded %r, expected %r" % (name, ours[max(0, k - 20):k + 20], text[max(0, k - 20):k + 20]))
+    while stop.is_set() and p.stdout.readline():
+        pass
     th.join()
     p.wait()
     if p.returncode:
+        print("  %s: ended with status %d" % (name, p.returncode))
         bad += 1
-    report[0] += n - bad
+    report[0] += n - min(bad, n)
     report[1] += bad
-    print("%-16s %6d texts, %6.2f MB, %d differ" % (name, n, nbytes / 1e6, bad), flush=True)
+    report[2] += nbytes
+    return n, nbytes, bad
 
 
 def main():
     ap = argparse.ArgumentParser(description=__doc__)
     ap.add_argument("--megabytes", type=float, default=22)
+    ap.add_argument("--pipelines", type=int, default=150, help="tokenizers put together at random")
     ap.add_argument("--parity", default=os.path.join(os.environ.get("BUILD", "build"), "parity"))
     ap.add_argument("--seed", type=int, default=1)
-    ap.add_argument("--only", nargs="*", default=[])
+    ap.add_argument("--only", nargs="*", default=None)
+    ap.add_argument("--keep", help="a folder for the tokenizers made here")
     ap.add_argument("--code-points", choices=["all", "most", "none"], default="most")
     ap.add_argument("dirs", nargs="*", help="default: those in $MODELS")
     a = ap.parse_args()
+    limit = float(os.environ.get("MLTF_DIFFERENTIAL_SECONDS", "0"))
+    began = time.monotonic()
     if not a.dirs and os.environ.get("MODELS"):
+        more = os.path.dirname(os.path.abspath(__file__)) + "/../../tools/tokenizers.sh"
+        got = subprocess.run(["sh", more], stdout=subprocess.PIPE)
         a.dirs = [os.path.dirname(p) for p in sorted(glob.glob(os.path.join(os.environ["MODELS"], "*", "tokenizer.json")))]
+        a.dirs += sorted(glob.glob(got.stdout.decode().strip() + "/*/")) if got.returncode == 0 else []
+        began = time.monotonic()  # getting them does not count
     rnd = random.Random(a.seed)
     sample = list(texts(rnd, 0.4))
-    report = [0, 0]
-    todo = [(n, f) for n, f in kinds(sample) if not a.only or n in a.only]
-    share = a.megabytes / (len(todo) + len(a.dirs))
+    report = [0, 0, 0]
+    todo = [(n, f) for n, f in kinds(sample) if a.only is None or n in a.only]
+    share = a.megabytes / max(1, len(todo) + len(a.dirs))
     cps = list(code_points(a.code_points == "all")) if a.code_points != "none" else []
+    show = lambda name, r: print("%-16s %6d texts, %6.2f MB, %d differ" % (name, r[0], r[1] / 1e6, r[2]), flush=True)
     with tempfile.TemporaryDirectory() as tmp:
-        for name, make in todo:
+        if a.keep:
+            tmp = a.keep
+        jobs = []  # (name, how to make its folder, texts)
+
+        def made(name, make):
             folder = os.path.join(tmp, name)
-            os.makedirs(folder)
+            os.makedirs(folder, exist_ok=True)
             make().save(os.path.join(folder, "tokenizer.json"))
-            compare(a.parity, name, folder, list(texts(rnd, share)), report)
-            if cps and name in ("gpt2", "llama3", "qwen2", "o200k", "tekken", "bloom", "deepseek", "falcon", "clip", "bert-uncased", "unigram", "words", "regex", "unigram-nfkd"):
-                compare(a.parity, name + "/all", folder, cps, report)
-        for d in a.dirs:
-            folder = os.path.join(tmp, "given%d" % len(os.listdir(tmp)))
-            os.makedirs(folder)
+            return folder
+
+        def given(d):
+            if not os.path.exists(os.path.join(d, "tokenizer.json")):
+                return d
+            folder = os.path.join(tmp, "given-" + os.path.basename(os.path.normpath(d)))
+            os.makedirs(folder, exist_ok=True)
             shutil.copy(os.path.join(d, "tokenizer.json"), folder)
-            compare(a.parity, os.path.basename(os.path.normpath(d)), folder, list(texts(rnd, share)), report)
-    print("%d passed, %d failed" % tuple(report))
+            return folder
+        for name, make in todo:
+            jobs.append((name, lambda name=name, make=make: made(name, make), lambda: list(texts(rnd, share))))
+            if cps and name in ("gpt2", "llama3", "qwen2", "o200k", "tekken", "bloom", "deepseek", "falcon", "clip", "bert-uncased", "unigram", "words", "regex", "unigram-nfkd"):
+                jobs.append((name + "/all", lambda name=name: os.path.join(tmp, name), lambda: cps))
+        for d in a.dirs:
+            jobs.append((os.path.basename(os.path.normpath(d)), lambda d=d: given(d), lambda: list(texts(rnd, share))))
+        pipelines = [0, 0, 0]
+        for k in range(a.pipelines):
+            jobs.append(("pipeline-%d" % k, lambda k=k: made("pipeline-%d" % k, lambda: some_pipeline(random.Random("%d %d" % (a.seed, k)), sample)), lambda: rnd.sample(sample, 40)))
+        late = None
+        for k, (name, folder, docs) in enumerate(jobs):
+            if limit:  # an equal share of the time that is left
+                left = began + limit - time.monotonic()
+                if left < 0:
+                    late = late or name
+                    continue
+                late = None
+            try:
+                where = folder()
+            except BaseException as error:  # a trainer that breaks down on a strange pipeline
+                if isinstance(error, KeyboardInterrupt) or not name.startswith("pipeline-"):
+                    raise
+                continue
+            until = time.monotonic() + max(0.2, 3 * (began + limit - time.monotonic()) / (len(jobs) - k)) if limit else None
+            r = compare(a.parity, name, where, docs(), report, until)
+            if not name.startswith("pipeline-") or r[2]:
+                show(name, r)
+            if name.startswith("pipeline-"):
+                pipelines = [x + y for x, y in zip(pipelines, r)]
+        if a.pipelines:
+            show("pipelines", pipelines)
+        if late:
+            print("%g seconds were over before %s" % (limit, late))
+    print("%.2f MB" % (report[2] / 1e6))
+    print("%d passed, %d failed" % tuple(report[:2]))
     return 1 if report[1] else 0
 
 

@@ -1,5 +1,5 @@
 /* Tokens of any text, for comparing with the real library (tests/interop/differential_tokenizers.py): JSON strings
- * on stdin, one a line; for each a line "id start end id start end ..." with offsets in code points, a tab, and
+ * on stdin, one a line; for each a line "id start end word id start end word ..." with offsets in code points, a tab, and
  * the text that decoding the ids gives, as a JSON string. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,9 +22,13 @@ int parity_tokenize(const char *dir, int argc, char **argv)
     setvbuf(stdout, NULL, _IOFBF, 1 << 16);
     char *path = path_join(dir, "tokenizer.json");
     mltf_buf text = MLTF_BUF_INIT, quoted = MLTF_BUF_INIT;
-    mltf_status st = file_read(&text, path, (size_t)1 << 30, &err);
-    if (st == MLTF_OK)
-        st = tokenizer_load_json(&tk, text.p, text.n, &err); // as `tokenizers` alone reads it
+    mltf_status st;
+    if (!file_exists(path)) {
+        st = tokenizer_load(&tk, dir, &err);
+    } else { // as `tokenizers` alone reads it
+        st = file_read(&text, path, (size_t)1 << 30, &err);
+        if (st == MLTF_OK) st = tokenizer_load_json(&tk, text.p, text.n, &err);
+    }
     free(path);
     if (st != MLTF_OK) {
         fprintf(stderr, "%s\n", err.msg);
@@ -55,7 +59,8 @@ int parity_tokenize(const char *dir, int argc, char **argv)
             }
             points[in.n] = k;
             for (size_t i = 0; i < e.n; i++)
-                printf("%d %u %u ", e.ids[i], points[e.offsets[i].start], points[e.offsets[i].end]);
+                printf("%d %u %u %d ", e.ids[i], points[e.offsets[i].start],
+                       points[e.offsets[i].end], e.word_ids[i]);
             buf_clear(&text);
             buf_clear(&quoted);
             if (tokenizer_decode(tk, &text, e.ids, e.n, true, 0, &err))
