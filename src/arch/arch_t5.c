@@ -7,7 +7,8 @@
  *
  * Easy to get wrong: scores are NOT divided by sqrt(D); only the first layer of each side has the bias
  * table, which all layers share (umt5: each layer its own); cross attention has no bias; "gated-gelu"
- * means gelu_new; a tied head scales its input by 1/sqrt(H). Checked on: fixtures t5-*, mt5-base, umt5-base. */
+ * means gelu_new; a tied head scales its input by 1/sqrt(H). Classifiers run both sides, the decoder on the same ids
+ * shifted right, and read the last eos of the input. Checked on: fixtures t5-*, mt5-base, umt5-base. */
 #include <math.h>
 #include <stdio.h>
 
@@ -22,7 +23,8 @@ typedef struct {
     k_act act;
     bool tied;
     bool bias_each_layer; // umt5
-    bool decoder;         // false: T5EncoderModel
+    bool decoder;         // false: T5EncoderModel, T5ForTokenClassification
+    int64_t start, eos;
 } t5_config;
 
 typedef struct {
@@ -59,7 +61,7 @@ static void read_config(arch_config *c, t5_config *o, mltf_str type)
     o->encoder_layers = cfg_layers(c, "num_layers|num_hidden_layers", t5 ? 6 : 8);
     o->decoder_layers = cfg_layers(c, "num_decoder_layers", o->encoder_layers);
     o->buckets = cfg_size(c, "relative_attention_num_buckets", 32, 4, 1 << 20);
-    o->max_distance = cfg_size(c, "relative_attention_max_distance", 128, 2, 1 << 30);
+    o->max_distance = cfg_size(c, "relative_attention_max_distance", 128, 1, 1 << 30);
     o->eps = cfg_float(c, "layer_norm_epsilon", 1e-6f);
     o->tied = cfg_bool(c, "tie_word_embeddings", !str_is(type, "mt5"));
     o->bias_each_layer = str_is(type, "umt5");
@@ -71,8 +73,8 @@ static void read_config(arch_config *c, t5_config *o, mltf_str type)
         cfg_fail(c,
                  "\"feed_forward_proj\" names an activation that is not supported: \"" STR_FMT "\"",
                  STR_ARG(act));
-    if (o->max_distance <= o->buckets / 2)
-        cfg_fail(c, "\"relative_attention_max_distance\" must be above half of the buckets");
+    o->start = cfg_token(c, "decoder_start_token_id|pad_token_id", 0);
+    o->eos = cfg_token(c, "eos_token_id", 1);
 }
 
 /* ------------------------------------------------------------------ load */
@@ -135,7 +137,9 @@ static mltf_status load(arch_build *b, mltf_err *err)
     TRY(arch_build_ok(b, err));
     t5_config *c = &m->cfg;
     read_config(&b->cfg, c, str_from(b->m->info.model_type));
-    c->decoder = !str_ends(str_from(b->m->info.architecture), "EncoderModel");
+    const arch_head head = b->m->info.head;
+    c->decoder =
+        !str_ends(str_from(b->m->info.architecture), "EncoderModel") && head != ARCH_HEAD_TOKEN_CLS;
     TRY(arch_build_ok(b, err));
 
     nn_scope(ld, "%s", ld->base);
@@ -143,9 +147,19 @@ static mltf_status load(arch_build *b, mltf_err *err)
                   c->vocab, c->hidden, 0);
     load_stack(b, &m->encoder, "encoder", c->encoder_layers, c, false);
     if (c->decoder) load_stack(b, &m->decoder, "decoder", c->decoder_layers, c, true);
-    if (b->m->info.head == ARCH_HEAD_LM) {
+    if (head == ARCH_HEAD_SEQ_CLS) {
+        arch_head_w *h = &m->heads.head;
+        nn_scope(ld, "%s", "");
+        nn_load_linear(ld, &h->dense, "classification_head.dense", c->hidden, c->hidden, NN_BIAS);
+        nn_load_linear(ld, &h->out, "classification_head.out_proj", b->m->info.n_labels, c->hidden,
+                       NN_BIAS);
+        h->act = K_ACT_TANH;
+        h->pool = POOL_LAST_EOS;
+        h->pad = c->eos;
+        m->heads.has_head = true;
+    } else if (head != ARCH_HEAD_NONE) {
         arch_decoder_heads_load(b, &m->heads, c->hidden, &m->words, "lm_head", NN_NO_BIAS, c->tied);
-        if (c->tied) m->heads.head.scale = 1.0f / sqrtf((float)c->hidden);
+        if (head == ARCH_HEAD_LM && c->tied) m->heads.head.scale = 1.0f / sqrtf((float)c->hidden);
     }
     TRY(arch_build_ok(b, err));
 
@@ -212,35 +226,75 @@ static float *stack_forward(arch_run *r, const t5_stack *s)
     return x;
 }
 
+static void fill_memory(arch_run *r, const float *x)
+{
+    const t5_model *m = r->impl;
+    const nn_attn cross = {.heads = m->cfg.heads, .dim = m->cfg.head_dim};
+    for (size_t il = 0; il < m->decoder.n; il++)
+        nn_memory_fill(r->cx, x, &m->decoder.layers[il].cross, &cross, &r->seqs, il);
+}
+
 static void encode(arch_run *r)
 {
     const t5_model *m = r->impl;
     const t5_config *c = &m->cfg;
-    const nn_attn cross = {.heads = c->heads, .dim = c->head_dim};
     const float *x = stack_forward(r, &m->encoder);
-    for (size_t il = 0; il < m->decoder.n; il++)
-        nn_memory_fill(r->cx, x, &m->decoder.layers[il].cross, &cross, &r->seqs, il);
+    fill_memory(r, x);
     arch_heads_forward(r, &(arch_heads){.has_head = false}, x, c->hidden);
+}
+
+/* Classifiers: the encoder, then the decoder on the same ids, shifted right. */
+static void forward_both(arch_run *r)
+{
+    nn_ctx *cx = r->cx;
+    const t5_model *m = r->impl;
+    mltf_err err = {0};
+    const float *x = stack_forward(r, &m->encoder);
+    arch_keep_encoder(r, x, m->cfg.hidden);
+    if (arch_run_memory(r, &err)) {
+        nn_fail(cx, err.status, "%s", err.msg);
+        return;
+    }
+    fill_memory(r, x);
+    int32_t *ids = nn_bytes(cx, r->seqs.rows * sizeof *ids);
+    for (size_t s = 0; nn_ok(cx) && s < r->seqs.n; s++)
+        for (size_t t = r->seqs.start[s]; t < r->seqs.start[s + 1]; t++)
+            ids[t] = t == r->seqs.start[s] ? (int32_t)m->cfg.start : r->batch->ids[t - 1];
+    arch_batch batch = *r->batch;
+    arch_run dec = *r;
+    batch.ids = ids;
+    dec.batch = &batch;
+    dec.seqs.key_mask = NULL; // Python gives the decoder no mask
+    x = stack_forward(&dec, &m->decoder);
+    arch_heads_forward(r, &m->heads, x, m->cfg.hidden); // with the encoder's ids: they hold the eos
 }
 
 static void forward(arch_run *r)
 {
     const t5_model *m = r->impl;
     if (m->cfg.decoder && !r->seqs.memory) {
-        nn_fail(r->cx, MLTF_INVALID_INPUT, "the encoder has to run before the decoder");
+        const arch_head head = r->m->info.head;
+        if ((head == ARCH_HEAD_SEQ_CLS || head == ARCH_HEAD_QA) && r->batch->ids)
+            forward_both(r);
+        else
+            nn_fail(r->cx, MLTF_INVALID_INPUT, "the encoder has to run before the decoder");
         return;
     }
     const float *x = stack_forward(r, m->cfg.decoder ? &m->decoder : &m->encoder);
     arch_heads_forward(r, &m->heads, x, m->cfg.hidden);
 }
 
+#define CLASSES(name)                                                                              \
+    name "Model", name "ForConditionalGeneration", name "EncoderModel",                            \
+        name "ForSequenceClassification", name "ForTokenClassification",                           \
+        name "ForQuestionAnswering"
+
 const arch_family arch_t5 = {
     .model_types = (const char *const[]){"t5", "mt5", "umt5", NULL},
-    .classes = (const char *const[]){"T5Model", "T5ForConditionalGeneration", "T5EncoderModel",
-                                     "MT5Model", "MT5ForConditionalGeneration", "MT5EncoderModel",
-                                     "UMT5Model", "UMT5ForConditionalGeneration",
-                                     "UMT5EncoderModel", "T5WithLMHeadModel", NULL},
+    .classes = (const char *const[]){CLASSES("T5"), CLASSES("MT5"), CLASSES("UMT5"),
+                                     "T5WithLMHeadModel", NULL},
     .kind = ARCH_ENCODER_DECODER,
+    .base_prefix = "transformer.",
     .ignorable = (const char *const[]){"embed_tokens.weight",
                                        "EncDecAttention.relative_attention_bias.weight", NULL},
     .load = load,

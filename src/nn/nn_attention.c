@@ -392,8 +392,9 @@ void nn_memory_fill(nn_ctx *cx, const float *x, const nn_attn_w *w, const nn_att
     if (nn_ok(cx)) nn_restore(cx, mark);
 }
 
-/* Which row of the table belongs to a key `distance` = j - i away; in f32, as Python computes it. */
-static size_t bucket_of(size_t n, size_t max_distance, ptrdiff_t distance, bool causal)
+/* Which row of the table belongs to a key `distance` = j - i away; in f32, as Python computes it. With a
+ * max_distance below `exact` the rows run backwards, and out of the table at some distance: -1. */
+static ptrdiff_t bucket_of(size_t n, size_t max_distance, ptrdiff_t distance, bool causal)
 {
     size_t first = 0, d;
     if (causal) {
@@ -404,11 +405,12 @@ static size_t bucket_of(size_t n, size_t max_distance, ptrdiff_t distance, bool 
         d = (size_t)(distance < 0 ? -distance : distance);
     }
     const size_t exact = n / 2;
-    if (d < exact) return first + d;
+    if (d < exact) return (ptrdiff_t)(first + d);
     const float x = logf((float)d / (float)exact) /
                     (float)log((double)max_distance / (double)exact) * (float)(n - exact);
-    const size_t far = exact + (size_t)x;
-    return first + (far < n - 1 ? far : n - 1);
+    if (!(fabsf(x) < 1e9f)) return x > 0 ? (ptrdiff_t)(first + n - 1) : -1;
+    const ptrdiff_t far = (ptrdiff_t)exact + (ptrdiff_t)x, last = (ptrdiff_t)n - 1;
+    return (ptrdiff_t)first + far < 0 ? -1 : (ptrdiff_t)first + (far < last ? far : last);
 }
 
 void nn_bucket_bias(nn_ctx *cx, nn_attn *a, const nn_seqs *seqs, const float *table, size_t buckets,
@@ -423,9 +425,15 @@ void nn_bucket_bias(nn_ctx *cx, nn_attn *a, const nn_seqs *seqs, const float *ta
     a->rel_n = 2 * longest - 1;
     float *rel = nn_f32(cx, a->heads, a->rel_n);
     for (size_t i = 0; nn_ok(cx) && i < a->rel_n; i++) {
-        const size_t b =
+        const ptrdiff_t b =
             bucket_of(buckets, max_distance, (ptrdiff_t)i - (ptrdiff_t)a->rel_zero, causal);
-        for (size_t h = 0; h < a->heads; h++) rel[h * a->rel_n + i] = table[b * a->heads + h];
+        if (b < 0)
+            nn_fail(cx, MLTF_INVALID_INPUT,
+                    "a sequence of %zu has no relative positions in this model, whose greatest "
+                    "distance is %zu",
+                    longest, max_distance);
+        for (size_t h = 0; b >= 0 && h < a->heads; h++)
+            rel[h * a->rel_n + i] = table[(size_t)b * a->heads + h];
     }
     a->rel = rel;
 }

@@ -104,7 +104,7 @@ def moe(r, **more):
 
 def t5(r, **more):
     return {**dict(vocab_size=r.vocab, d_model=r.hidden, d_kv=r.choice([4, 6, 16]), d_ff=r.inter, num_layers=r.layers, num_decoder_layers=r.choice([1, 2, 3]), num_heads=r.heads,
-                   relative_attention_num_buckets=r.choice([4, 8, 32]), relative_attention_max_distance=r.choice([33, 64, 128]), feed_forward_proj=r.choice(["relu", "gated-gelu", "gated-silu", "gelu"]),
+                   relative_attention_num_buckets=r.choice([4, 8, 32]), relative_attention_max_distance=r.choice([5, 9, 33, 64, 128]), feed_forward_proj=r.choice(["relu", "gated-gelu", "gated-silu", "gelu"]),
                    tie_word_embeddings=r.flag(), pad_token_id=0, eos_token_id=1, decoder_start_token_id=0, num_labels=r.labels), **more}
 
 
@@ -234,11 +234,11 @@ FAMILIES = {
     "deberta": (encoder("Deberta"), "DebertaConfig", lambda r: bert(r, relative_attention=True, max_relative_positions=r.choice([-1, 6]), pos_att_type=r.choice([["c2p"], ["c2p", "p2c"], ["p2c"]]), position_biased_input=r.flag())),
     "deberta-v2": (encoder("DebertaV2"), "DebertaV2Config", lambda r: bert(r, relative_attention=True, max_relative_positions=r.choice([-1, 8]), position_buckets=r.choice([-1, 4, 6]), share_att_key=r.flag(), norm_rel_ebd=r.choice(["none", "layer_norm"]), pos_att_type=r.choice([["c2p"], ["c2p", "p2c"], ["p2c"]]), position_biased_input=r.flag(), conv_kernel_size=r.choice([0, 3]), conv_act="tanh")),
     "modernbert": (encoder("ModernBert"), "ModernBertConfig", lambda r: usual(r, global_attn_every_n_layers=r.choice([1, 2, 3]), local_attention=r.choice([4, 8, 64]), attention_bias=r.flag(), mlp_bias=r.flag(), norm_bias=r.flag(), classifier_pooling=r.choice(["cls", "mean"]), classifier_bias=r.flag(), decoder_bias=r.flag(), hidden_activation=r.choice(["gelu", "silu"]), reference_compile=False, cls_token_id=1, sep_token_id=2)),
-    "t5": (["T5ForConditionalGeneration"] * 3 + ["T5Model", "T5EncoderModel"], "T5Config", t5),
-    "mt5": (["MT5ForConditionalGeneration"] * 2 + ["MT5EncoderModel"], "MT5Config", t5),
-    "umt5": (["UMT5ForConditionalGeneration"], "UMT5Config", lambda r: t5(r, num_decoder_layers=r.layers)),
-    "bart": (["BartForConditionalGeneration"] * 2 + ["BartModel", "BartForQuestionAnswering"], "BartConfig", bart),
-    "mbart": (["MBartForConditionalGeneration"], "MBartConfig", bart),
+    "t5": (["T5ForConditionalGeneration"] * 3 + ["T5Model", "T5EncoderModel", "T5ForSequenceClassification", "T5ForTokenClassification", "T5ForQuestionAnswering"], "T5Config", t5),
+    "mt5": (["MT5ForConditionalGeneration"] * 2 + ["MT5EncoderModel", "MT5ForSequenceClassification", "MT5ForTokenClassification"], "MT5Config", t5),
+    "umt5": (["UMT5ForConditionalGeneration", "UMT5ForQuestionAnswering", "UMT5ForSequenceClassification"], "UMT5Config", lambda r: t5(r, num_decoder_layers=r.layers)),
+    "bart": (["BartForConditionalGeneration"] * 2 + ["BartModel", "BartForQuestionAnswering", "BartForSequenceClassification"], "BartConfig", bart),
+    "mbart": (["MBartForConditionalGeneration"] * 2 + ["MBartForSequenceClassification", "MBartForQuestionAnswering"], "MBartConfig", bart),
     "marian": (["MarianMTModel"], "MarianConfig", lambda r: bart(r, decoder_vocab_size=r.vocab, share_encoder_decoder_embeddings=True)),
     "pegasus": (["PegasusForConditionalGeneration"], "PegasusConfig", bart),
     "m2m_100": (["M2M100ForConditionalGeneration"], "M2M100Config", bart),
@@ -304,9 +304,14 @@ def cases_of(model, cfg, r, seq2seq, decoder, cls):
         cases["batch_left"] = {"input_ids": left, "attention_mask": lmask}
         if "position_ids" in inspect.signature(model.forward).parameters:
             cases["batch_left"]["position_ids"] = (lmask.cumsum(-1) - 1).clamp(min=0)
+    if seq2seq and cls.endswith("SequenceClassification"):  # it reads the last eos, and wants as many of them in each row
+        for c in cases.values():
+            c["input_ids"][:, 0] = cfg.eos_token_id
     for name, c in cases.items():
         if types and r.flag():
             c["token_type_ids"] = torch.randint(0, cfg.type_vocab_size, c["input_ids"].shape, generator=g)
+        if cls.endswith("SequenceClassification") and seq2seq:
+            continue
         if seq2seq and not cls.endswith("QuestionAnswering"):
             c["decoder_input_ids"] = torch.randint(4, cfg.vocab_size, (c["input_ids"].shape[0], r.choice([1, 4, 13])), generator=g)
         if seq2seq and "attention_mask" not in c:
