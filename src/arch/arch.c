@@ -194,7 +194,7 @@ static void count_params(arch_model *m, const nn_loader *ld)
     m->info.n_params = ld->unpacked;
     for (size_t i = 0; i < checkpoint_count(m->ck); i++)
         if (ld->used[i]) {
-            if (ld->used[i] == 1) m->info.n_params += checkpoint_at(m->ck, i)->count;
+            if (ld->used[i] != 2) m->info.n_params += checkpoint_at(m->ck, i)->count;
             m->info.weight_bytes += checkpoint_at(m->ck, i)->bytes;
         }
 }
@@ -266,6 +266,8 @@ static mltf_status load_weights(arch_model *m, const arch_load_options *opts, ml
         warn(m, warning);
         count_params(m, &b.ld);
         m->cache_shape.dtype = m->cross_shape.dtype = m->info.compute;
+        for (size_t i = 0; opts->linear && i < checkpoint_count(m->ck); i++)
+            if (b.ld.used[i] == 3) opts->linear(opts->linear_user, checkpoint_at(m->ck, i)->name);
     }
     nn_loader_release(&b.ld);
     return st;

@@ -48,6 +48,10 @@ typedef struct arch_load_options {
     const char *adapter_dir;      /* PEFT adapter applied on top; NULL: none */
     mltf_progress_fn progress;
     void *progress_user;
+    /* called once loaded for each stored tensor that is the matrix of a linear layer and that quantize would
+     * reach, in the order of names; NULL: nobody asks */
+    void (*linear)(void *user, const char *tensor);
+    void *linear_user;
 } arch_load_options;
 
 mltf_status arch_model_load(arch_model **out, const char *dir, const arch_load_options *opts,

@@ -1,4 +1,4 @@
-/* mltf convert: GGUF in, Hugging Face checkpoint out. */
+/* mltf convert: GGUF or a checkpoint in, Hugging Face checkpoint out. */
 #include "cli/cli.h"
 
 int cmd_convert(int argc, char **argv, const cli_command *self)
@@ -8,14 +8,14 @@ int cmd_convert(int argc, char **argv, const cli_command *self)
         CLI_STR(0, "torch-dtype", "DTYPE", &o.torch_dtype, NULL,
                 "of the weights written: bfloat16 (default), float32, float16"),
         CLI_STR(0, "quantize", "KIND", &o.quantize, NULL,
-                "int8 or int4: keep the weights quantized"),
+                "int8 or int4: write the linear layers in this width"),
         CLI_END,
     };
     char **rest;
     int n_rest;
     const int code = cli_parse(argc, argv, self, opts, &rest, &n_rest);
     if (code >= 0) return code;
-    if (n_rest != 2) return cli_mistake(self, "give a file and a directory");
+    if (n_rest != 2) return cli_mistake(self, "give a GGUF file or a checkpoint, and a directory");
     mltf_err err = {0};
     cli_progress progress;
     cli_progress_init(&progress);

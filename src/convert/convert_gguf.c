@@ -348,11 +348,6 @@ mltf_status convert_gguf(const char *file, const char *dir, const mltf_convert_o
         return mltf_fail(err, MLTF_INVALID_INPUT,
                          "weights cannot be written as \"%s\": give bfloat16, float32 or float16",
                          dtype);
-    if (opts->quantize)
-        return mltf_fail(err, MLTF_UNSUPPORTED,
-                         "a checkpoint has no form for weights quantized as \"%s\": convert "
-                         "without, and quantize when loading",
-                         opts->quantize);
     gguf_file *g;
     TRY(gguf_open(&g, file, err));
     j.g = g;

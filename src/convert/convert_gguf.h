@@ -2,7 +2,7 @@
  * files around it, chat_template.jinja and safetensors. transformers loads the result, with the same tokens
  * and, up to the type that the weights are stored in, the same logits.
  *
- * It stands on formats/ alone: what a family of models is called here and there is a table of names, and no
+ * GGUF stands on formats/ alone: what a family of models is called here and there is a table of names, and no
  * network has to be built for it. */
 #ifndef MLTF_CONVERT_CONVERT_GGUF_H
 #define MLTF_CONVERT_CONVERT_GGUF_H
@@ -14,6 +14,10 @@
 /* dir must be missing or empty; it appears whole or not at all. UNSUPPORTED names an architecture, tokenizer
  * or option that has no form there. opts may be NULL. */
 mltf_status convert_gguf(const char *file, const char *dir, const mltf_convert_options *opts, mltf_err *err);
+
+/* A checkpoint with its linear layers in the width of opts->quantize ("int8", "int4"); see convert_quantize.c.
+ * UNSUPPORTED if the network is unknown or has none of a fitting size. */
+mltf_status convert_quantize(const char *from, const char *dir, const mltf_convert_options *opts, mltf_err *err);
 
 /* ---- the parts, shared by the files of this directory -------------------------------------- */
 

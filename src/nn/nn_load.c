@@ -487,6 +487,8 @@ void nn_load_linear(nn_loader *ld, nn_linear_w *w, const char *name, size_t N, s
     if (!check_float(ld, t) || !check_shape(ld, &flat, (size_t[]){conv ? K : N, conv ? N : K}, 2))
         return;
     take_matrix(ld, &w->w, t->data, t->dtype, N, K, conv, flags, false);
+    if (!conv && t->ndim == 2 && K % QUANT_GROUP == 0 && !(flags & (NN_KEEP_FLOAT | NN_OPTIONAL)))
+        mark_used(ld->ck, ld->used, t->name, 3);
     set_compute(ld, w, flags);
     load_bias(ld, w, found, ".bias", N, flags);
     if (ld->adapter) nn_adapter_attach(ld, w, found);

@@ -68,7 +68,8 @@ typedef struct nn_loader {
     mltf_err err;     /* first failure */
     mltf_buf missing; /* quoted names */
     size_t n_missing;
-    uint8_t *used; /* [checkpoint_count] 1: read as it is, 2: part of packed weights */
+    /* [checkpoint_count] 1: read as it is, 2: part of packed weights, 3: a linear layer that quantize reaches */
+    uint8_t *used;
     char scope[192];
 } nn_loader;
 

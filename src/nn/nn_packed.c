@@ -432,6 +432,21 @@ static bool read_zero_points(nn_loader *ld, const ck_tensor *t, const ck_tensor 
     return true;
 }
 
+/* Is every number of it one that the engine's own groups hold (quantize.h)? True of what mltf convert wrote. */
+static bool fits_exactly(const nn_packed *p, const nn_packed_matrix *m)
+{
+    const size_t n = m->N * (m->K / QUANT_GROUP);
+    if (p->exact == DT_COUNT || m->bits != (p->exact == DT_Q8 ? 8 : 4) || m->K % QUANT_GROUP ||
+        (p->exact == DT_Q8 && m->zero))
+        return false;
+    for (size_t i = 0; m->scale && i < n; i++) {
+        const float min = m->scale[i] * ((m->zero ? m->zero[i] : 0) + 8);
+        if (bf16_to_f32(f32_to_bf16(m->scale[i])) != m->scale[i]) return false;
+        if (p->exact == DT_Q4 && bf16_to_f32(f32_to_bf16(min)) != min) return false;
+    }
+    return m->scale != NULL;
+}
+
 static bool find_scaled(nn_loader *ld, mltf_str name, nn_packed_matrix *m)
 {
     const nn_packed *p = &ld->packed;
@@ -477,9 +492,7 @@ static bool find_scaled(nn_loader *ld, mltf_str name, nn_packed_matrix *m)
     if (!read_layout(ld, scales, m)) return false;
     if (zeros && !read_zero_points(ld, zeros, scales, m)) return false;
     m->scale = floats_of(ld, scales);
-    const bool kept = p->exact == DT_Q8 ? m->bits == 8 : p->exact == DT_Q4 && m->bits == 4;
-    if (kept && words && !zeros && !order && scales->dtype == DT_BF16 && m->group == QUANT_GROUP &&
-        m->row_block == 1 && m->K % QUANT_GROUP == 0)
+    if (words && !order && m->group == QUANT_GROUP && m->row_block == 1 && fits_exactly(p, m))
         m->exact = p->exact;
     return m->scale != NULL;
 }
@@ -493,8 +506,9 @@ void nn_packed_raw(const nn_packed_matrix *m, size_t n, void *dst)
     if (m->exact == DT_Q8) // offset by 128 in the file
         for (size_t k = 0; k < m->K; k++) out[k] ^= 0x80;
     for (size_t g = 0; g < groups; g++) {
-        const float scale = m->scale[n * m->ld_row + g];
-        const uint16_t parts[2] = {f32_to_bf16(scale), f32_to_bf16(-8 * scale)};
+        const size_t at = n * m->ld_row + g;
+        const float scale = m->scale[at], zero = m->zero ? m->zero[at] : 0;
+        const uint16_t parts[2] = {f32_to_bf16(scale), f32_to_bf16(-scale * (zero + 8))};
         memcpy(tail, parts, m->exact == DT_Q8 ? 2 : 4);
         tail += m->exact == DT_Q8 ? 2 : 4;
     }

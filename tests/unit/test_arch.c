@@ -15,6 +15,7 @@
 #include "arch/arch.h"
 #include "base/file.h"
 #include "formats/safetensors_write.h"
+#include "mltf/mltf.h"
 
 enum { H = 32, F = 64, V = 50, LAYERS = 2, MAX_TENSORS = 40 };
 
@@ -532,6 +533,72 @@ static void test_packed_weights_that_cannot_be_read_are_refused_by_name(void **s
     refuses(config, &p, MLTF_CORRUPT_FILE, "has fewer rows than there are groups");
 }
 
+static float largest_difference(const float *a, const float *b, size_t n)
+{
+    float far = 0;
+    for (size_t i = 0; i < n; i++) far = fmaxf(far, fabsf(a[i] - b[i]));
+    return far;
+}
+
+/* Logits of the tiny llama, quantized at load (convert false), or written in that width and loaded as it is. */
+static float *quantized_logits(const char *width, bool convert)
+{
+    mltf_err err = {0};
+    arch_model_free(llama(NULL)); // writes it
+    if (convert) {
+        dir_remove("narrow", NULL);
+        if (mltf_convert(".", "narrow", &(mltf_convert_options){.quantize = width}, &err))
+            fail_msg("%s", err.msg);
+        assert_int_equal(chdir("narrow"), 0);
+    }
+    arch_model *m = load(&(arch_load_options){.quantize = convert ? NULL : width});
+    float *y = logits_of(m, ids, T);
+    arch_model_free(m);
+    if (convert) assert_int_equal(chdir(".."), 0);
+    return y;
+}
+
+static void test_a_checkpoint_written_in_8_bit_is_the_one_quantized_at_load(void **state)
+{
+    (void)state;
+    float *loaded = quantized_logits("int8", false), *written = quantized_logits("int8", true);
+    assert_memory_equal(loaded, written, T * V * sizeof *loaded);
+    free(loaded);
+    free(written);
+}
+
+static void test_a_checkpoint_written_in_4_bit_is_no_worse_than_one_quantized_at_load(void **state)
+{
+    (void)state;
+    arch_model *m = llama(NULL);
+    float *plain = logits_of(m, ids, T);
+    arch_model_free(m);
+    float *loaded = quantized_logits("int4", false), *written = quantized_logits("int4", true);
+    const float near = largest_difference(plain, loaded, T * V),
+                far = largest_difference(plain, written, T * V);
+    assert_true(far > 0);
+    if (far > 1.5f * near) fail_msg("%g away, quantized at load %g", (double)far, (double)near);
+    free(plain);
+    free(loaded);
+    free(written);
+}
+
+static void test_what_cannot_be_quantized_is_refused(void **state)
+{
+    (void)state;
+    mltf_err err = {0};
+    arch_model_free(llama(NULL));
+    assert_int_equal(mltf_convert(".", "x", &(mltf_convert_options){.quantize = "int5"}, &err),
+                     MLTF_INVALID_INPUT);
+    assert_int_equal(mltf_convert(".", "x", NULL, &err), MLTF_INVALID_INPUT);
+    assert_int_equal(mltf_convert(".", "x", &(mltf_convert_options){.quantize = "int8"}, &err),
+                     MLTF_OK);
+    err = (mltf_err){0};
+    assert_int_equal(mltf_convert("x", "y", &(mltf_convert_options){.quantize = "int8"}, &err),
+                     MLTF_INVALID_INPUT);
+    assert_non_null(strstr(err.msg, "quantized already"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -553,6 +620,12 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_an_adapter_changes_the_answer_in_proportion_to_alpha,
                                         enter, leave),
         cmocka_unit_test_setup_teardown(test_adapters_that_do_not_fit_are_refused, enter, leave),
+        cmocka_unit_test_setup_teardown(
+            test_a_checkpoint_written_in_8_bit_is_the_one_quantized_at_load, enter, leave),
+        cmocka_unit_test_setup_teardown(
+            test_a_checkpoint_written_in_4_bit_is_no_worse_than_one_quantized_at_load, enter,
+            leave),
+        cmocka_unit_test_setup_teardown(test_what_cannot_be_quantized_is_refused, enter, leave),
         cmocka_unit_test_setup_teardown(test_packed_weights_count_as_what_they_stand_for, enter,
                                         leave),
         cmocka_unit_test_setup_teardown(test_packed_weights_that_cannot_be_read_are_refused_by_name,
