@@ -26,7 +26,11 @@ nn_linear_w nn_linear_tied(const nn_embed_w *e, k_compute compute)
 
 /* ------------------------------------------------------------------ linear */
 
-enum { GROUP_MAX = 4 };
+enum {
+    GROUP_MAX = 4,
+    PACK_ROWS =
+        16, // rows are packed by so many: panels keep blocks of tokens together, a cache line for all of them
+};
 
 typedef struct {
     const kernel_table *k;
@@ -44,7 +48,8 @@ static void pack_piece(void *arg, size_t first, size_t last, int worker)
 {
     (void)worker;
     const linear_job *j = arg;
-    j->k->pack(j->panel, j->x, j->ldx, &j->w[0]->w, j->w[0]->compute, j->T, first, last);
+    const size_t end = last * PACK_ROWS < j->T ? last * PACK_ROWS : j->T;
+    j->k->pack(j->panel, j->x, j->ldx, &j->w[0]->w, j->w[0]->compute, j->T, first * PACK_ROWS, end);
 }
 
 static void gemm_piece(void *arg, size_t first, size_t last, int worker)
@@ -66,7 +71,7 @@ static void linear_run(nn_ctx *cx, linear_job *j)
     const nn_linear_w *w = j->w[0];
     const nn_mark mark = nn_save(cx);
     j->panel = nn_bytes(cx, j->k->pack_bytes(&w->w, w->compute, j->T));
-    nn_for(cx, j->T, w->w.K * 2, pack_piece, j);
+    nn_for(cx, (j->T + PACK_ROWS - 1) / PACK_ROWS, w->w.K * 2 * PACK_ROWS, pack_piece, j);
     size_t grains = 0;
     for (size_t i = 0; i < j->n; i++) {
         grains += (j->w[i]->w.N + j->k->gemm_grain - 1) / j->k->gemm_grain;
