@@ -2,6 +2,7 @@
  *
  *   encode LEN[,LEN...]     one forward over a batch of sequences of these lengths: ms and tokens/s
  *   generate PROMPT NEW     prefill of PROMPT tokens, then NEW greedy steps of one token: tokens/s of both
+ *   summarize SOURCE NEW    the same with an encoder-decoder: SOURCE tokens encoded, NEW steps of its decoder
  *
  * Ids are pseudo-random: nothing here depends on what they mean. Prints the median and best of ROUNDS,
  * one "key value" a line, for bench/peers.py to read. With --rounds N and --gate, waits for a line on stdin
@@ -104,7 +105,8 @@ static int encode(const bench *b, const char *lengths, mltf_err *err)
     return 0;
 }
 
-static int generate(const bench *b, size_t prompt, size_t fresh, mltf_err *err)
+/* First the `prompt` tokens, through the encoder if the model has one, then `fresh` greedy steps of one token. */
+static int generate(const bench *b, bool encoder, size_t prompt, size_t fresh, mltf_err *err)
 {
     static double prefill[MAX_ROUNDS], decode[MAX_ROUNDS];
     int32_t *ids = random_ids(b, prompt + 1);
@@ -115,17 +117,20 @@ static int generate(const bench *b, size_t prompt, size_t fresh, mltf_err *err)
         if (round > 0 && !next_round(b)) break;
         arch_cache *cache;
         TRY(arch_cache_new(&cache, b->model, prompt + fresh + 1, err));
-        arch_output out;
+        arch_output out = {0};
         double from = now();
         const arch_batch all = {.n_seqs = 1,
                                 .start = (size_t[]){0, prompt},
                                 .ids = ids,
                                 .caches = (arch_cache *[]){cache}};
-        TRY(arch_forward(s, &all, ARCH_WANT_LAST_LOGITS, &out, err));
+        if (encoder)
+            TRY(arch_encode(s, &all, 0, &out, err));
+        else
+            TRY(arch_forward(s, &all, ARCH_WANT_LAST_LOGITS, &out, err));
         const double t_prefill = now() - from;
         from = now();
         for (size_t i = 0; i < fresh; i++) {
-            int32_t best = 0;
+            int32_t best = 0; // the encoder gives no logits: token 0 begins
             for (size_t v = 1; v < out.n_logits; v++)
                 if (out.logits[v] > out.logits[best]) best = (int32_t)v;
             const arch_batch one = {.n_seqs = 1,
@@ -141,7 +146,7 @@ static int generate(const bench *b, size_t prompt, size_t fresh, mltf_err *err)
         decode[r++] = t_decode;
         if (b->gate) printf("round %.6f %.6f\n", t_prefill, t_decode), fflush(stdout);
     }
-    report("prefill", prefill, r, (double)prompt);
+    report(encoder ? "encode" : "prefill", prefill, r, (double)prompt);
     report("decode", decode, r, (double)fresh);
     arch_session_free(s);
     free(ids);
@@ -169,12 +174,15 @@ int main(int argc, char **argv)
             break;
     }
     const int left = argc - i;
-    const bool is_encode = left == 2 && strcmp(argv[i], "encode") == 0;
-    if (!dir || (!is_encode && !(left == 3 && strcmp(argv[i], "generate") == 0)) || b.rounds < 1 ||
+    const bool is_encode = left == 2 && strcmp(argv[i], "encode") == 0,
+               is_summarize = left == 3 && strcmp(argv[i], "summarize") == 0,
+               is_generate = left == 3 && strcmp(argv[i], "generate") == 0;
+    if (!dir || !(is_encode || is_summarize || is_generate) || b.rounds < 1 ||
         b.rounds > MAX_ROUNDS) {
         fprintf(stderr, "usage: bench_model DIR [--threads N] [--rounds N] [--dtype T] [--quantize "
                         "int8|int4] [--gate]\n"
-                        "                   encode LEN[,LEN...] | generate PROMPT NEW\n");
+                        "                   encode LEN[,LEN...] | generate PROMPT NEW | summarize "
+                        "SOURCE NEW\n");
         return 2;
     }
     if (threads == 1) timer = CLOCK_PROCESS_CPUTIME_ID;
@@ -183,7 +191,7 @@ int main(int argc, char **argv)
         return die(&err);
     if (b.gate) printf("ready\n"), fflush(stdout);
     const int rc = is_encode ? encode(&b, argv[i + 1], &err)
-                             : generate(&b, strtoul(argv[i + 1], NULL, 10),
+                             : generate(&b, is_summarize, strtoul(argv[i + 1], NULL, 10),
                                         strtoul(argv[i + 2], NULL, 10), &err);
     if (err.status) die(&err);
     arch_model_free(b.model);

@@ -1,24 +1,35 @@
 """mltf beside its peers, on this machine: the rows of `make bench`.
 
-    python bench/peers.py BUILD MODELS [--threads N] [--rounds N] [--only start,encode,generate,json] [--json FILE]
+    python bench/peers.py BUILD MODELS [--threads N] [--rounds N] [--only GROUP,...] [--json FILE]
 
 BUILD holds mltf and bench/*, MODELS is what tools/models.sh prints. Every row compares the same model, threads and dtype. Each
 side is a process that waits for a line before each round, and rounds take turns: a busy minute hits both. Figures
 are medians over the rounds; the ratio is mltf's speed over the peer's (for times: the peer's time over mltf's).
 With one thread, time is the process's CPU time, so that other work on the machine counts for less.
+Groups: start, encode, generate, families, summarize, llama-1b, serve, json. `--only families:albert` takes one row.
 """
 import argparse
+import http.client
 import json
 import os
 import pathlib
 import platform
+import shutil
+import socket
 import statistics
 import subprocess
 import sys
+import threading
 import time
+
+import random_models
 
 MIXED = [8, 16, 24, 32, 48, 64, 96, 128, 192, 256]
 PROMPT, NEW = 512, 64
+FAMILY_LENGTH = 128  # tokens of the text of an encoder family
+SOURCE, SUMMARY = 256, 32
+PROMPT_1B, NEW_1B = 128, 12
+GB = 1 << 30
 
 
 # ---- workers: peers in processes of their own -----------------------------------------------------------------
@@ -120,20 +131,76 @@ def worker_onnx_encode(model_dir, dtype, lengths, threads):
     answer_rounds(lambda: repeated(way))
 
 
-def worker_torch_generate(model_dir, dtype, threads):
+def worker_torch_family(model_dir, threads):
+    import torch
+    from transformers import AutoModel
+
+    torch.set_num_threads(threads)
+    model = AutoModel.from_pretrained(model_dir).eval()
+    ids = torch.randint(1000, 8000, (1, FAMILY_LENGTH))
+    with torch.inference_mode():
+        answer_rounds(lambda: repeated(lambda: model(ids)))
+
+
+def worker_onnx_family(model_dir, threads):
+    """The family's graph, traced for exactly this length."""
+    import numpy as np
+    import onnxruntime as ort
+
+    file = pathlib.Path(model_dir) / "model.onnx"
+    if not file.exists():
+        import torch
+        from transformers import AutoModel
+
+        model = AutoModel.from_pretrained(model_dir, attn_implementation="eager").eval()
+        model.config.return_dict = False
+        new = file.with_suffix(".new")
+        torch.onnx.export(model, (torch.full((1, FAMILY_LENGTH), 1000),), str(new), input_names=["input_ids"],
+                          output_names=["hidden"], dynamo=False)
+        new.rename(file)
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    out, feed = [session.get_outputs()[0].name], {"input_ids": np.random.randint(1000, 8000, (1, FAMILY_LENGTH))}
+    answer_rounds(lambda: repeated(lambda: session.run(out, feed)))
+
+
+def worker_torch_summarize(model_dir, source, new, threads):
+    import torch
+    from transformers import AutoModelForSeq2SeqLM
+
+    torch.set_num_threads(threads)
+    model = AutoModelForSeq2SeqLM.from_pretrained(model_dir).eval()
+    ids = torch.randint(1000, 30000, (1, source))
+
+    def run():
+        with torch.inference_mode():
+            start = clock()
+            states = model.get_encoder()(ids)
+            middle = clock()
+            token, past = torch.zeros(1, 1, dtype=torch.long), None
+            for _ in range(new):
+                out = model(encoder_outputs=states, decoder_input_ids=token, past_key_values=past, use_cache=True)
+                token, past = out.logits[:, -1:].argmax(-1), out.past_key_values
+            return middle - start, clock() - middle
+
+    answer_rounds(run)
+
+
+def worker_torch_generate(model_dir, dtype, prompt, new, threads):
     import torch
     from transformers import AutoModelForCausalLM
 
     torch.set_num_threads(threads)
     model = AutoModelForCausalLM.from_pretrained(model_dir, dtype=getattr(torch, dtype)).eval()
-    ids = torch.randint(1000, 40000, (1, PROMPT))
+    ids = torch.randint(1000, 40000, (1, prompt))
 
     def run():
         with torch.inference_mode():
             start = clock()
             out = model(ids, use_cache=True, logits_to_keep=1)
             middle = clock()
-            for _ in range(NEW):
+            for _ in range(new):
                 token = out.logits[:, -1:].argmax(-1)
                 out = model(token, past_key_values=out.past_key_values, use_cache=True)
             return middle - start, clock() - middle
@@ -141,13 +208,13 @@ def worker_torch_generate(model_dir, dtype, threads):
     answer_rounds(run)
 
 
-def worker_llama_cpp(gguf_file, threads):
+def worker_llama_cpp(gguf_file, prompt, new, threads):
     import llama_cpp
     import numpy as np
 
-    model = llama_cpp.Llama(gguf_file, n_ctx=PROMPT + NEW + 8, n_threads=threads, n_threads_batch=threads,
-                            n_batch=PROMPT, n_ubatch=PROMPT, verbose=False)
-    ids = [1000 + i * 37 % 40000 for i in range(PROMPT)]
+    model = llama_cpp.Llama(gguf_file, n_ctx=prompt + new + 8, n_threads=threads, n_threads_batch=threads,
+                            n_batch=prompt, n_ubatch=prompt, verbose=False)
+    ids = [1000 + i * 37 % 40000 for i in range(prompt)]
 
     def token():
         logits = llama_cpp.llama_get_logits_ith(model._ctx.ctx, -1)
@@ -159,7 +226,7 @@ def worker_llama_cpp(gguf_file, threads):
         start = clock()
         model.eval(ids)
         middle = clock()
-        for _ in range(NEW):
+        for _ in range(new):
             model.eval([token()])
         return middle - start, clock() - middle
 
@@ -315,12 +382,144 @@ def bench_generate(t, build, models, rounds, threads):
         file = work / f"smollm2-{kind}.gguf"
         if not file.exists():
             write_gguf(models / "smollm2.gguf", file, kind)
-        sides = [Side("mltf", [*me, *options, *task]), Side("llama.cpp", [*here, "llama_cpp", file, threads])]
+        sides = [Side("mltf", [*me, *options, *task]), Side("llama.cpp", [*here, "llama_cpp", file, PROMPT, NEW, threads])]
         if what == "bfloat16":
-            sides.append(Side("torch", [*here, "torch_generate", checkpoint, what, threads]))
+            sides.append(Side("torch", [*here, "torch_generate", checkpoint, what, PROMPT, NEW, threads]))
         median = take_turns(sides, rounds)
         t.add(f"SmolLM2-135M {what}: prefill of {PROMPT}", "tokens/s", {n: PROMPT / v[0] for n, v in median.items()})
         t.add(f"SmolLM2-135M {what}: decode", "tokens/s", {n: NEW / v[1] for n, v in median.items()})
+
+
+def random_checkpoint(models, name):
+    target = models / "bench" / f"random-{name}"
+    if not target.exists():
+        subprocess.run([sys.executable, random_models.__file__, name, target], check=True, capture_output=True)
+    return target
+
+
+def bench_families(t, build, models, rounds, threads, names):
+    """One layer is like the next: few of them, base shapes, one text, f32."""
+    here = [sys.executable, __file__, "--worker"]
+    for name in names or random_models.ENCODERS:
+        checkpoint = random_checkpoint(models, name)
+        me = [build / "bench/bench_model", checkpoint, "--gate", "--threads", threads, "--rounds", rounds]
+        sides = [Side("mltf", [*me, "encode", FAMILY_LENGTH]),
+                 Side("torch", [*here, "torch_family", checkpoint, threads]),
+                 Side("onnxruntime", [*here, "onnx_family", checkpoint, threads])]
+        median = take_turns(sides, rounds)
+        t.add(f"{name} float32: 1 text of {FAMILY_LENGTH}", "tokens/s", {n: FAMILY_LENGTH / v[0] for n, v in median.items()})
+
+
+def bench_summarize(t, build, models, rounds, threads):
+    here = [sys.executable, __file__, "--worker"]
+    for name in ("t5-small", "bart-base"):
+        checkpoint = random_checkpoint(models, name)
+        me = [build / "bench/bench_model", checkpoint, "--gate", "--threads", threads, "--rounds", rounds]
+        median = take_turns([Side("mltf", [*me, "summarize", SOURCE, SUMMARY]),
+                             Side("torch", [*here, "torch_summarize", checkpoint, SOURCE, SUMMARY, threads])], rounds)
+        t.add(f"{name} float32: encode {SOURCE}", "tokens/s", {n: SOURCE / v[0] for n, v in median.items()})
+        t.add(f"{name} float32: decode", "tokens/s", {n: SUMMARY / v[1] for n, v in median.items()})
+
+
+def available_memory():
+    return int(next(x for x in open("/proc/meminfo") if x.startswith("MemAvailable")).split()[1]) * 1024
+
+
+def bench_llama_1b(t, build, models, rounds, threads, widths):
+    """A llama of 1.24 billion random weights; the files take 7 GB in the cache."""
+    here, work = [sys.executable, __file__, "--worker"], models / "bench"
+    work.mkdir(exist_ok=True)
+    if available_memory() < 10 * GB:
+        return print(f"  (llama-1b left out: three copies need 10 GB, {available_memory() / GB:.1f} GB of memory are free)")
+    if not (work / "random-llama-1b").exists() and shutil.disk_usage(work).free < 12 * GB:
+        return print("  (llama-1b left out: its files need 12 GB on the disk)")
+    checkpoint = random_checkpoint(models, "llama-1b")
+    me = [build / "bench/bench_model", checkpoint, "--gate", "--threads", threads, "--rounds", rounds, "--dtype", "bfloat16"]
+    for what, options, kind in (("bfloat16", [], "BF16"), ("int8", ["--quantize", "int8"], "Q8_0"),
+                                ("int4", ["--quantize", "int4"], "Q4_0")):
+        if widths and what not in widths:
+            continue
+        file = work / f"random-llama-1b-{kind}.gguf"
+        random_models.write_llama_gguf(models / "smollm2.gguf", file, kind)
+        sides = [Side("mltf", [*me, *options, "generate", PROMPT_1B, NEW_1B]),
+                 Side("llama.cpp", [*here, "llama_cpp", file, PROMPT_1B, NEW_1B, threads])]
+        if what == "bfloat16":
+            sides.append(Side("torch", [*here, "torch_generate", checkpoint, what, PROMPT_1B, NEW_1B, threads]))
+        median = take_turns(sides, rounds)
+        t.add(f"llama-1b {what}: prefill of {PROMPT_1B}", "tokens/s", {n: PROMPT_1B / v[0] for n, v in median.items()})
+        t.add(f"llama-1b {what}: decode", "tokens/s", {n: NEW_1B / v[1] for n, v in median.items()})
+
+
+def resident(pid):
+    """MB that a process and its children hold."""
+    total = 0
+    for p in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            lines = dict(x.split(":", 1) for x in (p / "status").read_text().splitlines() if ":" in x)
+        except OSError:
+            continue
+        if int(p.name) == pid:
+            total += int(lines["VmRSS"].split()[0]) / 1024
+        elif int(lines["PPid"]) == pid:
+            total += resident(int(p.name))
+    return total
+
+
+def requests_a_second(port, seconds, clients=4):
+    body, done = json.dumps({"inputs": ["a happy person is a happy person"]}), []
+
+    def client():
+        connection, n = http.client.HTTPConnection("127.0.0.1", port, timeout=60), 0
+        end = time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            connection.request("POST", "/invocations", body, {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            answer.read()
+            if answer.status != 200:
+                return
+            n += 1
+        done.append(n)
+
+    all_clients = [threading.Thread(target=client) for _ in range(clients)]
+    for c in all_clients:
+        c.start()
+    for c in all_clients:
+        c.join()
+    if len(done) < clients:
+        raise RuntimeError("a request to the server failed")
+    return sum(done) / seconds
+
+
+def bench_serve(t, build, models):
+    """Four clients, short texts, MiniLM: answers a second and what the server holds."""
+    saved = models / "bench" / "minilm-mlflow"
+    if not saved.exists():
+        subprocess.run([build / "mltf", "models", "save", "-m", models / "minilm", "-o", saved, "--task",
+                        "feature-extraction"], check=True, capture_output=True)
+    rates, memory = {}, {}
+    for name, command in (("mltf", [build / "mltf"]), ("mlflow", [sys.executable, "-m", "mlflow"])):
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            port = s.getsockname()[1]
+        command = [*command, "models", "serve", "-m", saved, "-h", "127.0.0.1", "-p", port, "--env-manager", "local"]
+        server = subprocess.Popen([str(c) for c in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            for _ in range(1200):
+                time.sleep(0.1)
+                try:
+                    socket.create_connection(("127.0.0.1", port)).close()
+                    break
+                except OSError:
+                    pass
+            requests_a_second(port, 1)
+            rates[name] = requests_a_second(port, 4)
+            memory[name] = resident(server.pid)
+        except (OSError, RuntimeError, http.client.HTTPException) as e:
+            print(f"  ({name} did not serve: {e})")
+        server.terminate()
+        server.wait()
+    t.add("MiniLM served to 4 clients", "answers/s", rates)
+    t.add("MiniLM served: memory held", "MB", memory, False)
 
 
 def bench_json(t, build, models, rounds):
@@ -347,32 +546,41 @@ def main():
         if kind in ("torch_encode", "onnx_encode"):
             lengths = [int(n) for n in args[2].split(",")]
             (worker_torch_encode if kind == "torch_encode" else worker_onnx_encode)(args[0], args[1], lengths, int(args[3]))
-        elif kind == "torch_generate":
-            worker_torch_generate(args[0], args[1], int(args[2]))
         else:
-            worker_llama_cpp(args[0], int(args[1]))
+            work = globals()[f"worker_{kind}"]
+            work(*(int(a) if a.isdigit() else a for a in args))
         return
     p = argparse.ArgumentParser()
     p.add_argument("build", type=pathlib.Path)
     p.add_argument("models", type=pathlib.Path)
     p.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     p.add_argument("--rounds", type=int, default=7)
-    p.add_argument("--only", default="start,encode,generate,json")
+    p.add_argument("--only", default="start,encode,generate,families,summarize,llama-1b,serve,json")
     p.add_argument("--json", help="also write the rows here")
     o = p.parse_args()
     build, models, t = o.build.resolve(), o.models.resolve(), Table()
     print(f"{platform.processor() or platform.machine()}, {o.threads} threads, {o.rounds} rounds in turns, medians; "
           f"load average {os.getloadavg()[0]:.1f}")
     print(f"{'':44s} {'mltf':>10s} {'':9s} {'peer':12s} {'':>10s}   times faster (or smaller)")
-    only = o.only.split(",")
-    if "start" in only:
-        bench_start(t, build, models, o.rounds)
-    if "encode" in only:
-        bench_encode(t, build, models, o.rounds, o.threads)
-    if "generate" in only:
-        bench_generate(t, build, models, o.rounds, o.threads)
-    if "json" in only:
-        bench_json(t, build, models, o.rounds)
+    only = {}
+    for group in o.only.split(","):  # "families:bert:albert"
+        name, *rows = group.split(":")
+        only[name] = only.get(name, []) + rows
+    few = min(o.rounds, 3)
+    groups = {"start": lambda _: bench_start(t, build, models, o.rounds),
+              "encode": lambda _: bench_encode(t, build, models, o.rounds, o.threads),
+              "generate": lambda _: bench_generate(t, build, models, o.rounds, o.threads),
+              "families": lambda rows: bench_families(t, build, models, few, o.threads, rows),
+              "summarize": lambda _: bench_summarize(t, build, models, o.rounds, o.threads),
+              "llama-1b": lambda rows: bench_llama_1b(t, build, models, few, o.threads, rows),
+              "serve": lambda _: bench_serve(t, build, models),
+              "json": lambda _: bench_json(t, build, models, o.rounds)}
+    unknown = [n for n in only if n not in groups]
+    if unknown:
+        p.error(f"--only knows {', '.join(groups)}, not {', '.join(unknown)}")
+    (models / "bench").mkdir(exist_ok=True)
+    for name, rows in only.items():
+        groups[name](rows)
     behind = [r for r in t.rows if r["ratio"] < 1]
     print(f"{len(t.rows)} rows, {len(t.rows) - len(behind)} ahead" + "".join(f"; behind: {r['what']} ({r['peer']})" for r in behind))
     if o.json:
