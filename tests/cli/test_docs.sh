@@ -5,6 +5,18 @@
 mkdir bin
 ln -s "$mltf" bin/mltf
 export PATH="$work/bin:$PATH"
+listening() { # the port that serve.log names
+    local i
+    for i in $(seq 200); do
+        sed -n 's|.* on http://[^ ]*:\([0-9]*\) .*|\1|p' serve.log 2>/dev/null | grep . && return
+        sleep 0.05
+    done
+    echo "the server did not start: $(cat serve.log)" >&2
+    return 1
+}
+export -f listening
+trap 'cat "$work"/*/pids 2>/dev/null | xargs -r kill 2>/dev/null; rm -rf "$work"' EXIT
+trap 'exit 1' TERM INT
 pages=0 blocks=0
 for page in "$root"/docs/tasks/*.md; do
     name=$(basename "$page" .md)
@@ -19,8 +31,9 @@ for page in "$root"/docs/tasks/*.md; do
         blocks=$((blocks + 1))
         case $block in
         *.sh)
-            # a server in the background must be up before the next line, and must not hold our output open
-            sed -E 's/^(mltf models serve .*) &$/: >serve.log; \1 >serve.out 2>>serve.log \& echo $! >>pids; for i in $(seq 100); do grep -q "http:" serve.log \&\& break; sleep 0.1; done/' "$block" >run.sh
+            # a server in the background takes a free port instead of the page's, must be up before the next line,
+            # and must not hold our output open
+            sed -E 's/^(mltf models serve .*) -p [0-9]+ &$/\1 -p 0 >serve.out 2>serve.log \& echo $! >>pids; port=$(listening)/; s/localhost:[0-9]+/localhost:$port/' "$block" >run.sh
             timeout 60 bash -e run.sh >answer 2>errors </dev/null || fail "$name, $block: $(tail -n 3 errors)"
             ;;
         *.c)
