@@ -246,6 +246,7 @@ static mltf_status load_weights(arch_model *m, const arch_load_options *opts, ml
     mltf_status st =
         nn_loader_init(&b.ld, m->ck, &m->own, opts->pool, "", m->family->base_prefix, err);
     const char *warning = NULL;
+    b.ld.check_only = opts->check_only;
     if (!st) st = parse_dtype(&b.ld.target, opts->torch_dtype, err);
     if (!st) st = parse_quantize(&b.ld.quantize, opts->quantize, err);
     if (!st) {

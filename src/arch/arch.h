@@ -46,6 +46,7 @@ typedef struct arch_load_options {
         architecture; /* overrides architectures[0] of config.json ("BertModel" for feature extraction) */
     const json *config_overrides; /* merged over config.json; NULL: none */
     const char *adapter_dir;      /* PEFT adapter applied on top; NULL: none */
+    bool check_only; /* all is there and fits; no weight is copied, and the model must not be run */
     mltf_progress_fn progress;
     void *progress_user;
     /* called once loaded for each stored tensor that is the matrix of a linear layer and that quantize would

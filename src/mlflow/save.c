@@ -390,8 +390,15 @@ static const char *stored_dtype(save_plan *p)
     return name;
 }
 
+/* The signature is to be inferred from the example. */
+static bool tries_example(const save_plan *p)
+{
+    return p->has_example && !p->has_sig && p->layout != LAYOUT_CHECKPOINT;
+}
+
 /* Build the pipeline once: this proves that the parts fit, tells the model's class, and serves to try the example.
- * What has no implementation here is saved all the same. */
+ * Without one the weights stay where they are, whatever their size. What has no implementation here is saved all the
+ * same. */
 static mltf_status try_pipeline(save_plan *p, mltf_model *m, mltf_err *err)
 {
     mltf_err why = {0};
@@ -402,7 +409,8 @@ static mltf_status try_pipeline(save_plan *p, mltf_model *m, mltf_err *err)
                                                                                 : p->task,
                                  .model_dir = p->model_src,
                                  .tokenizer_dir = tokenizer_dir,
-                                 .arch = {.adapter_dir = p->peft ? p->source : NULL}};
+                                 .arch = {.adapter_dir = p->peft ? p->source : NULL,
+                                          .check_only = !tries_example(p)}};
     const mltf_status st = pipeline_load(&m->pipe, &po, &why);
     if (st == MLTF_UNSUPPORTED) {
         if (p->o->log) {
@@ -564,7 +572,7 @@ static void infer_signature(save_plan *p, mltf_model *m)
 static void settle_signature(save_plan *p, mltf_model *m)
 {
     if (p->has_sig || !p->pyfunc) return;
-    if (p->has_example && m->pipe && p->layout != LAYOUT_CHECKPOINT) {
+    if (tries_example(p) && m->pipe) {
         m->task = p->task;
         m->instance_type = p->pipeline_class;
         m->config = p->config;

@@ -290,6 +290,10 @@ static void transpose_piece(void *arg, size_t first, size_t last, int worker)
 /* Fill w, whose type and size are known, with an own copy by way of j. */
 static void convert(nn_loader *ld, k_weight *w, convert_job *j)
 {
+    if (ld->check_only) {
+        w->data = ld; // there, and never read
+        return;
+    }
     size_t bytes;
     char *dst = NULL;
     if (checked_mul(&bytes, w->N, quant_bytes(w->dtype, w->K))) dst = arena_alloc(ld->own, bytes);
@@ -614,7 +618,7 @@ const float *nn_load_vector(nn_loader *ld, const char *name, size_t count, unsig
 
 void nn_load_reorder(nn_loader *ld, nn_linear_w *w, const size_t *row_of)
 {
-    if (!ok(ld) || !nn_has(w)) return;
+    if (!ok(ld) || !nn_has(w) || ld->check_only) return;
     const size_t bytes = quant_bytes(w->w.dtype, w->w.stride);
     char *rows = arena_alloc(ld->own, w->w.N * bytes);
     float *bias = w->bias ? arena_f32(ld->own, 1, w->w.N) : NULL;

@@ -63,6 +63,7 @@ typedef struct nn_loader {
     mltf_dtype target;   /* F32, BF16, F16, or DT_COUNT: as stored */
     mltf_dtype quantize; /* DT_Q8, DT_Q4, or DT_COUNT: no */
     k_compute compute;
+    bool check_only; /* names and shapes alone: what would be copied stays as the file has it */
     nn_packed packed;
     size_t unpacked;  /* weights that came out of packed tensors, for the count of parameters */
     mltf_err err;     /* first failure */
