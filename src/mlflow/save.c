@@ -405,12 +405,11 @@ static mltf_status try_pipeline(save_plan *p, mltf_model *m, mltf_err *err)
     const char *tokenizer_dir = NULL;
     for (size_t i = 0; i < p->n_components; i++)
         if (strcmp(p->components[i].name, "tokenizer") == 0) tokenizer_dir = p->components[i].dir;
-    const pipeline_options po = {.task = strcmp(p->task, "conversational") == 0 ? "text-generation"
-                                                                                : p->task,
-                                 .model_dir = p->model_src,
-                                 .tokenizer_dir = tokenizer_dir,
-                                 .arch = {.adapter_dir = p->peft ? p->source : NULL,
-                                          .check_only = !tries_example(p)}};
+    const pipeline_options po = {
+        .task = strcmp(p->task, "conversational") == 0 ? "text-generation" : p->task,
+        .model_dir = p->model_src,
+        .tokenizer_dir = tokenizer_dir,
+        .arch = {.adapter_dir = p->peft ? p->source : NULL, .check_only = !tries_example(p)}};
     const mltf_status st = pipeline_load(&m->pipe, &po, &why);
     if (st == MLTF_UNSUPPORTED) {
         if (p->o->log) {
