@@ -1,15 +1,15 @@
 /* A checkpoint with its linear layers in 8 or 4 bit, in the form of compressed-tensors ("pack-quantized"), which
- * transformers and vLLM read as well: groups of 32 inputs of one output row,
+ * transformers reads as well: groups of 32 inputs of one output row, symmetric,
  *
- *   X.weight_packed      int32 [N, K bits / 32]   q offset by half its range, the first one in the lowest bits
- *   X.weight_scale             [N, K / 32]        in the type of the weights (bf16, f16, f32)
- *   X.weight_zero_point  int32 [N / 8, K / 32]    4 bit alone, packed along the rows
- *   X.weight_shape       int64 [2]                N, K
+ *   X.weight_packed  int32 [N, K bits / 32]   q offset by half its range, the first one in the lowest bits
+ *   X.weight_scale         [N, K / 32]        w = scale q, in the type of the weights (bf16, f16, f32)
+ *   X.weight_shape   int64 [2]                N, K
  *
- * with w = scale (q - zero). Scales are bf16 numbers whatever their type, and so is scale zero: mltf takes the rows
- * over as they are (quantize.h), and the weights of the loaded model are those that the file stands for. 8 bit is
- * what --quantize int8 makes at load, bit for bit. 4 bit searches scale and zero for the smallest squared error among
- * those pairs whose product fits a bf16.
+ * Scales are bf16 numbers whatever their type: mltf takes the rows over as they are (quantize.h), and the weights of
+ * the loaded model are those that the file stands for. 8 bit is what --quantize int8 makes at load, bit for bit. 4 bit
+ * has no least number of its own for a group, as --quantize int4 has, which no reader of this form but mltf would
+ * understand; instead the scale is searched for that has the smallest squared error. It may be negative: there is a
+ * code for -8 and none for 8, and the side of the largest weight gets it.
  * Embeddings, norms and biases stay as they were; those layers that the network does not load as plain matrices (GPT-2's
  * transposed ones, stacked experts) do, too, and are quantized when loaded. */
 #include <math.h>
@@ -26,7 +26,7 @@
 
 enum { GROUP = QUANT_GROUP };
 
-typedef enum { AS_IT_IS, WEIGHTS, SCALES, ZEROS, SHAPE } part;
+typedef enum { AS_IT_IS, WEIGHTS, SCALES, SHAPE } part;
 
 typedef struct {
     const ck_tensor *t;
@@ -54,74 +54,53 @@ static uint16_t bf16_above(float f)
     return bf16_to_f32(h) < f ? (uint16_t)(h + 1) : h;
 }
 
-/* f with `bits` significant bits. */
-static float rounded(float f, int bits)
-{
-    int e;
-    const float m = frexpf(f, &e);
-    return ldexpf(nearbyintf(ldexpf(m, bits)), e - bits);
-}
-
 /* Squared error in 4 bit. Adding 1.5 x 2^23 rounds, in a loop that becomes vectors. */
-static float error_of(const float *x, float scale, float zero)
+static float error_of(const float *x, float scale)
 {
     const float inverse = 1.0f / scale, magic = 12582912.0f;
     float lane[8] = {0}, error = 0;
     for (int i = 0; i < GROUP; i += 8)
         for (int l = 0; l < 8; l++) {
-            const float y = x[i + l] * inverse + zero, r = y + magic - magic;
-            const float kept = r < 0.0f ? 0.0f : r > 15.0f ? 15.0f : r;
+            const float y = x[i + l] * inverse, r = y + magic - magic;
+            const float kept = r < -8.0f ? -8.0f : r > 7.0f ? 7.0f : r;
             lane[l] += (y - kept) * (y - kept);
         }
     for (int i = 0; i < 8; i++) error += lane[i];
     return error * scale * scale;
 }
 
-/* The pair with the least error around the one that spans the group. */
-static void search(float *scale, int *zero, const float *x, float lo, float hi, float least)
+static float best_scale(const float *x, float max, float least)
 {
-    // how many bits a scale may have so that its product with this zero has 8
-    static const int room[16] = {8, 7, 7, 6, 7, 5, 6, 5, 7, 4, 5, 4, 6, 4, 5, 4};
-    float best = INFINITY, best_wide = 0;
-    const float first = -lo * 15.0f / (hi - lo); // where zero falls in the span
-    for (int i = 0; i < 9; i++) { // seven spans, then the neighbours of the best one's zero
-        const float wide = i < 7 ? (hi - lo) / 15.0f * (0.82f + 0.03f * (float)i) : best_wide;
-        const int z = (int)nearbyintf(first) + (i == 7 ? -1 : i == 8 ? 1 : 0);
-        if (z < 0 || z > 15) continue;
-        const float s = rounded(fmaxf(wide, least), room[z]);
-        const float error = error_of(x, s, (float)z);
+    float best = INFINITY, scale = 0;
+    for (int i = 0; i < 12; i++) { // the largest weight at 6.9 to 8.4 steps, on either side
+        const float steps = (i % 2 ? -6.9f : 6.9f) + (i % 2 ? -0.3f : 0.3f) * (float)(i / 2);
+        const float wide = bf16_to_f32(f32_to_bf16(max / steps));
+        const float s = fabsf(wide) < least ? copysignf(least, wide) : wide;
+        const float error = error_of(x, s);
         if (!(error < best)) continue;
         best = error;
-        best_wide = wide;
-        *scale = s;
-        *zero = z;
+        scale = s;
     }
+    return scale;
 }
 
-/* Codes of one group from 0 on, the scale and the zero. False if a number is not finite. */
-static bool quantize_group(uint8_t *q, float *scale, int *zero, const float *x, unsigned bits,
-                           float least)
+/* Codes of one group, offset so that none is negative, and the scale. False if a number is not finite. */
+static bool quantize_group(uint8_t *q, float *scale, const float *x, unsigned bits, float least)
 {
-    float lo = 0, hi = 0;
+    const float half = bits == 8 ? 128 : 8, lowest = bits == 8 ? -127 : -8;
+    float max = 0;
     for (int i = 0; i < GROUP; i++) {
         if (!isfinite(x[i])) return false;
-        lo = x[i] < lo ? x[i] : lo;
-        hi = x[i] > hi ? x[i] : hi;
+        max = fmaxf(max, fabsf(x[i]));
     }
-    const float max = fmaxf(-lo, hi), top = bits == 8 ? 255.0f : 15.0f;
     *scale = 0;
-    *zero = bits == 8 ? 128 : 8;
-    memset(q, *zero, GROUP);
+    memset(q, (int)half, GROUP);
     if (max < 0x1p-90f) return true; // the smallest step that kernels take is 2^-100
-    if (bits == 8)
-        *scale = fmaxf(bf16_to_f32(bf16_above(max / 127.0f)), least);
-    else
-        search(scale, zero, x, lo, hi, least);
+    *scale =
+        bits == 8 ? fmaxf(bf16_to_f32(bf16_above(max / 127.0f)), least) : best_scale(x, max, least);
     for (int i = 0; i < GROUP; i++) {
-        const float r = nearbyintf(x[i] / *scale) + (float)*zero;
-        q[i] = (uint8_t)(r < (bits == 8 ? 1.0f : 0.0f) ? (bits == 8 ? 1.0f : 0.0f)
-                         : r > top                     ? top
-                                                       : r);
+        const float r = nearbyintf(x[i] / *scale);
+        q[i] = (uint8_t)((r < lowest ? lowest : r > half - 1 ? half - 1 : r) + half);
     }
     return true;
 }
@@ -135,7 +114,6 @@ typedef struct {
     float least;
     uint8_t *packed; // [N, K bits / 8]
     float *scales;   // [N, K / 32]
-    uint8_t *zeros;  // [N, K / 32]
     float *rows;     // [workers, K]
     uint8_t *bad;    // [N]
 } rows_job;
@@ -151,10 +129,8 @@ static void quantize_rows(void *arg, size_t first, size_t last, int worker)
         for (size_t g = 0; g < j->K / GROUP; g++) {
             const size_t at = n * (j->K / GROUP) + g;
             uint8_t q[GROUP];
-            int zero = 0;
-            if (!quantize_group(q, &j->scales[at], &zero, row + g * GROUP, j->bits, j->least))
+            if (!quantize_group(q, &j->scales[at], row + g * GROUP, j->bits, j->least))
                 j->bad[n] = 1;
-            j->zeros[at] = (uint8_t)zero;
             if (j->bits == 8)
                 for (int i = 0; i < GROUP; i++) *out++ = q[i];
             else
@@ -169,19 +145,6 @@ static mltf_status put_floats(const quantizer *z, st_sink *to, float *x, size_t 
     return st_put(to, x, n * dtype_size(z->floats), err);
 }
 
-/* [N, G] zeros of 4 bit, eight rows to a word. */
-static mltf_status put_zeros(st_sink *to, const uint8_t *zeros, size_t N, size_t G, mltf_err *err)
-{
-    for (size_t n = 0; n < N; n += 8)
-        for (size_t g = 0; g < G; g++) {
-            uint32_t w = 0;
-            for (size_t i = 0; i < 8 && n + i < N; i++)
-                w |= (uint32_t)zeros[(n + i) * G + g] << 4 * i;
-            TRY(st_put(to, &w, sizeof w, err));
-        }
-    return MLTF_OK;
-}
-
 static mltf_status put_quantized(const quantizer *z, const ck_tensor *t, part which, st_sink *to,
                                  mltf_err *err)
 {
@@ -189,11 +152,9 @@ static mltf_status put_quantized(const quantizer *z, const ck_tensor *t, part wh
     rows_job j = {.t = t, .K = K, .bits = z->bits, .least = z->floats == DT_F16 ? 0x1p-17f : 0};
     j.packed = malloc(bytes + 1);
     j.scales = malloc((t->count / GROUP + 1) * sizeof *j.scales);
-    j.zeros = malloc(t->count / GROUP + 1);
     j.rows = malloc(((size_t)pool_threads(z->pool) * K + 1) * sizeof *j.rows);
     j.bad = calloc(N + 1, 1);
-    mltf_status st =
-        j.packed && j.scales && j.zeros && j.rows && j.bad ? MLTF_OK : mltf_fail_memory(err);
+    mltf_status st = j.packed && j.scales && j.rows && j.bad ? MLTF_OK : mltf_fail_memory(err);
     if (!st) {
         pool_for(z->pool, N, 8, quantize_rows, &j);
         if (memchr(j.bad, 1, N))
@@ -202,9 +163,7 @@ static mltf_status put_quantized(const quantizer *z, const ck_tensor *t, part wh
     }
     if (!st && which == WEIGHTS) st = st_put(to, j.packed, bytes, err);
     if (!st && which == SCALES) st = put_floats(z, to, j.scales, t->count / GROUP, err);
-    if (!st && which == ZEROS) st = put_zeros(to, j.zeros, N, K / GROUP, err);
     free(j.packed);
-    free(j.zeros);
     free(j.scales);
     free(j.rows);
     free(j.bad);
@@ -252,8 +211,8 @@ static void add(quantizer *z, const ck_tensor *t, part which, const char *end, s
 static mltf_status plan(quantizer *z, mltf_err *err)
 {
     const size_t n = checkpoint_count(z->ck);
-    z->specs = arena_calloc(&z->arena, 4 * n + 1, sizeof *z->specs);
-    z->pieces = arena_calloc(&z->arena, 4 * n + 1, sizeof *z->pieces);
+    z->specs = arena_calloc(&z->arena, 3 * n + 1, sizeof *z->specs);
+    z->pieces = arena_calloc(&z->arena, 3 * n + 1, sizeof *z->pieces);
     for (size_t i = 0; z->specs && z->pieces && i < n; i++) {
         const ck_tensor *t = checkpoint_at(z->ck, i);
         st_spec as_it_is = {.dtype = t->dtype, .ndim = t->ndim};
@@ -267,9 +226,6 @@ static mltf_status plan(quantizer *z, mltf_err *err)
             (st_spec){.dtype = DT_I32, .ndim = 2, .shape = {N, K * z->bits / 32}});
         add(z, t, SCALES, ".weight_scale",
             (st_spec){.dtype = z->floats, .ndim = 2, .shape = {N, K / GROUP}});
-        if (z->bits == 4)
-            add(z, t, ZEROS, ".weight_zero_point",
-                (st_spec){.dtype = DT_I32, .ndim = 2, .shape = {(N + 7) / 8, K / GROUP}});
         add(z, t, SHAPE, ".weight_shape", (st_spec){.dtype = DT_I64, .ndim = 1, .shape = {2}});
     }
     return z->arena.failed ? mltf_fail_memory(err) : MLTF_OK;
@@ -289,7 +245,7 @@ static mltf_status write_config(quantizer *z, const char *from, const char *to, 
     json_push(a, targets, json_new_cstr(a, "Linear"));
     json_set(a, w, "num_bits", json_new_int(a, (int64_t)z->bits));
     json_set(a, w, "type", json_new_cstr(a, "int"));
-    json_set(a, w, "symmetric", json_new_bool(a, z->bits == 8));
+    json_set(a, w, "symmetric", json_new_bool(a, true));
     json_set(a, w, "strategy", json_new_cstr(a, "group"));
     json_set(a, w, "group_size", json_new_int(a, GROUP));
     json_set(a, w, "dynamic", json_new_bool(a, false));
@@ -302,6 +258,12 @@ static mltf_status write_config(quantizer *z, const char *from, const char *to, 
         json_push(a, ignore,
                   json_new_string(a, (mltf_str){t->name, strlen(t->name) - strlen(".weight")}));
     }
+    // output layers that read the embedding's table have no tensor of their own
+    static const char *const tied[] = {"lm_head", "embed_out", "cls.predictions.decoder",
+                                       "lm_head.decoder", "vocab_projector"};
+    for (size_t i = 0; i < sizeof tied / sizeof *tied; i++)
+        if (!checkpoint_find(z->ck, arena_printf(a, "%s.weight", tied[i])))
+            json_push(a, ignore, json_new_cstr(a, tied[i]));
     json_set(a, q, "quant_method", json_new_cstr(a, "compressed-tensors"));
     json_set(a, q, "format", json_new_cstr(a, "pack-quantized"));
     json_set(a, q, "quantization_status", json_new_cstr(a, "compressed"));

@@ -437,13 +437,10 @@ static bool fits_exactly(const nn_packed *p, const nn_packed_matrix *m)
 {
     const size_t n = m->N * (m->K / QUANT_GROUP);
     if (p->exact == DT_COUNT || m->bits != (p->exact == DT_Q8 ? 8 : 4) || m->K % QUANT_GROUP ||
-        (p->exact == DT_Q8 && m->zero))
+        m->zero)
         return false;
-    for (size_t i = 0; m->scale && i < n; i++) {
-        const float min = m->scale[i] * ((m->zero ? m->zero[i] : 0) + 8);
+    for (size_t i = 0; m->scale && i < n; i++)
         if (bf16_to_f32(f32_to_bf16(m->scale[i])) != m->scale[i]) return false;
-        if (p->exact == DT_Q4 && bf16_to_f32(f32_to_bf16(min)) != min) return false;
-    }
     return m->scale != NULL;
 }
 
@@ -506,9 +503,8 @@ void nn_packed_raw(const nn_packed_matrix *m, size_t n, void *dst)
     if (m->exact == DT_Q8) // offset by 128 in the file
         for (size_t k = 0; k < m->K; k++) out[k] ^= 0x80;
     for (size_t g = 0; g < groups; g++) {
-        const size_t at = n * m->ld_row + g;
-        const float scale = m->scale[at], zero = m->zero ? m->zero[at] : 0;
-        const uint16_t parts[2] = {f32_to_bf16(scale), f32_to_bf16(-scale * (zero + 8))};
+        const float scale = m->scale[n * m->ld_row + g];
+        const uint16_t parts[2] = {f32_to_bf16(scale), f32_to_bf16(-8 * scale)};
         memcpy(tail, parts, m->exact == DT_Q8 ? 2 : 4);
         tail += m->exact == DT_Q8 ? 2 : 4;
     }
