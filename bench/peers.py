@@ -522,6 +522,11 @@ def bench_serve(t, build, models):
     t.add("MiniLM served: memory held", "MB", memory, False)
 
 
+def bench_tokenizers(t, build, models):
+    import peers_tokenizers
+    peers_tokenizers.bench_tokenizers(t, build, models)
+
+
 def bench_json(t, build, models, rounds):
     """Reading and writing tokenizer.json-like text; Python's own json is what MLflow uses."""
     file = models / "minilm" / "tokenizer.json"
@@ -555,7 +560,7 @@ def main():
     p.add_argument("models", type=pathlib.Path)
     p.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     p.add_argument("--rounds", type=int, default=7)
-    p.add_argument("--only", default="start,encode,generate,families,summarize,llama-1b,serve,json")
+    p.add_argument("--only", default="start,encode,generate,families,summarize,llama-1b,serve,tokenizers,json")
     p.add_argument("--json", help="also write the rows here")
     o = p.parse_args()
     build, models, t = o.build.resolve(), o.models.resolve(), Table()
@@ -574,6 +579,7 @@ def main():
               "summarize": lambda _: bench_summarize(t, build, models, o.rounds, o.threads),
               "llama-1b": lambda rows: bench_llama_1b(t, build, models, few, o.threads, rows),
               "serve": lambda _: bench_serve(t, build, models),
+              "tokenizers": lambda _: bench_tokenizers(t, build, models),
               "json": lambda _: bench_json(t, build, models, o.rounds)}
     unknown = [n for n in only if n not in groups]
     if unknown:

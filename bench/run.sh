@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 build=${BUILD:-build}
-make --no-print-directory -s "$build/bench/bench_model" "$build/bench/bench_json"
+make --no-print-directory -s "$build/bench/bench_model" "$build/bench/bench_json" "$build/bench/bench_tokenizers"
 python=${BENCH_PYTHON:-$(sh tools/venv.sh bench)}
 models=$(sh tools/models.sh)
 # shellcheck disable=SC2086  # several arguments on purpose

@@ -4,8 +4,8 @@
  * which none of the three looks. A chunk of printable ASCII is cut into words and punctuation at once, and a
  * word's tokens are looked up by its letters made small in registers. Any other chunk goes the long way, alone.
  *
- * Digits before byte-level BPE: instead of cutting the whole text at digits first, the matcher is told where
- * the next digit is. */
+ * Byte-level BPE: the pattern and the model go hand in hand; where digits (or Chinese, for DeepSeek) are cut out
+ * before, the pattern is told where such a part ends. */
 #include "tokenizers/tok_fast.h"
 
 #include "tokenizers/tok_cache.h"
@@ -170,36 +170,11 @@ mltf_status tok_fast_bert(const tokenizer *tk, tok_scratch *s, mltf_str text, bo
 
 /* ---- byte-level BPE ---- */
 
-/* The next char::is_numeric() at or after at. */
-static size_t next_numeric(const char *p, size_t n, size_t at, size_t *len)
-{
-    while (at < n) {
-        const unsigned char c = (unsigned char)p[at];
-        if (c < 0x80) {
-            if ((unsigned)(c - '0') < 10) {
-                *len = 1;
-                return at;
-            }
-            at++;
-            continue;
-        }
-        const char *q = p + at;
-        const uint32_t cp = utf8_next(&q);
-        if (uc_flags(cp) & UC_NUMERIC) {
-            *len = (size_t)(q - (p + at));
-            return at;
-        }
-        at = (size_t)(q - p);
-    }
-    return n;
-}
-
 mltf_status tok_fast_bytes(const tokenizer *tk, tok_scratch *s, mltf_err *err)
 {
     const tok_model *m = tk->model;
     const tok_state *st = &s->state;
-    const tok_matcher match = tk->bytes_path.match;
-    const bool digits = tk->bytes_path.digits;
+    const tok_matcher match = tk->bytes_path.match, segment = tk->bytes_path.segment;
     size_t word = 0;
     s->limit = st->v.n;
     for (size_t k = 0; k < st->n; k++) {
@@ -211,20 +186,14 @@ mltf_status tok_fast_bytes(const tokenizer *tk, tok_scratch *s, mltf_err *err)
         }
         const char *p = st->v.p + piece.start;
         const size_t n = piece.end - piece.start;
-        size_t len = 0, stop = digits ? next_numeric(p, n, 0, &len) : n;
-        for (size_t at = 0; at < n;) {
-            size_t end;
-            if (at == stop) {
-                end = at + len;
-                stop = next_numeric(p, n, end, &len);
-            } else {
-                end = match(p, stop, at);
-                if (end == at) // a gap, up to the next match
-                    do {
-                        end++;
-                        while (end < stop && tok_is_cont(p[end])) end++;
-                    } while (end < stop && match(p, stop, end) == end);
-            }
+        for (size_t at = 0, stop = 0; at < n;) {
+            if (at == stop) stop = segment ? segment(p, n, at) : n;
+            size_t end = match(p, stop, at);
+            if (end == at) // a gap, up to the next match
+                do {
+                    end++;
+                    while (end < stop && tok_is_cont(p[end])) end++;
+                } while (end < stop && match(p, stop, end) == end);
             TRY(m->tokenize(m, s, st->v.p, piece.start + at, end - at, word++, err));
             at = end;
         }

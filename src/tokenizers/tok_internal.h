@@ -101,6 +101,10 @@ void tok_find_end(tok_finder *f);
 /* The hand-written matcher for a pattern of the ecosystem, or NULL. */
 tok_matcher tok_known_pattern(mltf_str source);
 size_t tok_match_gpt2(const char *s, size_t n, size_t at);
+/* Where a text is cut before a pattern looks at the parts: the end of the part that begins at s[at].
+ * Each numeric character alone; or what two isolating splits do together, NULL for others. */
+size_t tok_segment_digit(const char *s, size_t n, size_t at);
+tok_matcher tok_known_segments(tok_matcher first, tok_matcher second);
 
 /* ---- normalizers ---- */
 
@@ -174,9 +178,9 @@ bool tok_pretok_byte_level(const tok_pretok *p);
 bool tok_pretok_set_prefix_space(
     tok_pretok *p, bool on); /* of a ByteLevel that stands alone; false: there is none */
 bool tok_pretok_needs_spans(const tok_pretok *p); /* Metaspace "first" asks where a piece began */
-/* A single hand-written split followed by ByteLevel without regex, or ByteLevel itself: what bytes-only
- * fast paths handle. */
-tok_matcher tok_pretok_matcher(const tok_pretok *p, bool *prefix_space, bool *digits1);
+/* A hand-written split followed by ByteLevel without regex, or ByteLevel itself: what bytes-only fast paths
+ * handle. *segment: where the text is cut before; NULL: nowhere. */
+tok_matcher tok_pretok_matcher(const tok_pretok *p, bool *prefix_space, tok_matcher *segment);
 bool tok_pretok_is_bert(const tok_pretok *p);
 typedef enum { TOK_PREPEND_ALWAYS, TOK_PREPEND_FIRST, TOK_PREPEND_NEVER } tok_prepend;
 bool tok_pretok_is_metaspace(const tok_pretok *p, tok_prepend *prepend, bool *split); /* with "▁" */
@@ -399,7 +403,7 @@ struct tokenizer {
     bool no_split_words; /* the class refuses words without add_prefix_space */
     struct {
         tok_matcher match;
-        bool digits; /* each numeric character is cut out first */
+        tok_matcher segment; /* cuts the text before the pattern does; NULL: nothing */
     } bytes_path;
     bool bert_path;
 

@@ -408,9 +408,51 @@ static const struct {
     {"[\\r\\n]", match_newline},
 };
 
+/* Files write \r and \n both as escapes of the pattern and as the characters themselves. */
+static bool same_pattern(mltf_str source, const char *pattern)
+{
+    size_t i = 0;
+    for (; *pattern && i < source.n; pattern++, i++) {
+        const bool cr = source.p[i] == '\r' && pattern[0] == '\\' && pattern[1] == 'r',
+                   nl = source.p[i] == '\n' && pattern[0] == '\\' && pattern[1] == 'n';
+        if (cr || nl)
+            pattern++;
+        else if (*pattern != source.p[i])
+            return false;
+    }
+    return !*pattern && i == source.n;
+}
+
 tok_matcher tok_known_pattern(mltf_str source)
 {
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (str_is(source, known[i].source)) return known[i].match;
+        if (same_pattern(source, known[i].source)) return known[i].match;
     return NULL;
+}
+
+/* ---- cuts before the pattern ---- */
+
+size_t tok_segment_digit(const char *s, size_t n, size_t at)
+{
+    size_t next;
+    if (class_at(s, at, &next) & C_N) return next;
+    return run_none(s, n, next, C_N);
+}
+
+/* Digits in threes, then runs of Chinese and Japanese characters, then what lies between. */
+static size_t segment_deepseek(const char *s, size_t n, size_t at)
+{
+    size_t end = match_digits3(s, n, at), next;
+    if (end == at) end = match_cjk(s, n, at);
+    if (end > at) return end;
+    for (class_at(s, at, &end); end < n; end = next)
+        if ((class_at(s, end, &next) & C_N) ||
+            ((unsigned char)s[end] >= 0xE3 && match_cjk(s, n, end) > end))
+            break;
+    return end;
+}
+
+tok_matcher tok_known_segments(tok_matcher first, tok_matcher second)
+{
+    return first == match_digits3 && second == match_cjk ? segment_deepseek : NULL;
 }

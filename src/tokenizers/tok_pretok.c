@@ -255,26 +255,39 @@ bool tok_pretok_needs_spans(const tok_pretok *p)
     return false;
 }
 
-tok_matcher tok_pretok_matcher(const tok_pretok *p, bool *prefix_space, bool *digits1)
+/* The hand-written matcher of a split that keeps everything; NULL if it is no such split. */
+static tok_matcher isolating(const tok_pretok *p)
 {
-    *prefix_space = *digits1 = false;
+    return p->type == P_SPLIT && p->behaviour == B_ISOLATED && !p->invert
+               ? tok_pattern_hand(p->pattern)
+               : NULL;
+}
+
+tok_matcher tok_pretok_matcher(const tok_pretok *p, bool *prefix_space, tok_matcher *segment)
+{
+    *prefix_space = false;
+    *segment = NULL;
     if (!p) return NULL;
     if (p->type == P_SEQUENCE && p->n == 1)
-        return tok_pretok_matcher(p->parts[0], prefix_space, digits1);
+        return tok_pretok_matcher(p->parts[0], prefix_space, segment);
     if (p->type == P_BYTE_LEVEL && p->use_regex) {
         *prefix_space = p->prefix_space;
         return tok_match_gpt2;
     }
-    if (p->type != P_SEQUENCE || p->n != 2 || p->parts[1]->type != P_BYTE_LEVEL) return NULL;
-    const tok_pretok *a = p->parts[0], *b = p->parts[1];
-    if (a->type == P_DIGITS && a->individual && b->use_regex && !b->prefix_space) {
-        *digits1 = true;
+    if (p->type != P_SEQUENCE || (p->n != 2 && p->n != 4)) return NULL;
+    const tok_pretok *last = p->parts[p->n - 1];
+    if (last->type != P_BYTE_LEVEL || last->prefix_space) return NULL;
+    if (p->n == 4) {
+        if (last->use_regex) return NULL;
+        *segment = tok_known_segments(isolating(p->parts[0]), isolating(p->parts[1]));
+        return *segment ? isolating(p->parts[2]) : NULL;
+    }
+    const tok_pretok *first = p->parts[0];
+    if (first->type == P_DIGITS && first->individual && last->use_regex) {
+        *segment = tok_segment_digit;
         return tok_match_gpt2;
     }
-    if (a->type == P_SPLIT && a->behaviour == B_ISOLATED && !a->invert && !b->use_regex &&
-        !b->prefix_space)
-        return tok_pattern_hand(a->pattern);
-    return NULL;
+    return last->use_regex ? NULL : isolating(first);
 }
 
 bool tok_pretok_is_bert(const tok_pretok *p)

@@ -193,12 +193,11 @@ mltf_status tok_finish(tokenizer *tk, mltf_err *err)
         if (vocab_find(&tk->model->vocab, t.p, t.n) < 0) tk->vocab_size++;
     }
     tk->needs_spans = tok_pretok_needs_spans(tk->pretok);
-    bool digits1, prefix;
+    bool prefix;
     tk->bytes_path.match = NULL;
     if (tk->model->bytes) {
-        tk->bytes_path.match = tok_pretok_matcher(tk->pretok, &prefix, &digits1);
+        tk->bytes_path.match = tok_pretok_matcher(tk->pretok, &prefix, &tk->bytes_path.segment);
         if (prefix) tk->bytes_path.match = NULL;
-        tk->bytes_path.digits = digits1;
     }
     tk->bert_path = tok_fast_bert_fits(tk);
     return MLTF_OK;
