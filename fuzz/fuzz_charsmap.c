@@ -18,7 +18,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (size_t i = 0; i < text; i++) {
         const mltf_str a = tok_charsmap_first(m, p + i, text - i),
                        b = tok_charsmap_longest(m, p + i, text - i, &used);
-        if (used > text - i || (b.p && !a.p)) __builtin_trap();
+        if (used > text - i) __builtin_trap();
         for (size_t k = 0; k < a.n; k++) total += (unsigned char)a.p[k];
         for (size_t k = 0; k < b.n; k++) total += (unsigned char)b.p[k];
     }
