@@ -1,6 +1,6 @@
 /* Inside of the template engine: values, syntax tree, the state of one rendering.
  *
- * Order of the files: jinja_lexer.c (text to tokens), jinja_parser.c (tokens to a tree in an arena),
+ * Order of the files: jinja_lexer.c (text to tokens), jinja_parser.c and jinja_parse_expr.c (tokens to a tree in an arena),
  * jinja_eval.c (statements, scopes, calls), jinja_expr.c (expressions), jinja_ops.c (operators and
  * subscripts), jinja_value.c (values, equality, order, hashing), jinja_repr.c (str() and repr()),
  * jinja_json.c (tojson, JSON to values), jinja_format.c (% and format()), jinja_strings.c (methods of
