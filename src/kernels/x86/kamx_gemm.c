@@ -65,9 +65,10 @@ static inline void add_tile(float *sums, float part[16][16])
     } while (0)
 
 /* 32 outputs, two blocks of tokens. */
-static void wide2(float *sums, const uint32_t *x, size_t x_step, const char *w, size_t w_step,
-                  size_t units, bool add)
+static void wide2(float *sums, const uint32_t *x, size_t x_step, const char *w, const char *next,
+                  size_t w_step, size_t units, bool add)
 {
+    (void)next;
     _Alignas(64) float out[16][16];
     const char *w1 = w + 16 * w_step;
     const uint32_t *x1 = x + x_step;
@@ -92,9 +93,10 @@ static void wide2(float *sums, const uint32_t *x, size_t x_step, const char *w, 
 }
 
 /* 64 outputs, one block of tokens. */
-static void wide1(float *sums, const uint32_t *x, size_t x_step, const char *w, size_t w_step,
-                  size_t units, bool add)
+static void wide1(float *sums, const uint32_t *x, size_t x_step, const char *w, const char *next,
+                  size_t w_step, size_t units, bool add)
 {
+    (void)next;
     (void)x_step;
     _Alignas(64) float out[16][16];
     tile_zero(0);

@@ -151,9 +151,10 @@ static void tmpl_pack(void *panel, const float *x, size_t ldx, size_t K, size_t 
 #ifndef WIDE_OWN
 
 /* sums[g][v] (+)= over `units` units of V vectors of tokens and G rows of weights, V and G constants.
- *   x [V] blocks, x_step units apart; w [G] rows, w_step bytes apart; sums row stride 3 VL */
+ *   x [V] blocks, x_step units apart; w [G] rows, w_step bytes apart; sums row stride 3 VL
+ * `next` are the rows of a later call: they are asked for line by line, so that memory has brought them by then. */
 VEC_INLINE void wide_kernel(const int V, const int G, float *sums, const uint32_t *x, size_t x_step,
-                            const char *w, size_t w_step, size_t units, bool add)
+                            const char *w, const char *next, size_t w_step, size_t units, bool add)
 {
     vecf acc[WIDE1][3];
 #pragma GCC unroll 16
@@ -162,6 +163,11 @@ VEC_INLINE void wide_kernel(const int V, const int G, float *sums, const uint32_
         for (int v = 0; v < V; v++) acc[g][v] = f_zero();
     for (size_t u = 0; u < units; u++) {
         vec xv[3];
+        const size_t lines =
+            u * (size_t)G / VL; // so many of the later rows are asked for, 16 units in each
+        if (u * (size_t)G % VL == 0)
+            __builtin_prefetch(next + lines % (size_t)G * w_step + lines / (size_t)G * VL * 4, 0,
+                               2);
 #pragma GCC unroll 4
         for (int v = 0; v < V; v++) xv[v] = v_load(x + (size_t)v * x_step + u * VL);
 #pragma GCC unroll 16
@@ -181,19 +187,22 @@ VEC_INLINE void wide_kernel(const int V, const int G, float *sums, const uint32_
 }
 
 static __attribute__((noinline)) void wide3(float *sums, const uint32_t *x, size_t x_step,
-                                            const char *w, size_t w_step, size_t units, bool add)
+                                            const char *w, const char *next, size_t w_step,
+                                            size_t units, bool add)
 {
-    wide_kernel(3, WIDE3, sums, x, x_step, w, w_step, units, add);
+    wide_kernel(3, WIDE3, sums, x, x_step, w, next, w_step, units, add);
 }
 static __attribute__((noinline)) void wide2(float *sums, const uint32_t *x, size_t x_step,
-                                            const char *w, size_t w_step, size_t units, bool add)
+                                            const char *w, const char *next, size_t w_step,
+                                            size_t units, bool add)
 {
-    wide_kernel(2, WIDE2, sums, x, x_step, w, w_step, units, add);
+    wide_kernel(2, WIDE2, sums, x, x_step, w, next, w_step, units, add);
 }
 static __attribute__((noinline)) void wide1(float *sums, const uint32_t *x, size_t x_step,
-                                            const char *w, size_t w_step, size_t units, bool add)
+                                            const char *w, const char *next, size_t w_step,
+                                            size_t units, bool add)
 {
-    wide_kernel(1, WIDE1, sums, x, x_step, w, w_step, units, add);
+    wide_kernel(1, WIDE1, sums, x, x_step, w, next, w_step, units, add);
 }
 
 #endif
@@ -222,27 +231,33 @@ static void wide_strip(int V, float *y, size_t ldy, const uint32_t *x, const k_w
     const size_t K = w->K, chunk = chunk_of(K), all_units = units_of(K);
     const int G = V == 1 ? WIDE1 : V == 2 ? WIDE2 : WIDE3;
     const bool direct = w_direct(w);
-    const size_t row_bytes = quant_bytes(w->dtype, w->stride);
+    const size_t row_bytes = quant_bytes(w->dtype, w->stride), element = dtype_size(w->dtype);
     if (K == 0) memset(sums, 0, sizeof sums);
     for (size_t k = 0; k < K; k += chunk) {
         const size_t u0 = k / UNIT_K, units = min_size(chunk / UNIT_K, all_units - u0);
         for (size_t g = 0; g < count; g += (size_t)G) {
-            const char *rows =
-                (const char *)w->data + (n + g) * row_bytes + k * dtype_size(w->dtype);
+            const char *rows = (const char *)w->data + (n + g) * row_bytes + k * element;
+            const char *next = rows; // what comes next, the first time that it is needed
+            if (m == 0 && g + 2 * (size_t)G <= count)
+                next = rows + (size_t)G * row_bytes;
+            else if (m == 0 && k + chunk < K)
+                next = (const char *)w->data + n * row_bytes + (k + chunk) * element;
+            else if (m == 0 && n + count + (size_t)G <= w->N)
+                next = (const char *)w->data + (n + count) * row_bytes;
             size_t step = row_bytes;
             if (!direct || g + (size_t)G > count) {
                 widen_rows(wide_rows, G, w, n + g, min_size((size_t)G, count - g), k, units);
-                rows = (const char *)wide_rows;
+                rows = next = (const char *)wide_rows;
                 step = (UNITS + ROW_GAP) * 4;
             }
             const uint32_t *xk = x + u0 * VL;
             if (V == 1)
-                wide1(sums[g], xk, all_units * VL, rows, step, units, k > 0);
+                wide1(sums[g], xk, all_units * VL, rows, next, step, units, k > 0);
             else if (V == 2)
-                wide2(sums[g], xk, all_units * VL, rows, step, units, k > 0);
+                wide2(sums[g], xk, all_units * VL, rows, next, step, units, k > 0);
 #if WIDE_BLOCKS > 2
             else
-                wide3(sums[g], xk, all_units * VL, rows, step, units, k > 0);
+                wide3(sums[g], xk, all_units * VL, rows, next, step, units, k > 0);
 #endif
         }
     }
