@@ -24,21 +24,9 @@ int cmd_describe(int argc, char **argv, const cli_command *self)
 
     mltf_err err = {0};
     mltf_model *model = NULL;
-    mltf_buf text = MLTF_BUF_INIT, shown = MLTF_BUF_INIT;
-    json_doc doc = JSON_DOC_INIT;
-    if (mltf_model_open(&model, uri, &o, &err)) goto done;
-    if (mltf_model_describe(model, &text, &err)) goto done;
-    if (as_json) {
-        buf_putc(&text, '\n');
-        cli_write_all("-", &text, &err);
-        goto done;
-    }
-    if (json_parse(&doc, text.p, text.n, NULL, &err)) goto done;
-    show_json(&shown, doc.root, 0);
-    cli_write_all("-", &shown, &err);
-done:
-    json_doc_release(&doc);
-    mltf_buf_release(&shown);
+    mltf_buf text = MLTF_BUF_INIT;
+    if (!mltf_model_open(&model, uri, &o, &err) && !mltf_model_describe(model, &text, &err))
+        show_answer(&text, as_json, &err);
     mltf_buf_release(&text);
     mltf_model_free(model);
     return cli_report(&err);

@@ -17,20 +17,8 @@ int cmd_doctor(int argc, char **argv, const cli_command *self)
     if (code >= 0) return code;
     if (n_rest) return cli_mistake(self, "\"%s\" is not understood", rest[0]);
     mltf_err err = {0};
-    mltf_buf text = MLTF_BUF_INIT, shown = MLTF_BUF_INIT;
-    json_doc doc = JSON_DOC_INIT;
-    if (mltf_doctor(tracking_uri, &text, &err)) goto done;
-    if (as_json) {
-        buf_putc(&text, '\n');
-        cli_write_all("-", &text, &err);
-        goto done;
-    }
-    if (json_parse(&doc, text.p, text.n, NULL, &err)) goto done;
-    show_json(&shown, doc.root, 0);
-    cli_write_all("-", &shown, &err);
-done:
-    json_doc_release(&doc);
-    mltf_buf_release(&shown);
+    mltf_buf text = MLTF_BUF_INIT;
+    if (!mltf_doctor(tracking_uri, &text, &err)) show_answer(&text, as_json, &err);
     mltf_buf_release(&text);
     return cli_report(&err);
 }
