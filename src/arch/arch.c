@@ -707,12 +707,13 @@ void arch_cache_truncate(arch_cache *c, size_t len)
     if (len < c->kv.len) c->kv.len = len;
 }
 
-mltf_status arch_cache_copy(arch_cache *to, const arch_cache *from, mltf_err *err)
+mltf_status arch_cache_copy(arch_cache *to, const arch_cache *from, size_t held, mltf_err *err)
 {
     if (to == from) return MLTF_OK;
     if (to->m != from->m)
         return mltf_fail(err, MLTF_INVALID_INPUT, "a cache can be copied within one model only");
-    TRY(nn_cache_copy(&to->kv, &from->kv, err));
+    if (from->m->recompute_past) held = 0; // what it holds of a token depends on the later ones
+    TRY(nn_cache_copy(&to->kv, &from->kv, held, err));
     if (to->memory != from->memory) {
         nn_memory_release(to->memory);
         to->memory = nn_memory_retain(from->memory);

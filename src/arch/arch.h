@@ -155,8 +155,9 @@ mltf_status arch_cache_new(arch_cache **out, const arch_model *m, size_t max_tok
 void arch_cache_free(arch_cache *c);
 size_t arch_cache_len(const arch_cache *c);
 void arch_cache_truncate(arch_cache *c, size_t len); /* forget what lies behind len */
-mltf_status arch_cache_copy(arch_cache *to, const arch_cache *from,
-                            mltf_err *err); /* beams; cross keys are shared */
+/* For beams; cross keys are shared. `held`: that many first tokens of `to` are the same as those of `from`, so only
+ * what lies behind them is copied. */
+mltf_status arch_cache_copy(arch_cache *to, const arch_cache *from, size_t held, mltf_err *err);
 
 /* Parity tests listen here: called for each tap with its name ("encoder.layer.0.attn"), rows and columns. */
 typedef void (*arch_tap_fn)(void *user, const char *name, int layer, const float *x, size_t rows,

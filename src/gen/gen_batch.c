@@ -83,18 +83,30 @@ static mltf_status row_make(gen_unit *u, gen_row *r, mltf_err *err)
     return MLTF_OK;
 }
 
-/* Tokens, matcher and caches of `from` into `to`, which has its own memory. */
+/* How many first tokens two texts share. */
+static size_t shared_tokens(const int32_t *a, size_t n, const int32_t *b, size_t m)
+{
+    size_t i = 0;
+    while (i < n && i < m && a[i] == b[i]) i++;
+    return i;
+}
+
+/* Tokens, matcher and caches of `from` into `to`, which has its own memory. Beams descend from each other, so `to`
+ * mostly holds the same beginning: its cache needs only what came since. */
 static mltf_status row_copy(gen_row *to, const gen_row *from, bool with_caches, mltf_err *err)
 {
+    const size_t same = shared_tokens(to->ids, to->n, from->ids, from->n),
+                 negative_same = shared_tokens(to->negative_ids, to->negative_n, from->negative_ids,
+                                               from->negative_n);
     TRY(row_reserve(to, from->cap, from->negative != NULL, err));
     memcpy(to->ids, from->ids, from->n * sizeof *from->ids);
     to->n = from->n;
     if (from->negative) {
         memcpy(to->negative_ids, from->negative_ids, from->negative_n * sizeof *from->ids);
         to->negative_n = from->negative_n;
-        if (with_caches) TRY(arch_cache_copy(to->negative, from->negative, err));
+        if (with_caches) TRY(arch_cache_copy(to->negative, from->negative, negative_same, err));
     }
-    if (with_caches) TRY(arch_cache_copy(to->cache, from->cache, err));
+    if (with_caches) TRY(arch_cache_copy(to->cache, from->cache, same, err));
     if (from->matcher) TRY(gen_matcher_copy(to->matcher, from->matcher, err));
     return MLTF_OK;
 }

@@ -89,7 +89,8 @@ static mltf_status contrastive_plan(gen_unit *u, mltf_err *err)
     gen_row *r = &u->rows[0];
     if (!s->begun) return gen_feed_add(u, r->cache, r->ids, r->n, false, true, err);
     for (size_t i = 0; i < s->k; i++) {
-        if (i) TRY(arch_cache_copy(s->trial[i], r->cache, err));
+        // all of them hold the same but for the last candidate
+        if (i) TRY(arch_cache_copy(s->trial[i], r->cache, r->n - 1, err));
         TRY(gen_feed_add(u, i ? s->trial[i] : r->cache, &s->cand[i], 1, false, true, err));
     }
     return MLTF_OK;

@@ -213,7 +213,8 @@ mltf_status nn_cache_init(nn_cache *c, const nn_cache_shape *shape, size_t max, 
 void nn_cache_release(nn_cache *c);
 mltf_status nn_cache_reserve(nn_cache *c, size_t len,
                              mltf_err *err); /* room for len tokens; INVALID_INPUT past max */
-mltf_status nn_cache_copy(nn_cache *to, const nn_cache *from, mltf_err *err);
+/* held: tokens at the beginning that `to` holds already just as `from` does; they are not copied. */
+mltf_status nn_cache_copy(nn_cache *to, const nn_cache *from, size_t held, mltf_err *err);
 void *nn_cache_k(const nn_cache *c, size_t layer, size_t head); /* [cap, k_dim] */
 void *nn_cache_v(const nn_cache *c, size_t layer, size_t head);
 

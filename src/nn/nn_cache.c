@@ -51,16 +51,20 @@ void *nn_cache_v(const nn_cache *c, size_t layer, size_t head)
            c->cap * c->shape.k_dim * dtype_size(c->shape.dtype);
 }
 
-/* The first `len` tokens of every head into `data`, laid out for `cap`. */
-static void copy_tokens(unsigned char *data, size_t cap, const nn_cache *from, size_t len)
+/* Tokens [first, len) of every head into `data`, laid out for `cap`. */
+static void copy_tokens(unsigned char *data, size_t cap, const nn_cache *from, size_t first,
+                        size_t len)
 {
     const nn_cache_shape *s = &from->shape;
     const size_t es = dtype_size(s->dtype);
     for (size_t l = 0; l < s->layers; l++)
         for (size_t h = 0; h < s->kv_heads; h++) {
-            unsigned char *to = head_data(s, data, cap, l, h);
-            memcpy(to, nn_cache_k(from, l, h), len * s->k_dim * es);
-            memcpy(to + cap * s->k_dim * es, nn_cache_v(from, l, h), len * s->v_dim * es);
+            unsigned char *k = head_data(s, data, cap, l, h), *v = k + cap * s->k_dim * es;
+            const size_t k_at = first * s->k_dim * es, v_at = first * s->v_dim * es;
+            memcpy(k + k_at, (const char *)nn_cache_k(from, l, h) + k_at,
+                   (len - first) * s->k_dim * es);
+            memcpy(v + v_at, (const char *)nn_cache_v(from, l, h) + v_at,
+                   (len - first) * s->v_dim * es);
         }
 }
 
@@ -78,20 +82,22 @@ mltf_status nn_cache_reserve(nn_cache *c, size_t len, mltf_err *err)
     unsigned char *data = NULL;
     if (cache_bytes(&bytes, &c->shape, cap)) data = malloc(bytes ? bytes : 1);
     if (!data) return mltf_fail_memory(err);
-    if (c->len) copy_tokens(data, cap, c, c->len);
+    if (c->len) copy_tokens(data, cap, c, 0, c->len);
     free(c->data);
     c->data = data;
     c->cap = cap;
     return MLTF_OK;
 }
 
-mltf_status nn_cache_copy(nn_cache *to, const nn_cache *from, mltf_err *err)
+mltf_status nn_cache_copy(nn_cache *to, const nn_cache *from, size_t held, mltf_err *err)
 {
     if (to == from) return MLTF_OK;
-    to->len = 0;
+    if (held > to->len) held = to->len;
+    if (held > from->len) held = from->len;
+    to->len = held;
     if (to->max < from->len) to->max = from->max;
     TRY(nn_cache_reserve(to, from->len, err));
-    if (from->len) copy_tokens(to->data, to->cap, from, from->len);
+    if (from->len > held) copy_tokens(to->data, to->cap, from, held, from->len);
     to->len = from->len;
     return MLTF_OK;
 }

@@ -7,7 +7,7 @@ temperature. Every text that ended must be JSON and satisfy the schema: by the j
 by the small validator below. Schemas that mltf refuses are counted, not judged. Patterns go through re.fullmatch.
 Exit status 0 if all were right, 77 if it cannot run.
 """
-import argparse, collections, json, os, random, re, shutil, subprocess, sys, tempfile, time, warnings
+import argparse, collections, json, math, os, random, re, shutil, subprocess, sys, tempfile, time, warnings
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 try:
@@ -187,7 +187,7 @@ def holds(v, s, root):
         return False
     if "const" in s and not equal(v, s["const"]) or "enum" in s and not any(equal(v, x) for x in s["enum"]):
         return False
-    if is_type(v, "number") and not (v >= s.get("minimum", v) and v <= s.get("maximum", v) and not v <= s.get("exclusiveMinimum", v - 1) and not v >= s.get("exclusiveMaximum", v + 1)):
+    if is_type(v, "number") and not (v >= s.get("minimum", v) and v <= s.get("maximum", v) and v > s.get("exclusiveMinimum", -math.inf) and v < s.get("exclusiveMaximum", math.inf)):
         return False
     if isinstance(v, str) and not (s.get("minLength", 0) <= len(v) <= s.get("maxLength", 1 << 30) and re.search(s.get("pattern", ""), v)):
         return False

@@ -334,7 +334,7 @@ static void test_a_cache_filled_piece_by_piece_gives_the_plain_answer(void **sta
     feed(s, c, ids, 4, &out);
     feed(s, c, ids + 4, 1, &out);
     assert_int_equal(arch_cache_len(c), 5);
-    assert_int_equal(arch_cache_copy(copy, c, &err), MLTF_OK);
+    assert_int_equal(arch_cache_copy(copy, c, 0, &err), MLTF_OK);
     feed(s, c, (int32_t[]){1, 2, 3}, 3, &out); // another way on, then back
     arch_cache_truncate(c, 5);
     feed(s, c, ids + 5, T - 5, &out);
