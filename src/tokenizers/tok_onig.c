@@ -54,15 +54,23 @@ static void put_newer(mltf_buf *out, unsigned bits)
             buf_printf(out, "\\x{%x}-\\x{%x}", uc_newer[i].from, uc_newer[i].to);
 }
 
+/* What makes a word: \w alone has a few numbers of Latin-1 that it lacks in a class. */
+typedef enum { NO_WORD, WORD_ALONE, WORD_IN_CLASS } word_kind;
+
+static bool is_word(uint32_t cp, word_kind kind)
+{
+    return kind == WORD_ALONE ? uc_word_onig(cp) : (uc_flags(cp) & UC_WORD) != 0;
+}
+
 /* The inside of a class for code points that have (or lack) one of the categories, exactly by our table. */
-static void put_exact(mltf_buf *out, unsigned bits, bool negated, bool word)
+static void put_exact(mltf_buf *out, unsigned bits, bool negated, word_kind word)
 {
     uint32_t from = 0;
     bool open = false;
     for (uint32_t cp = 0; cp <= 0x110000; cp++) {
         bool in = false;
         if (cp == 0xD800) cp = 0xE000;
-        if (cp < 0x110000) in = (word ? uc_word_onig(cp) : (uc_catbit(cp) & bits) != 0) != negated;
+        if (cp < 0x110000) in = (word ? is_word(cp, word) : (uc_catbit(cp) & bits) != 0) != negated;
         if (in && !open) from = cp;
         if (!in && open) buf_printf(out, "\\x{%x}-\\x{%x}", from, cp == 0xE000 ? 0xD7FF : cp - 1);
         if (cp == 0xE000 && in && open) { // never across the surrogates
@@ -90,7 +98,7 @@ static mltf_status property(reader *r, bool negated, bool inside, mltf_err *err)
     if (!bits) // a script or another property: the engine's own
         buf_printf(r->out, "\\%c{" STR_FMT "}", negated ? 'P' : 'p', STR_ARG(name));
     else if (negated)
-        put_exact(r->out, bits, true, false);
+        put_exact(r->out, bits, true, NO_WORD);
     else {
         buf_printf(r->out, "\\p{" STR_FMT "}", STR_ARG(name.n <= 2 ? name : str_slice(name, 0, 1)));
         put_newer(r->out, bits);
@@ -119,7 +127,7 @@ static mltf_status escape(reader *r, bool inside, mltf_err *err)
         return MLTF_OK;
     case 'w':
         buf_puts(r->out, open);
-        put_exact(r->out, 0, false, true);
+        put_exact(r->out, 0, false, inside ? WORD_IN_CLASS : WORD_ALONE);
         buf_puts(r->out, close);
         return MLTF_OK;
     case 'S':
@@ -140,12 +148,12 @@ static mltf_status escape(reader *r, bool inside, mltf_err *err)
         return MLTF_OK;
     case 'D':
         buf_puts(r->out, open);
-        put_exact(r->out, UC_BIT(UC_ND), true, false);
+        put_exact(r->out, UC_BIT(UC_ND), true, NO_WORD);
         buf_puts(r->out, close);
         return MLTF_OK;
     case 'W':
         buf_puts(r->out, open);
-        put_exact(r->out, 0, true, true);
+        put_exact(r->out, 0, true, inside ? WORD_IN_CLASS : WORD_ALONE);
         buf_puts(r->out, close);
         return MLTF_OK;
     case 'b':
@@ -155,13 +163,13 @@ static mltf_status escape(reader *r, bool inside, mltf_err *err)
             return MLTF_OK;
         }
         buf_puts(r->out, c == 'b' ? "(?:(?<=[" : "(?:(?<=[");
-        put_exact(r->out, 0, false, true);
+        put_exact(r->out, 0, false, WORD_ALONE);
         buf_puts(r->out, c == 'b' ? "])(?![" : "])(?=[");
-        put_exact(r->out, 0, false, true);
+        put_exact(r->out, 0, false, WORD_ALONE);
         buf_puts(r->out, "])|(?<![");
-        put_exact(r->out, 0, false, true);
+        put_exact(r->out, 0, false, WORD_ALONE);
         buf_puts(r->out, c == 'b' ? "])(?=[" : "])(?![");
-        put_exact(r->out, 0, false, true);
+        put_exact(r->out, 0, false, WORD_ALONE);
         buf_puts(r->out, "]))");
         return MLTF_OK;
     case 'p':

@@ -246,6 +246,113 @@ static void test_truncation_counts_special_tokens_and_overflows_with_a_stride(vo
     tokenizer_free(tk);
 }
 
+/* Ids drawn at random, decoded at once often enough for the table of texts, token by token, and streamed. */
+static void same_decoding(const tokenizer *tk, int32_t max)
+{
+    enum { N = 600 };
+    int32_t ids[N];
+    uint32_t seed = 7;
+    for (int round = 0; round < 20; round++) {
+        const int n = round % 2 ? N : 1 + round;
+        for (int i = 0; i < n; i++) {
+            seed = seed * 1664525 + 1013904223;
+            ids[i] = (int32_t)(seed >> 8) % (max + 2);
+        }
+        mltf_buf whole = MLTF_BUF_INIT, streamed = MLTF_BUF_INIT;
+        mltf_err err = {0};
+        tok_stream *s = NULL;
+        buf_puts(&whole, "");
+        buf_puts(&streamed, "");
+        assert_int_equal(tokenizer_decode(tk, &whole, ids, (size_t)n, round % 3 == 0, 0, &err),
+                         MLTF_OK);
+        assert_int_equal(tok_stream_new(&s, tk, round % 3 == 0, &err), MLTF_OK);
+        for (int i = 0; i < n; i++)
+            assert_int_equal(tok_stream_push(s, ids[i], &streamed, &err), MLTF_OK);
+        assert_int_equal(tok_stream_end(s, &streamed, &err), MLTF_OK);
+        assert_string_equal(whole.p, streamed.p);
+        tok_stream_free(s);
+        mltf_buf_release(&whole);
+        mltf_buf_release(&streamed);
+    }
+}
+
+#define META_BPE(merges, decoder)                                                                  \
+    "{\"version\":\"1.0\",\"added_tokens\":[{\"id\":8,\"content\":\"<s>\",\"special\":true,"       \
+    "\"normalized\":false}],\"decoder\":" decoder                                                  \
+    ",\"model\":{\"type\":\"BPE\",\"unk_token\":\"<unk>\",\"byte_fallback\":true,\"fuse_unk\":"    \
+    "true,"                                                                                        \
+    "\"vocab\":{\"<unk>\":0,\"\u2581\":1,\"a\":2,\"b\":3,\"\u2581a\":4,\"ab\":5,\"a\u2581\":6,"    \
+    "\"<0xC3>\":7,\"<s>\":8,\"<0xA9>\":9,\"b\u2581\":10},\"merges\":[" merges "]}}"
+
+static void test_a_table_of_texts_decodes_as_the_stages_do(void **state)
+{
+    (void)state;
+    static const char *const decoders[] = {
+        META_BPE("", "null"),
+        META_BPE("",
+                 "{\"type\":\"Metaspace\",\"replacement\":\"\u2581\",\"prepend_scheme\":\"always\","
+                 "\"split\":true}"),
+        META_BPE(
+            "",
+            "{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"Replace\",\"pattern\":{\"String\":"
+            "\"\u2581\"},\"content\":\" \"},{\"type\":\"ByteFallback\"},{\"type\":\"Fuse\"},"
+            "{\"type\":\"Strip\",\"content\":\" \",\"start\":1,\"stop\":0}]}"),
+        META_BPE(
+            "",
+            "{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"Metaspace\",\"replacement\":"
+            "\"\u2581\","
+            "\"prepend_scheme\":\"first\",\"split\":true},{\"type\":\"Fuse\"},{\"type\":\"Strip\","
+            "\"content\":\" \",\"start\":2,\"stop\":0}]}"),
+        META_BPE("", "{\"type\":\"ByteLevel\"}"),
+        META_BPE("", "{\"type\":\"BPEDecoder\",\"suffix\":\"b\"}"),
+        WORDPIECE,
+    };
+    for (size_t i = 0; i < sizeof decoders / sizeof *decoders; i++) {
+        tokenizer *tk = load(decoders[i]);
+        same_decoding(tk, 10);
+        tokenizer_free(tk);
+    }
+}
+
+static void test_text_is_cut_only_where_no_merge_joins(void **state)
+{
+    (void)state;
+    // nothing joins "a" or "b" with the "\u2581" behind it: three words
+    tokenizer *tk = load(META_BPE("\"\u2581 a\",\"a b\"", "null"));
+    tokens(tk,
+           "\xE2\x96\x81"
+           "ab\xE2\x96\x81"
+           "b",
+           NULL, "4:0-4 3:4-5 1:5-8 3:8-9");
+    tokens(tk,
+           "a\xC3\xA9"
+           "a",
+           NULL, "2:0-1 7:1-3 9:1-3 2:3-4"); // bytes of a character: its place
+    tokens(tk,
+           "\n\n"
+           "a",
+           NULL, "0:0-2 2:2-3"); // unknown ones stay together
+    tokenizer_free(tk);
+    // here "b\u2581" comes first, so the second word's "\u2581" is gone
+    tk = load(META_BPE("\"b \u2581\",\"\u2581 a\",\"a b\"", "null"));
+    tokens(tk,
+           "ab\xE2\x96\x81"
+           "a",
+           NULL, "2:0-1 10:1-5 2:5-6");
+    tokenizer_free(tk);
+}
+
+static void test_a_superscript_is_a_word_alone_but_not_in_a_class(void **state)
+{
+    (void)state;
+    tokenizer *tk =
+        load("{\"pre_tokenizer\":{\"type\":\"Split\",\"behavior\":\"Isolated\",\"invert\":false,"
+             "\"pattern\":{\"Regex\":\"\\\\w+|[^\\\\w\\\\s]+|\\\\s+\"}},"
+             "\"model\":{\"type\":\"WordLevel\",\"vocab\":{\"?\":0},\"unk_token\":\"?\"}}");
+    tokens(tk, "'\xC2\xB2 a\xC2\xB2'", NULL, "0:0-3 0:3-4 0:4-7 0:7-8");
+    tokenizer_free(tk);
+}
+
 static void test_ids_only_gives_the_same_ids(void **state)
 {
     (void)state;
@@ -310,6 +417,9 @@ int main(void)
         cmocka_unit_test(test_a_pattern_that_explodes_ends_with_an_error),
         cmocka_unit_test(test_text_must_be_utf8),
         cmocka_unit_test(test_truncation_counts_special_tokens_and_overflows_with_a_stride),
+        cmocka_unit_test(test_a_table_of_texts_decodes_as_the_stages_do),
+        cmocka_unit_test(test_text_is_cut_only_where_no_merge_joins),
+        cmocka_unit_test(test_a_superscript_is_a_word_alone_but_not_in_a_class),
         cmocka_unit_test(test_ids_only_gives_the_same_ids),
         cmocka_unit_test(test_every_known_pattern_covers_what_it_should),
     };
