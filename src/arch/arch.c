@@ -270,6 +270,7 @@ static mltf_status load_weights(arch_model *m, const arch_load_options *opts, ml
         for (size_t i = 0; opts->linear && i < checkpoint_count(m->ck); i++)
             if (b.ld.used[i] == 3) opts->linear(opts->linear_user, checkpoint_at(m->ck, i)->name);
     }
+    m->adapter = nn_load_adapter_take(&b.ld);
     nn_loader_release(&b.ld);
     return st;
 }
@@ -301,6 +302,7 @@ void arch_model_free(arch_model *m)
 {
     if (!m) return;
     checkpoint_close(m->ck);
+    checkpoint_close(m->adapter);
     json_doc_release(&m->config);
     arena_release(&m->own);
     free(m);

@@ -195,7 +195,9 @@ void arch_decoder_heads_load(arch_build *b, arch_heads *h, size_t hidden, const 
     h->has_head = true;
     switch (b->m->info.head) {
     case ARCH_HEAD_LM: {
-        const bool tied = cfg_bool(&b->cfg, "tie_word_embeddings", tied_default);
+        // a head that was trained on its own is tied no more
+        const bool tied = cfg_bool(&b->cfg, "tie_word_embeddings", tied_default) &&
+                          !nn_load_is_replaced(ld, lm_head);
         nn_load_linear(ld, &h->head.out, lm_head, tokens->w.N, tokens->w.K,
                        lm_flags | (tied ? NN_OPTIONAL : 0));
         if (tied) { // a bias belongs to the head even where its matrix is that of the embedding

@@ -40,7 +40,7 @@ struct arch_model {
     arch_info info;
     const arch_family *family;
     json_doc config;
-    checkpoint *ck;
+    checkpoint *ck, *adapter; /* NULL: no adapter */
     mltf_pool *pool;
     mltf_arena own; /* weights that had to be converted, and everything `impl` points to */
     void *impl;     /* the family's model struct */

@@ -87,6 +87,9 @@ typedef struct nn_linear_w {
     k_compute compute;
     k_weight lora_a,
         lora_b; /* an adapter: y += lora_b (lora_a x), [r, K] and [N, r]; data NULL: none */
+    /* adapters that scale (DoRA, IA3): y = gain (w (in_gain x) + lora) + gain_bias; NULL: none. With gain, bias is
+     * NULL, and gain_bias may be. */
+    const float *in_gain, *gain, *gain_bias; /* [K], [N], [N] */
 } nn_linear_w;
 
 typedef struct nn_embed_w {

@@ -2,6 +2,8 @@
  *
  *   base_model.model.<module>.lora_A.weight  [r, K]      y += (alpha / r) B (A x); alpha / sqrt(r) with use_rslora
  *   base_model.model.<module>.lora_B.weight  [N, r]
+ *   base_model.model.<module>.lora_magnitude_vector [N]  DoRA: every row of the sum gets this length
+ *   base_model.model.<module>.ia3_l                      IA3: [N, 1] scales the output, [1, K] the input
  *   base_model.model.<module>.weight, .bias              the module itself, trained along (modules_to_save, bias)
  *
  * <module> is the name in the Python model, with the base model's prefix even where the checkpoint leaves
@@ -15,6 +17,7 @@
 
 #include "base/file.h"
 #include "formats/json.h"
+#include "kernels/quantize.h"
 
 struct nn_adapter {
     checkpoint *ck;
@@ -33,12 +36,12 @@ static bool has_file(const char *dir, const char *name)
 
 static mltf_status check_kind(const json *config, mltf_err *err)
 {
-    static const char *const refused[] = {"use_dora", "use_qalora", "use_bdlora", NULL};
+    static const char *const refused[] = {"use_qalora", "use_bdlora", NULL};
     const mltf_str kind = json_string(json_get(config, "peft_type"), STR(""));
-    if (!str_is(kind, "LORA"))
+    if (!str_is(kind, "LORA") && !str_is(kind, "IA3"))
         return mltf_fail(err, MLTF_UNSUPPORTED,
                          "adapter_config.json: peft_type \"" STR_FMT
-                         "\" is not supported; supported: LORA",
+                         "\" is not supported; supported: LORA, IA3",
                          STR_ARG(kind));
     for (const char *const *key = refused; *key; key++)
         if (json_bool(json_get(config, *key), false))
@@ -81,6 +84,13 @@ void nn_adapter_free(nn_adapter *a)
     free(a);
 }
 
+checkpoint *nn_load_adapter_take(nn_loader *ld)
+{
+    checkpoint *ck = ld->adapter ? ld->adapter->ck : NULL;
+    if (ld->adapter) ld->adapter->ck = NULL;
+    return ck;
+}
+
 static const ck_tensor *find(nn_adapter *a, const char *prefix, const char *name,
                              const char *suffix)
 {
@@ -110,7 +120,22 @@ static const ck_tensor *find_module(nn_loader *ld, mltf_str name, const char *su
 
 const ck_tensor *nn_adapter_replaces(nn_loader *ld, mltf_str name, const char *suffix)
 {
-    return find_module(ld, name, suffix);
+    // bias "all" and "lora_only" write those below an adapter, and those of whole modules once more
+    static const char *const below[] = {"", ".base_layer", ".modules_to_save", ".original_module"};
+    const ck_tensor *t = NULL;
+    for (size_t i = 0; i < sizeof below / sizeof *below; i++) {
+        char full[64];
+        const int n = snprintf(full, sizeof full, "%s%s", below[i], suffix);
+        const ck_tensor *one =
+            n > 0 && (size_t)n < sizeof full ? find_module(ld, name, full) : NULL;
+        if (!t) t = one;
+    }
+    return t;
+}
+
+bool nn_load_is_replaced(nn_loader *ld, const char *name)
+{
+    return ld->adapter && find_module(ld, str_from(name), ".weight");
 }
 
 /* alpha of a module: alpha_pattern's where a key is the module's name or its end, else lora_alpha. */
@@ -145,8 +170,72 @@ static const float *to_f32(nn_loader *ld, const ck_tensor *t, float scale)
     return y;
 }
 
+/* From here on y = gain (w x + lora) + bias: the bias moves behind the gain, scaled with it or not. */
+static void set_gain(nn_loader *ld, nn_linear_w *w, const float *gain, bool scales_bias)
+{
+    w->gain = gain;
+    w->gain_bias = w->bias;
+    if (!w->bias || !scales_bias) {
+        w->bias = NULL;
+        return;
+    }
+    float *b = arena_f32(ld->own, 1, w->w.N);
+    if (!b && !ld->err.status) mltf_fail_memory(&ld->err);
+    for (size_t n = 0; b && n < w->w.N; n++) b[n] = w->bias[n] * gain[n];
+    w->gain_bias = b;
+    w->bias = NULL;
+}
+
+/* DoRA: row n of w + lora gets the length magnitude[n]. */
+static void attach_magnitude(nn_loader *ld, nn_linear_w *w, const ck_tensor *t)
+{
+    const size_t N = w->w.N, K = w->w.K, r = w->lora_a.N;
+    if (t->count != N) {
+        if (!ld->err.status)
+            mltf_fail(&ld->err, MLTF_CORRUPT_FILE,
+                      "adapter tensor \"%s\" does not fit its layer of %zu outputs", t->name, N);
+        return;
+    }
+    const float *magnitude = to_f32(ld, t, 1), *a = w->lora_a.data, *b = w->lora_b.data;
+    float *gain = arena_f32(ld->own, 1, N), *row = malloc(K * sizeof *row);
+    if (!gain || !row) {
+        if (!ld->err.status) mltf_fail_memory(&ld->err);
+    }
+    for (size_t n = 0; magnitude && gain && row && n < N; n++) {
+        double square = 0;
+        kernels()->widen(row, (const char *)w->w.data + n * quant_bytes(w->w.dtype, w->w.stride),
+                         w->w.dtype, K);
+        for (size_t i = 0; i < r; i++)
+            for (size_t k = 0; k < K; k++) row[k] += b[n * r + i] * a[i * K + k];
+        for (size_t k = 0; k < K; k++) square += (double)row[k] * (double)row[k];
+        gain[n] = magnitude[n] / (float)sqrt(square);
+    }
+    free(row);
+    if (magnitude && gain && !ld->err.status) set_gain(ld, w, gain, false);
+}
+
+static void attach_ia3(nn_loader *ld, nn_linear_w *w, const ck_tensor *t)
+{
+    const bool out = t->ndim == 2 && t->shape[1] == 1 && t->shape[0] == w->w.N;
+    if (!out && !(t->ndim == 2 && t->shape[0] == 1 && t->shape[1] == w->w.K)) {
+        if (!ld->err.status)
+            mltf_fail(&ld->err, MLTF_CORRUPT_FILE,
+                      "adapter tensor \"%s\" does not fit its layer of %zu inputs and %zu outputs",
+                      t->name, w->w.K, w->w.N);
+        return;
+    }
+    const float *l = to_f32(ld, t, 1);
+    if (!l) return;
+    if (out)
+        set_gain(ld, w, l, true);
+    else
+        w->in_gain = l;
+}
+
 void nn_adapter_attach(nn_loader *ld, nn_linear_w *w, mltf_str name)
 {
+    const ck_tensor *scales = find_module(ld, name, ".ia3_l");
+    if (scales) attach_ia3(ld, w, scales);
     const ck_tensor *a = find_module(ld, name, ".lora_A.weight");
     const ck_tensor *b = find_module(ld, name, ".lora_B.weight");
     if (!a && !b) return;
@@ -168,7 +257,13 @@ void nn_adapter_attach(nn_loader *ld, nn_linear_w *w, mltf_str name)
         .data = to_f32(ld, a, 1), .dtype = DT_F32, .N = r, .K = w->w.K, .stride = w->w.K};
     w->lora_b = (k_weight){
         .data = to_f32(ld, b, (float)scale), .dtype = DT_F32, .N = w->w.N, .K = r, .stride = r};
-    if (!w->lora_a.data || !w->lora_b.data) w->lora_a.data = w->lora_b.data = NULL;
+    if (!w->lora_a.data || !w->lora_b.data) {
+        w->lora_a.data = w->lora_b.data = NULL;
+        return;
+    }
+    const ck_tensor *magnitude = find_module(ld, name, ".lora_magnitude_vector");
+    if (!magnitude) magnitude = find_module(ld, name, ".lora_magnitude_vector.weight");
+    if (magnitude) attach_magnitude(ld, w, magnitude);
 }
 
 mltf_status nn_adapter_finish(const nn_adapter *a, const char *what, mltf_err *err)

@@ -12,6 +12,8 @@ nn_linear_w nn_linear_rows(const nn_linear_w *w, size_t n0, size_t n)
     r.w.data = (const char *)w->w.data + n0 * quant_bytes(w->w.dtype, w->w.stride);
     r.w.N = n;
     if (w->bias) r.bias = w->bias + n0;
+    if (w->gain) r.gain = w->gain + n0;
+    if (w->gain_bias) r.gain_bias = w->gain_bias + n0;
     if (w->lora_b.data) {
         r.lora_b.data = (const float *)w->lora_b.data + n0 * w->lora_b.stride;
         r.lora_b.N = n;
@@ -96,14 +98,35 @@ static void add_lora(nn_ctx *cx, float *y, size_t ldy, const float *x, size_t ld
     if (nn_ok(cx)) nn_restore(cx, mark);
 }
 
+/* What an adapter does to a layer's output. */
+static void adapt(nn_ctx *cx, float *y, size_t ldy, const float *x, size_t ldx,
+                  const nn_linear_w *w, size_t T)
+{
+    if (w->lora_a.data) add_lora(cx, y, ldy, x, ldx, w, T);
+    for (size_t t = 0; nn_ok(cx) && w->gain && t < T; t++)
+        for (size_t n = 0; n < w->w.N; n++)
+            y[t * ldy + n] = y[t * ldy + n] * w->gain[n] + (w->gain_bias ? w->gain_bias[n] : 0.0f);
+}
+
 void nn_linear_strided(nn_ctx *cx, float *y, size_t ldy, const float *x, size_t ldx,
                        const nn_linear_w *w, size_t T)
 {
     if (!nn_ok(cx) || T == 0) return;
+    const nn_mark mark = nn_save(cx);
+    if (w->in_gain) {
+        float *scaled = nn_f32(cx, T, w->w.K);
+        for (size_t t = 0; nn_ok(cx) && t < T; t++)
+            for (size_t k = 0; k < w->w.K; k++)
+                scaled[t * w->w.K + k] = x[t * ldx + k] * w->in_gain[k];
+        x = scaled;
+        ldx = w->w.K;
+    }
+    if (!nn_ok(cx)) return;
     linear_job j = {
         .k = cx->k, .w = {w}, .y = {y}, .ldy = {ldy}, .n = 1, .x = x, .ldx = ldx, .T = T};
     linear_run(cx, &j);
-    if (w->lora_a.data) add_lora(cx, y, ldy, x, ldx, w, T);
+    adapt(cx, y, ldy, x, ldx, w, T);
+    if (nn_ok(cx)) nn_restore(cx, mark);
 }
 
 void nn_linear(nn_ctx *cx, float *y, const float *x, const nn_linear_w *w, size_t T)
@@ -135,18 +158,22 @@ void nn_linear_group(nn_ctx *cx, float *const *y, const float *x, const nn_linea
             i++;
             continue;
         }
+        if (w[i]->in_gain) { // an input of its own
+            nn_linear(cx, y[i], x, w[i], T);
+            i++;
+            continue;
+        }
         linear_job j = {.k = cx->k, .x = x, .ldx = w[i]->w.K, .T = T};
         const size_t first = i;
         for (; i < n && j.n < GROUP_MAX; i++) {
             if (!nn_has(w[i])) continue;
-            if (!same_panel(w[first], w[i])) break;
+            if (!same_panel(w[first], w[i]) || w[i]->in_gain) break;
             j.w[j.n] = w[i];
             j.y[j.n] = y[i];
             j.ldy[j.n++] = w[i]->w.N;
         }
         linear_run(cx, &j);
-        for (size_t m = 0; m < j.n; m++)
-            if (j.w[m]->lora_a.data) add_lora(cx, j.y[m], j.ldy[m], x, j.ldx, j.w[m], T);
+        for (size_t m = 0; m < j.n; m++) adapt(cx, j.y[m], j.ldy[m], x, j.ldx, j.w[m], T);
     }
 }
 

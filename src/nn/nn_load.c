@@ -616,6 +616,15 @@ const float *nn_load_vector(nn_loader *ld, const char *name, size_t count, unsig
     return take_vector(ld, t);
 }
 
+static void reorder_vector(nn_loader *ld, const float **v, const size_t *row_of, size_t N)
+{
+    if (!*v) return;
+    float *y = arena_f32(ld->own, 1, N);
+    if (!y) no_memory(ld);
+    for (size_t n = 0; y && n < N; n++) y[n] = (*v)[row_of[n]];
+    *v = y;
+}
+
 void nn_load_reorder(nn_loader *ld, nn_linear_w *w, const size_t *row_of)
 {
     if (!ok(ld) || !nn_has(w) || ld->check_only) return;
@@ -632,6 +641,8 @@ void nn_load_reorder(nn_loader *ld, nn_linear_w *w, const size_t *row_of)
     }
     w->w.data = rows;
     w->bias = bias;
+    reorder_vector(ld, &w->gain, row_of, w->w.N);
+    reorder_vector(ld, &w->gain_bias, row_of, w->w.N);
     if (!w->lora_b.data) return;
     float *b = arena_f32(ld->own, w->w.N, w->lora_b.K);
     for (size_t n = 0; b && n < w->w.N; n++)
@@ -669,7 +680,9 @@ mltf_status nn_load_finish(nn_loader *ld, const char *what, const char *const *i
     size_t n = 0;
     for (size_t i = 0; i < checkpoint_count(ld->ck); i++) {
         const char *name = checkpoint_at(ld->ck, i)->name;
-        if (ld->used[i] || ends_with_any(name, ignorable) || strstr(name, ".lora_")) continue;
+        if (ld->used[i] || ends_with_any(name, ignorable) || strstr(name, ".lora_") ||
+            strstr(name, ".ia3_l"))
+            continue;
         if (n < 8) buf_printf(&b, "%s\"%s\"", n ? ", " : "", name);
         n++;
     }

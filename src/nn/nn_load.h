@@ -81,9 +81,14 @@ void nn_loader_release(nn_loader *ld);
 
 /* Low-rank adapters (PEFT: adapter_config.json and its tensors in `dir`): every linear layer loaded from now
  * on takes its lora_A and lora_B along, and tensors that the adapter holds whole (biases, modules_to_save)
- * replace the checkpoint's. UNSUPPORTED for kinds other than LoRA. nn_load_finish() fails if a tensor of the
+ * replace the checkpoint's. UNSUPPORTED for kinds other than LoRA (also DoRA and rsLoRA) and IA3. nn_load_finish() fails if a tensor of the
  * adapter fits nothing in the model. */
 mltf_status nn_load_adapter(nn_loader *ld, const char *dir, const char *base_prefix, mltf_err *err);
+
+/* The adapter's checkpoint, which whole modules are mapped from: to be closed when the model is freed. NULL: none. */
+checkpoint *nn_load_adapter_take(nn_loader *ld);
+/* Does the adapter hold the weight of this layer (in scope) itself? */
+bool nn_load_is_replaced(nn_loader *ld, const char *name);
 
 void nn_scope(nn_loader *ld, const char *fmt, ...) MLTF_PRINTF(2, 3);
 

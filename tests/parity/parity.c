@@ -59,7 +59,7 @@ static const struct {
     {"--checkpoint", "DIR                  broken and hostile files with manifest.json",
      parity_checkpoint},
     {"--golden", "DIR                  MLflow models with recording.json", parity_golden},
-    {"--logits", "CHECKPOINT DTYPE     JSON ids on stdin, JSON logits [T][V] on stdout",
+    {"--logits", "CHECKPOINT DTYPE [ADAPTER]  JSON ids on stdin, JSON logits [T][V] on stdout",
      parity_logits},
     {"--greedy", "CHECKPOINT DTYPE N   JSON ids on stdin, those and N greedy ones on stdout",
      parity_greedy},

@@ -16,7 +16,8 @@ typedef struct loaded {
     mltf_arena arena;
 } loaded;
 
-static mltf_status load(loaded *l, const char *dir, const char *dtype, mltf_err *err)
+static mltf_status load(loaded *l, const char *dir, const char *dtype, const char *adapter,
+                        mltf_err *err)
 {
     mltf_buf text = MLTF_BUF_INIT;
     char piece[4096];
@@ -31,8 +32,9 @@ static mltf_status load(loaded *l, const char *dir, const char *dtype, mltf_err 
     if (!l->ids) return mltf_fail_memory(err);
     for (size_t i = 0; i < l->n; i++) l->ids[i] = (int32_t)json_int(json_at(list, i), -1);
     TRY(pool_new(&l->pool, 0, err));
-    TRY(arch_model_load(&l->model, dir, &(arch_load_options){.pool = l->pool, .torch_dtype = dtype},
-                        err));
+    TRY(arch_model_load(
+        &l->model, dir,
+        &(arch_load_options){.pool = l->pool, .torch_dtype = dtype, .adapter_dir = adapter}, err));
     return arch_session_new(&l->session, l->model, err);
 }
 
@@ -58,7 +60,7 @@ int parity_logits(const char *dir, int argc, char **argv)
 {
     loaded l = {0};
     mltf_err err = {0};
-    mltf_status st = load(&l, dir, argc > 0 ? argv[0] : NULL, &err);
+    mltf_status st = load(&l, dir, argc > 0 ? argv[0] : NULL, argc > 1 ? argv[1] : NULL, &err);
     arch_output out = {0};
     if (st == MLTF_OK) {
         const arch_batch batch = {.n_seqs = 1, .start = (size_t[]){0, l.n}, .ids = l.ids};
@@ -81,7 +83,7 @@ int parity_greedy(const char *dir, int argc, char **argv)
 {
     loaded l = {0};
     mltf_err err = {0};
-    mltf_status st = load(&l, dir, argc > 0 ? argv[0] : NULL, &err);
+    mltf_status st = load(&l, dir, argc > 0 ? argv[0] : NULL, NULL, &err);
     gen_result res = {0};
     if (st == MLTF_OK) {
         gen_config cfg;

@@ -461,6 +461,48 @@ static void test_an_adapter_changes_the_answer_in_proportion_to_alpha(void **sta
     free(with[1]);
 }
 
+/* An adapter that holds one tensor. */
+static void write_one_tensor(const char *config, const char *name, size_t rows, size_t cols)
+{
+    mltf_err err = {0};
+    plan p = {.n = 0};
+    add(&p, name, rows, cols);
+    dir_remove("adapter", NULL);
+    assert_int_equal(dir_make("adapter", &err), MLTF_OK);
+    assert_int_equal(file_write("adapter/adapter_config.json", config, strlen(config), &err),
+                     MLTF_OK);
+    write_tensors("adapter", &p);
+    assert_int_equal(rename("adapter/model.safetensors", "adapter/adapter_model.safetensors"), 0);
+}
+
+static void test_whole_modules_and_scales_of_adapters_count(void **state)
+{
+    (void)state;
+    arch_model *m = llama(NULL);
+    float *base = logits_of(m, ids, T);
+    arch_model_free(m);
+    const struct {
+        const char *config, *name;
+        size_t rows, cols;
+    } one[] = {
+        {"{\"peft_type\": \"LORA\"}", "base_model.model.lm_head.weight", V, H},
+        {"{\"peft_type\": \"IA3\"}", "base_model.model.model.layers.0.self_attn.v_proj.ia3_l",
+         H / 2, 1},
+        {"{\"peft_type\": \"IA3\"}", "base_model.model.model.layers.1.mlp.down_proj.ia3_l", 1, F},
+    };
+    for (size_t i = 0; i < sizeof one / sizeof *one; i++) {
+        write_one_tensor(one[i].config, one[i].name, one[i].rows, one[i].cols);
+        m = load(&(arch_load_options){.adapter_dir = "adapter"});
+        float *with = logits_of(m, ids, T);
+        float far = 0;
+        for (size_t k = 0; k < T * V; k++) far = fmaxf(far, fabsf(with[k] - base[k]));
+        assert_true(far > 0.01f);
+        arch_model_free(m);
+        free(with);
+    }
+    free(base);
+}
+
 static void test_adapters_that_do_not_fit_are_refused(void **state)
 {
     (void)state;
@@ -619,6 +661,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_widths_stay_near_the_float_answer, enter, leave),
         cmocka_unit_test_setup_teardown(test_an_adapter_changes_the_answer_in_proportion_to_alpha,
                                         enter, leave),
+        cmocka_unit_test_setup_teardown(test_whole_modules_and_scales_of_adapters_count, enter,
+                                        leave),
         cmocka_unit_test_setup_teardown(test_adapters_that_do_not_fit_are_refused, enter, leave),
         cmocka_unit_test_setup_teardown(
             test_a_checkpoint_written_in_8_bit_is_the_one_quantized_at_load, enter, leave),
