@@ -78,9 +78,9 @@ test:
 debug:
 	@sh tools/deps.sh test
 	@$(MAKE) --no-print-directory -j$(J) MODE=debug BUILD=build-debug tests
-#: make test-debug      the suite (without the large sets) under the sanitizers
+#: make test-debug      the suite under the sanitizers
 test-debug: debug
-	@SMALL=1 ASAN_OPTIONS=detect_leaks=1 SANITIZE=-fsanitize=address,undefined SECONDS_EACH=600 bash tests/run.sh build-debug $(GROUPS)
+	@ASAN_OPTIONS=detect_leaks=1 SANITIZE=-fsanitize=address,undefined SECONDS_EACH=600 bash tests/run.sh build-debug $(GROUPS)
 #: make tsan            build with ThreadSanitizer into build-tsan/ and run what uses threads
 tsan:
 	@sh tools/deps.sh test
