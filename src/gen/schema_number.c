@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "formats/decimal.h"
 #include "gen/schema_number.h"
 
 #define FAR ((int64_t)999999999999999999) /* 18 digits */
@@ -170,21 +171,16 @@ typedef struct decimal {
 /* As decimal digits, if there are not too many. */
 static bool decimal_of(decimal *d, double value, bool open)
 {
-    char text[64];
     *d = (decimal){.value = value, .open = open};
     if (!(fabs(value) <= (double)FAR)) return false;
-    for (int places = 0; places <= 17; places++) {
-        snprintf(text, sizeof text, "%.*f", places, fabs(value));
-        if (strtod(text, NULL) != fabs(value)) continue;
-        char *point = strchr(text, '.');
-        if (point) {
-            *point = 0;
-            snprintf(d->part, sizeof d->part, "%s", point + 1);
-        }
-        d->whole = strtoull(text, NULL, 10);
-        return true;
-    }
-    return false;
+    if (value == 0) return true;
+    int exponent;
+    uint64_t digits = decimal_shortest(fabs(value), &exponent);
+    for (; exponent > 0; exponent--) digits *= 10; // within FAR
+    if (-exponent >= (int)sizeof d->part) return false;
+    for (int i = -exponent; i-- > 0; digits /= 10) d->part[i] = (char)('0' + digits % 10);
+    d->whole = digits;
+    return true;
 }
 
 /* Numbers without sign from lo to hi (NULL: no bound); both are taken by their absolute value. */
@@ -334,7 +330,7 @@ ast *schema_number(ast_builder *b, const json *schema)
     }
     if (!readable)
         ast_fail(b, MLTF_UNSUPPORTED,
-                 "the schema's bounds of a number have more than 18 digits before or 17 behind the "
+                 "the schema's bounds of a number have more than 18 digits before or 23 behind the "
                  "point");
     if (alt && alt->n == 0)
         return ast_impossible(b, "no number lies between \"minimum\" and \"maximum\"");
