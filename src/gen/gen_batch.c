@@ -16,6 +16,7 @@ struct gen_batch {
     const arch_model *model;
     gen_unit **units; /* [n_units], NULL where free */
     size_t n_units;
+    uint64_t arrivals; /* requests that ever came */
 };
 
 double gen_now(void)
@@ -532,6 +533,7 @@ mltf_status gen_batch_add(gen_batch *b, const gen_request *req, size_t *number, 
     u->model = b->model;
     u->session = b->session;
     u->number = at;
+    u->arrival = b->arrivals++;
     const mltf_status st = unit_prepare(u, err);
     if (st) {
         unit_free(u);
@@ -621,6 +623,21 @@ static mltf_status encode_new(gen_batch *b, mltf_err *err)
     return st;
 }
 
+/* The running units into list[n_units], who came first first: places are used again, and a long prompt in a high
+ * place must not wait for all that come after it. */
+static size_t units_by_arrival(const gen_batch *b, gen_unit **list)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < b->n_units; i++) {
+        gen_unit *u = b->units[i];
+        if (!u || u->done || !u->planned) continue;
+        size_t at = n++;
+        for (; at > 0 && list[at - 1]->arrival > u->arrival; at--) list[at] = list[at - 1];
+        list[at] = u;
+    }
+    return n;
+}
+
 /* All feeds that want this kind of answer, as much of them as fits. */
 static mltf_status run_kind(gen_batch *b, bool all_logits, bool hidden, mltf_err *err)
 {
@@ -628,11 +645,12 @@ static mltf_status run_kind(gen_batch *b, bool all_logits, bool hidden, mltf_err
     for (size_t i = 0; i < b->n_units; i++) n += b->units[i] ? b->units[i]->n_feeds : 0;
     if (n == 0) return MLTF_OK;
     pass p = {.feeds = calloc(n, sizeof *p.feeds), .take = calloc(n, sizeof *p.take)};
-    mltf_status st = p.feeds && p.take ? MLTF_OK : mltf_fail_memory(err);
+    gen_unit **units = calloc(b->n_units, sizeof *units);
+    mltf_status st = p.feeds && p.take && units ? MLTF_OK : mltf_fail_memory(err);
     size_t budget = PREFILL_ROWS;
-    for (size_t i = 0; i < b->n_units && !st; i++) {
-        gen_unit *u = b->units[i];
-        if (!u || u->done || !u->planned) continue;
+    const size_t n_units = st ? 0 : units_by_arrival(b, units);
+    for (size_t i = 0; i < n_units; i++) {
+        gen_unit *u = units[i];
         for (size_t k = 0; k < u->n_feeds; k++) {
             gen_feed *f = &u->feeds[k];
             const size_t left = f->n - f->done;
@@ -654,6 +672,7 @@ static mltf_status run_kind(gen_batch *b, bool all_logits, bool hidden, mltf_err
     if (!st && p.n) st = run_pass(b, &p, all_logits, hidden, err);
     free(p.feeds);
     free(p.take);
+    free(units);
     return st;
 }
 

@@ -66,6 +66,7 @@ struct gen_unit {
     const arch_model *model;
     arch_session *session; /* of the batch; modes do not run it themselves */
     size_t number, vocab, hidden, n_prompt;
+    uint64_t arrival; /* among all requests of the batch */
     gen_ids encoder_ids; /* what the encoder_* processors look at */
     uint64_t seed;
     double started, deadline; /* monotonic seconds; deadline INFINITY: none */

@@ -286,6 +286,51 @@ static void test_guidance_moves_away_from_the_unconditional_answer(void **state)
     gen_result_release(&z);
 }
 
+static int note_finish(void *user, size_t number, const int32_t *ids, size_t n)
+{
+    size_t *order = user; // [0]: how many were noted
+    (void)ids, (void)n;
+    order[++order[0]] = number;
+    return 0;
+}
+
+static void test_a_long_prompt_does_not_wait_for_those_that_come_after_it(void **state)
+{
+    (void)state;
+    arch_model *m = NULL;
+    arch_session *s = NULL;
+    gen_batch *b = NULL;
+    mltf_err err = {0};
+    if (arch_model_load(&m, "tests/fixtures/models/llama-base",
+                        &(arch_load_options){.torch_dtype = "float32"}, &err))
+        fail_msg("%s", err.msg);
+    assert_int_equal(arch_session_new(&s, m, &err), MLTF_OK);
+    assert_int_equal(gen_batch_new(&b, s, &err), MLTF_OK);
+    enum { LONG = 1200 };
+    int32_t *ids = calloc(LONG, sizeof *ids);
+    assert_non_null(ids);
+    for (size_t i = 0; i < LONG; i++) ids[i] = (int32_t)(5 + i % 40);
+    const gen_config c = config("{\"max_new_tokens\": 1}");
+    size_t order[4] = {0}, first, early, late;
+    const gen_request brief = {.ids = ids, .n = 3, .cfg = &c};
+    const gen_request tall = {
+        .ids = ids, .n = LONG, .cfg = &c, .on_token = note_finish, .user = order};
+    assert_int_equal(gen_batch_add(b, &brief, &first, &err), MLTF_OK);
+    assert_int_equal(gen_batch_add(b, &tall, &early, &err), MLTF_OK);
+    assert_int_equal(gen_batch_step(b, &err), MLTF_OK);
+    assert_true(gen_batch_done(b, first));
+    gen_batch_drop(b, first);
+    assert_int_equal(gen_batch_add(b, &tall, &late, &err), MLTF_OK);
+    assert_true(late < early); // it has the place of the brief one
+    while (gen_batch_active(b)) assert_int_equal(gen_batch_step(b, &err), MLTF_OK);
+    assert_int_equal(order[0], 2);
+    assert_int_equal(order[1], early);
+    free(ids);
+    gen_batch_free(b);
+    arch_session_free(s);
+    arch_model_free(m);
+}
+
 typedef struct shown {
     int32_t best[16];
     size_t n;
@@ -392,6 +437,7 @@ int main(void)
         cmocka_unit_test(test_a_constraint_holds_whatever_the_model_wants),
         cmocka_unit_test(test_a_callback_may_say_what_is_allowed),
         cmocka_unit_test(test_guidance_moves_away_from_the_unconditional_answer),
+        cmocka_unit_test(test_a_long_prompt_does_not_wait_for_those_that_come_after_it),
         cmocka_unit_test(test_scores_are_shown_as_they_choose),
         cmocka_unit_test(test_an_end_that_is_forbidden_stays_so_however_long_the_text_gets),
         cmocka_unit_test(test_a_prompt_without_room_is_refused_in_the_words_of_the_library),
