@@ -15,6 +15,7 @@ struct tok_charsmap {
     char *text;
     size_t text_n;
     uint8_t starts[256]; /* some rule begins with that byte */
+    bool keeps[128];     /* printable ASCII that the map leaves alone */
 };
 
 static int base64_digit(char c)
@@ -103,8 +104,17 @@ mltf_status tok_charsmap_new(tok_charsmap **out, const void *blob, size_t n, mlt
         const size_t at = root ^ c;
         m->starts[c] = at < units && (m->units[at] & ((1u << 31) | 0xFF)) == c;
     }
+    for (int c = ' '; c < 0x7F; c++) {
+        const char ascii = (char)c;
+        m->keeps[c] = !tok_charsmap_first(m, &ascii, 1).p;
+    }
     *out = m;
     return MLTF_OK;
+}
+
+bool tok_charsmap_keeps(const tok_charsmap *m, unsigned char c)
+{
+    return c < 0x80 && m->keeps[c];
 }
 
 static mltf_str replacement(const tok_charsmap *m, uint32_t unit)

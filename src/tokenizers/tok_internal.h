@@ -143,6 +143,8 @@ mltf_status tok_charsmap_new(tok_charsmap **out, const void *blob, size_t n, mlt
 void tok_charsmap_free(tok_charsmap *m);
 /* The replacement of the shortest prefix of s that has one (that is what the reference takes); p NULL: none. */
 mltf_str tok_charsmap_first(const tok_charsmap *m, const char *s, size_t n);
+/* Whether c is a printable ASCII character that has no replacement. */
+bool tok_charsmap_keeps(const tok_charsmap *m, unsigned char c);
 /* sentencepiece's own: the longest prefix; *used is its length. */
 mltf_str tok_charsmap_longest(const tok_charsmap *m, const char *s, size_t n, size_t *used);
 mltf_status tok_base64(mltf_buf *out, mltf_str text, mltf_err *err);

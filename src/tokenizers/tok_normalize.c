@@ -673,11 +673,20 @@ static void hold_replacement(held *h, const char *old, size_t old_n, mltf_str ne
 static mltf_status run_precompiled(run *r, const tok_charsmap *map)
 {
     const char *p = r->v.p, *end = p + r->v.n;
+    while (p < end && tok_charsmap_keeps(map, (unsigned char)*p)) p++;
+    if (p == end) return MLTF_OK;
+    p = r->v.p;
     tok_rewrite w;
     begin(r, &w, 0);
     held h = {.w = &w};
     bool modified = false;
     while (p < end) {
+        // before another ASCII character it is a cluster of its own
+        if (tok_charsmap_keeps(map, (unsigned char)*p) &&
+            (p + 1 == end || (unsigned char)p[1] < 0x80)) {
+            hold(&h, (unsigned char)*p++, 0);
+            continue;
+        }
         const size_t g = uc_grapheme(p, (size_t)(end - p));
         if (g < 6) {
             const mltf_str to = tok_charsmap_first(map, p, g);
