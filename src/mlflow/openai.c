@@ -675,6 +675,11 @@ static mltf_status run_choices(openai_run *r, const call_control *ctl, gen_resul
     const bool streams = r->on_event != NULL;
     mltf_status st = pipeline_generate(r->m->pipe, prompts, r->n, ctl,
                                        streams ? stream_tokens : NULL, r, results, err);
+    if (st == MLTF_PREDICT_FAILED && r->constraint && err && strstr(err->msg, "unsatisfiable"))
+        return mltf_fail(err, MLTF_INVALID_INPUT,
+                         "This model cannot write what the '%s' parameter asks for: its vocabulary "
+                         "lacks the characters that must come next.",
+                         r->req.response_format ? "response_format" : "tool_choice");
     if (st == MLTF_PREDICT_FAILED && err) err->status = st = MLTF_INVALID_INPUT;
     return st;
 }

@@ -1,4 +1,5 @@
 """The real openai client against `mltf models serve`: chat, completions, embeddings, streams, errors, cancelling."""
+import json
 import os
 import re
 import subprocess
@@ -70,6 +71,59 @@ with Server(os.path.join(GOLDEN, "llm_chat", "model"), "--served-model-name", "t
     check(plain.choices[0].text and plain.object == "text_completion", plain)
     streamed = list(client.completions.create(model="tiny", prompt="The baker sells", max_tokens=4, temperature=0, stream=True))
     check("".join(p.choices[0].text for p in streamed if p.choices) == plain.choices[0].text, streamed)
+    # log probabilities in a stream are those of the whole reply
+    probs = client.chat.completions.create(model="tiny", messages=messages, max_tokens=5, logprobs=True, top_logprobs=2, temperature=0)
+    chunks = list(client.chat.completions.create(model="tiny", messages=messages, max_tokens=5, logprobs=True, top_logprobs=2,
+                                                 temperature=0, stream=True))
+    told = [t for c in chunks if c.choices and c.choices[0].logprobs for t in c.choices[0].logprobs.content]
+    check([(t.token, t.logprob) for t in told] == [(t.token, t.logprob) for t in probs.choices[0].logprobs.content], told)
+    # scoring a text, as evaluation harnesses do
+    scored = client.completions.create(model="tiny", prompt="The baker sells", max_tokens=0, echo=True, logprobs=1)
+    lp = scored.choices[0].logprobs
+    check(scored.choices[0].text == "The baker sells" and scored.usage.completion_tokens == 0, scored)
+    check(lp.token_logprobs[0] is None and all(x <= 0 for x in lp.token_logprobs[1:]) and len(lp.tokens) == len(lp.text_offset), lp)
+    both = client.completions.create(model="tiny", prompt="The baker sells", max_tokens=4, echo=True, logprobs=0, temperature=0)
+    check(both.choices[0].text == "The baker sells" + plain.choices[0].text, both)
+    check(both.choices[0].logprobs.token_logprobs[1:len(lp.tokens)] == lp.token_logprobs[1:], "the prompt's part is the same")
+    several = client.completions.create(model="tiny", prompt=["The baker sells", "In winter"], max_tokens=3, n=2, temperature=0)
+    check([c.index for c in several.choices] == [0, 1, 2, 3] and several.choices[0].text == several.choices[1].text, several)
+    form = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object", "properties": {"n": {"type": "integer"}},
+                                                                           "required": ["n"], "additionalProperties": False}}}
+    try:  # whether the tiny vocabulary has braces depends on the recording
+        shaped = client.chat.completions.create(model="tiny", messages=messages, max_tokens=40, temperature=0, response_format=form)
+        check(shaped.choices[0].finish_reason != "stop" or isinstance(json.loads(shaped.choices[0].message.content)["n"], int), shaped)
+    except openai.BadRequestError as e:
+        check("its vocabulary lacks" in str(e) and "response_format" in str(e), e)
+    tools = [{"type": "function", "function": {"name": "find", "parameters": {"type": "object", "properties": {
+        "where": {"enum": ["mill", "river"]}}, "required": ["where"], "additionalProperties": False}}}]
+    try:
+        called = client.chat.completions.create(model="tiny", messages=messages, tools=tools, tool_choice="required", max_tokens=80,
+                                                temperature=0)
+    except openai.BadRequestError as e:
+        check("its vocabulary lacks" in str(e) or "maximum context length" in str(e), e)
+        called = None
+    if called and called.choices[0].finish_reason == "tool_calls":
+        call = called.choices[0].message.tool_calls[0]
+        check(call.function.name == "find" and json.loads(call.function.arguments)["where"] in ("mill", "river"), call)
+        follow = [*messages, called.choices[0].message, {"role": "tool", "tool_call_id": call.id, "content": "by the river"}]
+        check(client.chat.completions.create(model="tiny", messages=follow, tools=tools, max_tokens=3).choices[0].message, "a tool's answer")
+    for kw, word in (({"logprobs": True, "top_logprobs": 99}, "top_logprobs"), ({"n": 0}, "'n'"), ({"max_tokens": 0}, "max_tokens"),
+                     ({"response_format": {"type": "nonsense"}}, "response_format"), ({"extra_body": {"bogus": 1}}, "bogus"),
+                     ({"tools": tools, "tool_choice": {"type": "function", "function": {"name": "other"}}}, "other")):
+        try:
+            client.chat.completions.create(model="tiny", messages=messages, **kw)
+            check(False, "must be an error: %s" % kw)
+        except openai.BadRequestError as e:
+            check(word in str(e) and e.type == "invalid_request_error", (kw, e))
+    try:
+        client.completions.create(model="tiny", prompt="a", suffix="b")
+        check(False, "a suffix must be an error")
+    except openai.BadRequestError as e:
+        check("suffix" in str(e), e)
+    try:
+        client.embeddings.create(model="tiny", input="a")
+    except openai.BadRequestError as e:
+        check(True, e)
     try:
         client.chat.completions.create(model="tiny", messages=[])
         check(False, "no messages must be an error")
@@ -106,4 +160,22 @@ with Server(os.path.join(GOLDEN, "llm_embeddings", "model")) as client:
     check(len(two.data) == 2 and len(two.data[0].embedding) == len(one.data[0].embedding), "shapes")
     check(max(abs(a - b) for a, b in zip(one.data[0].embedding, two.data[0].embedding)) < 1e-5, "base64 and floats are the same")
     check(two.usage.prompt_tokens > 0, two.usage)
+    short = client.embeddings.create(model="x", input="The baker sells bread", dimensions=8).data[0].embedding
+    check(len(short) == 8 and abs(sum(x * x for x in short) - 1) < 1e-4, "dimensions")
+    ids = client.embeddings.create(model="x", input=[[5, 6, 7], [8]])
+    check([d.index for d in ids.data] == [0, 1] and ids.usage.prompt_tokens == 4, ids.usage)
+    answers = []
+    threads = [threading.Thread(target=lambda: answers.append(client.embeddings.create(
+        model="x", input="The baker sells bread", encoding_format="float").data[0].embedding)) for _ in range(24)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    check(answers == [two.data[0].embedding] * 24, "embeddings computed together are those computed alone")
+    for bad in ({"input": []}, {"input": "a", "encoding_format": "hex"}, {"input": [""]}, {"input": "a", "dimensions": 0}):
+        try:
+            client.embeddings.create(model="x", **bad)
+            check(False, "must be an error: %s" % bad)
+        except openai.BadRequestError as e:
+            check(e.type == "invalid_request_error", e)
 print("%d checks passed" % checks)
