@@ -106,7 +106,7 @@ static mltf_status check(mltf_arena *a, const pv *v, mltf_err *err)
                          "Mixed types in dictionary are not supported as input examples. Found "
                          "numpy arrays and other types.");
     if (v->kind == PV_LIST && contains_array(v))
-        return mltf_fail(err, MLTF_INVALID_INPUT,
+        return mltf_fail(err, MLTF_INTERNAL,
                          "Multidimensional arrays (aka tensors) are not supported. Numpy arrays in "
                          "list are not supported as input examples.");
     if (v->kind != PV_OTHER && v->kind != PV_NONE && v->kind != PV_TUPLE) return MLTF_OK;

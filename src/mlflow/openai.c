@@ -15,7 +15,7 @@
 #include <time.h>
 
 #include "base/utf8.h"
-#include "mlflow/base64.h"
+#include "formats/base64.h"
 #include "mlflow/openai_request.h"
 #include "tasks/embedding.h"
 

@@ -6,7 +6,7 @@
 
 #include "base/checked.h"
 #include "base/utf8.h"
-#include "mlflow/base64.h"
+#include "formats/base64.h"
 
 /* ---- making -------------------------------------------------------------------------------- */
 

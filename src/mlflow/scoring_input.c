@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "formats/decimal.h"
-#include "mlflow/base64.h"
+#include "formats/base64.h"
 
 #define FIELDS  "{'inputs', 'instances', 'dataframe_split', 'dataframe_records'}"
 #define MUST_BE "The input must be a JSON dictionary with exactly one of the input fields " FIELDS

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "mlflow/base64.h"
+#include "formats/base64.h"
 
 /* ---- decoding ------------------------------------------------------------------------------ */
 

@@ -10,7 +10,7 @@
 
 #include "base/file.h"
 #include "formats/yaml.h"
-#include "mlflow/base64.h"
+#include "formats/base64.h"
 #include "mlflow/environment.h"
 #include "mlflow/hub_cache.h"
 #include "mlflow/input_example.h"

@@ -1,6 +1,6 @@
 /* Base64 as Python's base64 module writes and reads it. */
-#ifndef MLTF_MLFLOW_BASE64_H
-#define MLTF_MLFLOW_BASE64_H
+#ifndef MLTF_FORMATS_BASE64_H
+#define MLTF_FORMATS_BASE64_H
 
 #include "base/buf.h"
 

@@ -1,4 +1,4 @@
-#include "mlflow/base64.h"
+#include "formats/base64.h"
 
 static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
