@@ -34,10 +34,11 @@ typedef struct {
     float scale; // sqrt(d_model) with scale_embedding
     int64_t pad, start, eos;
     bool pre_norm, embed_norm, sines, sines_exp, shared;
-    size_t offset;   // rows before position 0
-    bool shift_last; // mbart: the last token starts the decoder
-    bool led;        // the encoder sees a window
-    bool shifts;     // may make the decoder's input from the encoder's
+    size_t offset;            // rows before position 0
+    bool norm_then_positions; // blenderbot-small's decoder norms the words alone
+    bool shift_last;          // mbart: the last token starts the decoder
+    bool led;                 // the encoder sees a window
+    bool shifts;              // may make the decoder's input from the encoder's
 } bart_config;
 
 typedef struct {
@@ -68,27 +69,32 @@ static void read_config(arch_config *c, bart_config *o, mltf_str type)
     const bool bart = str_is(type, "bart"), mbart = str_is(type, "mbart"),
                marian = str_is(type, "marian");
     const bool m2m = str_is(type, "m2m_100"), blender = str_is(type, "blenderbot");
-    const bool led = str_is(type, "led");
-    o->hidden = cfg_dim(c, "d_model|hidden_size", blender ? 2560 : 1024);
+    const bool led = str_is(type, "led"), small = str_is(type, "blenderbot-small");
+    o->hidden = cfg_dim(c, "d_model|hidden_size", blender ? 2560 : small ? 512 : 1024);
     o->vocab = cfg_dim(c, "vocab_size", m2m ? 128112 : blender ? 8008 : marian ? 58101 : 50265);
-    const size_t positions = led ? 0 : cfg_dim(c, "max_position_embeddings", blender ? 128 : 1024);
+    const size_t positions = led ? 0
+                                 : cfg_dim(c, "max_position_embeddings",
+                                           blender ? 128
+                                           : small ? 512
+                                                   : 1024);
     o->enc.positions = led ? cfg_dim(c, "max_encoder_position_embeddings", 16384) : positions;
     o->dec.positions = led ? cfg_dim(c, "max_decoder_position_embeddings", 1024) : positions;
-    o->enc.layers = cfg_layers(c, "encoder_layers", blender ? 2 : 12);
-    o->dec.layers = cfg_layers(c, "decoder_layers", blender ? 24 : 12);
+    o->enc.layers = cfg_layers(c, "encoder_layers", blender ? 2 : small ? 8 : 12);
+    o->dec.layers = cfg_layers(c, "decoder_layers", blender ? 24 : small ? 8 : 12);
     o->enc.heads = cfg_dim(c, "encoder_attention_heads", blender ? 32 : 16);
     o->dec.heads = cfg_dim(c, "decoder_attention_heads", blender ? 32 : 16);
-    o->enc.ffn = cfg_dim(c, "encoder_ffn_dim", blender ? 10240 : 4096);
-    o->dec.ffn = cfg_dim(c, "decoder_ffn_dim", blender ? 10240 : 4096);
+    o->enc.ffn = cfg_dim(c, "encoder_ffn_dim", blender ? 10240 : small ? 2048 : 4096);
+    o->dec.ffn = cfg_dim(c, "decoder_ffn_dim", blender ? 10240 : small ? 2048 : 4096);
     o->act = cfg_act(c, "activation_function", m2m ? "relu" : "gelu");
     o->scale = cfg_bool(c, "scale_embedding", m2m) ? sqrtf((float)o->hidden) : 1.0f;
     o->pad = cfg_token(c, "pad_token_id", marian ? 58100 : bart || mbart || m2m || led ? 1 : 0);
     o->eos = cfg_token(c, "eos_token_id", marian ? 0 : str_is(type, "pegasus") ? 1 : 2);
-    o->start = cfg_token(c, "decoder_start_token_id", 2);
+    o->start = cfg_token(c, "decoder_start_token_id", small ? 1 : 2);
     o->shared = !marian || cfg_bool(c, "share_encoder_decoder_embeddings", true);
     o->decoder_vocab = o->shared ? o->vocab : cfg_dim(c, "decoder_vocab_size", o->vocab);
-    o->pre_norm = !bart && !marian && !led;
-    o->embed_norm = bart || mbart || led;
+    o->pre_norm = !bart && !marian && !led && !small;
+    o->embed_norm = bart || mbart || led || small;
+    o->norm_then_positions = small;
     o->led = led;
     o->sines = marian || str_is(type, "pegasus") || m2m;
     o->sines_exp = m2m;
@@ -297,10 +303,12 @@ static float *stack_forward(arch_run *r, const bart_stack *s)
     const nn_attn attn = {
         .heads = s->heads, .dim = D, .scale = 1.0f / sqrtf((float)D), .causal = s->decoder};
 
-    float *x = arch_embed_tokens(r, &s->words); // [T, H]
-    if (!r->batch->input_embeds) nn_scale(cx, x, c->scale, T * H);
+    float *x = arch_embed_tokens(r, &s->words);              // [T, H]
+    const bool early = c->norm_then_positions && s->decoder; // which is not scaled either
+    if (!r->batch->input_embeds && !early) nn_scale(cx, x, c->scale, T * H);
+    if (early) nn_norm(cx, x, x, &s->embed_norm, T);
     add_positions(r, x, s, c);
-    if (c->embed_norm) nn_norm(cx, x, x, &s->embed_norm, T);
+    if (c->embed_norm && !early) nn_norm(cx, x, x, &s->embed_norm, T);
     for (size_t il = 0; il < s->n; il++) {
         arch_keep_hidden(r, x, H);
         residual(r, x, &s->layers[il], SELF, &attn, c->pre_norm, il);
@@ -385,7 +393,7 @@ static void forward(arch_run *r)
 
 const arch_family arch_bart = {
     .model_types = (const char *const[]){"bart", "mbart", "marian", "pegasus", "blenderbot",
-                                         "m2m_100", "led", NULL},
+                                         "m2m_100", "led", "blenderbot-small", NULL},
     .classes = (const char *const[]){"BartModel",
                                      "BartForConditionalGeneration",
                                      "BartForSequenceClassification",
@@ -400,6 +408,8 @@ const arch_family arch_bart = {
                                      "PegasusForConditionalGeneration",
                                      "BlenderbotModel",
                                      "BlenderbotForConditionalGeneration",
+                                     "BlenderbotSmallModel",
+                                     "BlenderbotSmallForConditionalGeneration",
                                      "M2M100Model",
                                      "M2M100ForConditionalGeneration",
                                      "LEDModel",

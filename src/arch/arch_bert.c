@@ -1,4 +1,4 @@
-/* BERT and the families with its block: roberta, xlm-roberta, camembert, electra.
+/* BERT and the families with its block: roberta, xlm-roberta, camembert, data2vec-text, ernie, electra.
  * Devlin et al. 2018, arXiv:1810.04805; transformers 4.57 models/{bert,roberta,electra}/modeling_*.py.
  *
  *   ids ─ word + position + type embeddings ─ norm ─ (electra: projection) ─┐
@@ -17,6 +17,7 @@
 typedef struct {
     bool roberta; // positions count from padding_idx + 1
     bool electra;
+    size_t tasks; // ernie: rows of a table of which the first is added everywhere; 0: none
     size_t hidden, layers, heads, ffn, vocab, types, positions, embed;
     k_act act;
     float eps;
@@ -33,6 +34,7 @@ typedef struct {
 typedef struct {
     bert_config cfg;
     nn_embed_w words, positions, types; // [V, E], [P, E], [types, E]
+    nn_embed_w tasks;                   // [tasks, E]
     nn_norm_w norm;                     // [E]
     nn_linear_w project;                // [H, E] where E != H (electra)
     bert_layer *layers;
@@ -157,7 +159,10 @@ static mltf_status load(arch_build *b, mltf_err *err)
     bert_config *c = &m->cfg;
     const mltf_str type = str_from(b->m->info.model_type);
     c->electra = str_is(type, "electra");
-    c->roberta = !c->electra && !str_is(type, "bert");
+    c->roberta = !c->electra && !str_is(type, "bert") && !str_is(type, "ernie");
+    c->tasks = str_is(type, "ernie") && cfg_bool(&b->cfg, "use_task_id", false)
+                   ? cfg_dim(&b->cfg, "task_type_vocab_size", 3)
+                   : 0;
     read_config(&b->cfg, c);
     m->layers = arch_new(b, c->layers, sizeof *m->layers);
     TRY(arch_build_ok(b, err));
@@ -168,6 +173,8 @@ static mltf_status load(arch_build *b, mltf_err *err)
         nn_load_embed(ld, &m->positions, "position_embeddings", "position", c->positions, c->embed,
                       0);
     nn_load_embed(ld, &m->types, "token_type_embeddings", "token type", c->types, c->embed, 0);
+    if (c->tasks)
+        nn_load_embed(ld, &m->tasks, "task_type_embeddings", "task type", c->tasks, c->embed, 0);
     nn_load_norm(ld, &m->norm, "LayerNorm", NN_NORM_LAYER, c->embed, c->eps, NN_BIAS);
     nn_scope(ld, "%s", ld->base);
     if (c->embed != c->hidden)
@@ -241,6 +248,7 @@ static void forward(arch_run *r)
         if (c->roberta) arch_positions_after_padding(r, c->pad);
         nn_embed_add(cx, x, r->seqs.pos, &m->positions, T);
     }
+    if (c->tasks) nn_embed_add_row(cx, x, 0, &m->tasks, T);
     nn_norm(cx, x, x, &m->norm, T);
     if (nn_has(&m->project)) {
         float *wide = nn_f32(cx, T, c->hidden);
@@ -262,20 +270,24 @@ static const char *const ignorable[] = {"position_ids", "predictions.decoder.bia
                                         "lm_head.decoder.bias", NULL};
 
 const arch_family arch_bert = {
-    .model_types = (const char *const[]){"bert", NULL},
+    .model_types = (const char *const[]){"bert", "ernie", NULL},
     .classes = (const char *const[]){"BertModel", "BertForMaskedLM", "BertForPreTraining",
                                      "BertForSequenceClassification", "BertForTokenClassification",
                                      "BertForQuestionAnswering", "BertForMultipleChoice",
-                                     "BertLMHeadModel", NULL},
+                                     "BertLMHeadModel", "ErnieModel", "ErnieForMaskedLM",
+                                     "ErnieForSequenceClassification",
+                                     "ErnieForTokenClassification", "ErnieForQuestionAnswering",
+                                     "ErnieForMultipleChoice", "ErnieForCausalLM", NULL},
     .kind = ARCH_ENCODER,
-    .base_prefix = "bert.",
+    .base_prefix = "bert.|ernie.",
     .ignorable = ignorable,
     .load = load,
     .forward = forward,
 };
 
 const arch_family arch_roberta = {
-    .model_types = (const char *const[]){"roberta", "xlm-roberta", "camembert", NULL},
+    .model_types =
+        (const char *const[]){"roberta", "xlm-roberta", "camembert", "data2vec-text", NULL},
     .classes = (const char *const[]){"RobertaModel",
                                      "RobertaForMaskedLM",
                                      "RobertaForSequenceClassification",
@@ -283,6 +295,13 @@ const arch_family arch_roberta = {
                                      "RobertaForQuestionAnswering",
                                      "RobertaForMultipleChoice",
                                      "RobertaForCausalLM",
+                                     "Data2VecTextModel",
+                                     "Data2VecTextForMaskedLM",
+                                     "Data2VecTextForSequenceClassification",
+                                     "Data2VecTextForTokenClassification",
+                                     "Data2VecTextForQuestionAnswering",
+                                     "Data2VecTextForMultipleChoice",
+                                     "Data2VecTextForCausalLM",
                                      "XLMRobertaModel",
                                      "XLMRobertaForMaskedLM",
                                      "XLMRobertaForSequenceClassification",
@@ -299,7 +318,7 @@ const arch_family arch_roberta = {
                                      "CamembertForCausalLM",
                                      NULL},
     .kind = ARCH_ENCODER,
-    .base_prefix = "roberta.",
+    .base_prefix = "roberta.|data2vec_text.",
     .ignorable = ignorable,
     .load = load,
     .forward = forward,

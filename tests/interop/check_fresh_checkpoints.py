@@ -242,6 +242,9 @@ FAMILIES = {
     "marian": (["MarianMTModel"], "MarianConfig", lambda r: bart(r, decoder_vocab_size=r.vocab, share_encoder_decoder_embeddings=True)),
     "pegasus": (["PegasusForConditionalGeneration"], "PegasusConfig", bart),
     "m2m_100": (["M2M100ForConditionalGeneration"], "M2M100Config", bart),
+    "blenderbot-small": (["BlenderbotSmallForConditionalGeneration"], "BlenderbotSmallConfig", bart),
+    "data2vec-text": (encoder("Data2VecText"), "Data2VecTextConfig", lambda r: {**bert(r), "pad_token_id": 1}),
+    "ernie": (encoder("Ernie"), "ErnieConfig", lambda r: bert(r, use_task_id=r.flag(), task_type_vocab_size=2)),
     "blenderbot": (["BlenderbotForConditionalGeneration"], "BlenderbotConfig", bart),
 }
 
