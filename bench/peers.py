@@ -19,6 +19,7 @@ import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -269,9 +270,9 @@ class Side:
     """A process that answers a line with a round's times."""
 
     def __init__(self, name, command):
-        self.name, self.times = name, []
+        self.name, self.times, self.errors = name, [], tempfile.TemporaryFile("w+", errors="replace")
         self.process = subprocess.Popen([str(c) for c in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        stderr=subprocess.DEVNULL, text=True)
+                                        stderr=self.errors, text=True)
         self.ready = False
         for line in self.process.stdout:
             if line.strip() == "ready":
@@ -286,6 +287,13 @@ class Side:
             raise RuntimeError(f"{self.name} stopped")
         self.times.append([float(t) for t in line[1:]])
 
+    def why(self):
+        """The last line of what a process that did not start had to say."""
+        self.process.wait()
+        self.errors.seek(0)
+        lines = [x.strip() for x in self.errors if x.strip()]
+        return lines[-1][:160] if lines else f"exit status {self.process.returncode}"
+
     def close(self):
         self.process.stdin.close()
         self.process.wait()
@@ -295,7 +303,7 @@ def take_turns(sides, rounds):
     """Median time of each side, per figure; sides that did not start are left out."""
     for s in sides:
         if not s.ready:
-            print(f"  ({s.name} did not start)", flush=True)
+            print(f"  ({s.name} did not start: {s.why()})", flush=True)
     sides = [s for s in sides if s.ready]
     for _ in range(rounds):
         for s in sides:
