@@ -510,10 +510,14 @@ def bench_serve(t, build, models):
             s.bind(("127.0.0.1", 0))
             port = s.getsockname()[1]
         command = [*command, "models", "serve", "-m", saved, "-h", "127.0.0.1", "-p", port, "--env-manager", "local"]
-        server = subprocess.Popen([str(c) for c in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        path = f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}"  # mlflow looks for uvicorn there
+        server = subprocess.Popen([str(c) for c in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                  env={**os.environ, "PATH": path})
         try:
             for _ in range(1200):
                 time.sleep(0.1)
+                if server.poll() is not None:
+                    raise RuntimeError(f"exit status {server.returncode}")
                 try:
                     socket.create_connection(("127.0.0.1", port)).close()
                     break
