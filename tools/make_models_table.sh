@@ -37,3 +37,14 @@ done | sort -t "$(printf '\t')" -k1,1 | awk -F '\t' '
         passed += $4; failed += $5; if ($6 + 0 > worst + 0) worst = $6
     }
     END {flush()}'
+cat <<'TAIL'
+
+Further families and classes have no recording. `tests/interop/check_fresh_checkpoints.py` compares random checkpoints of these,
+and of those above, with the library itself (all hidden states, answers, cached generation; other sizes and options every day):
+TAIL
+sed -n 's/^    "\([a-z0-9_-]*\)": (.*/\1/p' tests/interop/check_fresh_checkpoints.py | sort | paste -sd, | sed 's/,/, /g' | fold -s -w 118 | sed 's/ *$//'
+cat <<'TAIL'
+
+Packed weights of bitsandbytes (int8, nf4, fp4), GPTQ, AWQ, compressed-tensors (pack-, int-, float-quantized), fp8 with blocks
+are computed in every family, MXFP4 in gpt_oss; `tests/fixtures/models/packed-*` has a checkpoint of each.
+TAIL

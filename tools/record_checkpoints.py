@@ -176,7 +176,7 @@ def write(folder, model, tensors, config, cls, alone=False):
     c = cases()
     if alone:  # dynamic frequencies: Python takes the longest row's for the whole batch
         del c["batch_right"]
-    fresh.expect(model, c, folder, {"class": cls})
+    fresh.expect(model, c, folder, {"class": cls, "stored_dtype": config.get("dtype", "float32")})
     save_file({k: v.contiguous() for k, v in tensors.items()}, os.path.join(folder, "model.safetensors"), {"format": "pt"})
     with open(os.path.join(folder, "config.json"), "w") as f:
         json.dump(config, f, indent=1, sort_keys=True)
