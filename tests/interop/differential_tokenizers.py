@@ -316,7 +316,7 @@ def answer(t, text):
         return want, None
 
 
-def compare(parity, name, folder, docs, report, until=None):
+def compare(parity, name, folder, docs, report, seconds=None):
     t = reference(folder)
     p = subprocess.Popen([parity, "--tokenize", folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     bad = n = nbytes = 0
@@ -333,11 +333,14 @@ def compare(parity, name, folder, docs, report, until=None):
             pass
     th = threading.Thread(target=feed)
     th.start()
+    until = None
     for d in docs:
-        if until and time.monotonic() > until:
+        if until and time.monotonic() > until and n >= 10:
             stop.set()
             break
         line = p.stdout.readline()
+        if seconds and not until:
+            until = time.monotonic() + seconds  # from the first answer on: reading the files does not count
         want, text = answer(t, d)
         n += 1
         nbytes += len(d.encode())
@@ -398,7 +401,7 @@ def main():
         a.dirs += sorted(glob.glob(got.stdout.decode().strip() + "/*/")) if got.returncode == 0 else []
         began = time.monotonic()  # getting them does not count
     rnd = random.Random(a.seed)
-    sample = list(texts(rnd, 0.4))
+    sample = list(texts(rnd, 0.2 if limit else 0.4))
     report = [0, 0, 0]
     todo = [(n, f) for n, f in kinds(sample) if a.only is None or n in a.only]
     share = a.megabytes / max(1, len(todo) + len(a.dirs))
@@ -411,8 +414,10 @@ def main():
 
         def made(name, make):
             folder = os.path.join(tmp, name)
-            os.makedirs(folder, exist_ok=True)
-            make().save(os.path.join(folder, "tokenizer.json"))
+            if not os.path.exists(os.path.join(folder, "tokenizer.json")):
+                t = make()
+                os.makedirs(folder, exist_ok=True)
+                t.save(os.path.join(folder, "tokenizer.json"))
             return folder
 
         def given(d):
@@ -425,13 +430,15 @@ def main():
         for name, make in todo:
             jobs.append((name, lambda name=name, make=make: made(name, make), lambda: list(texts(rnd, share))))
             if cps and name in ("gpt2", "llama3", "qwen2", "o200k", "tekken", "bloom", "deepseek", "falcon", "clip", "bert-uncased", "unigram", "words", "regex", "unigram-nfkd"):
-                jobs.append((name + "/all", lambda name=name: os.path.join(tmp, name), lambda: cps))
+                jobs.append((name + "/all", lambda name=name, make=make: made(name, make), lambda: rnd.sample(cps, len(cps)) if limit else cps))
         for d in a.dirs:
             jobs.append((os.path.basename(os.path.normpath(d)), lambda d=d: given(d), lambda: list(texts(rnd, share))))
         pipelines = [0, 0, 0]
         for k in range(a.pipelines):
             jobs.append(("pipeline-%d" % k, lambda k=k: made("pipeline-%d" % k, lambda: some_pipeline(random.Random("%d %d" % (a.seed, k)), sample)), lambda: rnd.sample(sample, 40)))
         late = None
+        if limit:
+            rnd.shuffle(jobs)
         for k, (name, folder, docs) in enumerate(jobs):
             if limit:  # an equal share of the time that is left
                 left = began + limit - time.monotonic()
@@ -445,8 +452,8 @@ def main():
                 if isinstance(error, KeyboardInterrupt) or not name.startswith("pipeline-"):
                     raise
                 continue
-            until = time.monotonic() + max(0.2, 3 * (began + limit - time.monotonic()) / (len(jobs) - k)) if limit else None
-            r = compare(a.parity, name, where, docs(), report, until)
+            seconds = max(0.5, 2 * (began + limit - time.monotonic()) / (len(jobs) - k)) if limit else None
+            r = compare(a.parity, name, where, docs(), report, seconds)
             if not name.startswith("pipeline-") or r[2]:
                 show(name, r)
             if name.startswith("pipeline-"):
