@@ -26,6 +26,8 @@ PIP = ["mlflow", "transformers", "torch"]
 TEXT = "The small river runs past the old stone mill."
 TEXTS = [TEXT, "A grey cat sleeps on the warm roof."]
 PAIR = {"question": "What does the baker sell?", "context": "The baker sells bread and honey cakes."}
+TABLE = {"query": "how many people live in Thorn?",
+         "table": json.dumps({"village": ["Ashby", "Thorn", "Wick"], "people": ["120", "75", "310"]})}
 ZERO = {"sequences": TEXT, "candidate_labels": json.dumps(["weather", "food"]), "hypothesis_template": "About {}."}
 
 # case, saved model, task, options of `mltf models save`, inputs of the scoring server
@@ -47,6 +49,7 @@ ROWS = [
     ("text2text", "model", "text2text-generation", {}, ["the train leaves at seven"]),
     ("summarization", "model", "summarization", {}, [TEXT]),
     ("translation", "model", "translation_en_to_fr", {}, ["the cat sleeps"]),
+    ("table_qa", "model", "table-question-answering", {}, [TABLE]),
 ]
 
 
@@ -143,18 +146,37 @@ def row(number, case, sub, task, options, inputs):
         judge(f"{name}: saved by Python, {str(data)[:40]}", theirs(loaded, data), ours(python, data))
 
 
-def chat():
-    """llm/v1/chat: a reply, and a frame of two rows."""
-    source = checkpoint("llm_chat", "model")
-    mine = TMP / "mltf-chat"
-    mltf("models", "save", "-m", source, "-o", mine, "--task", "llm/v1/chat")
+def llm(case, task, body, answer):
+    """An llm/v1 task: one request, and a frame of two rows. answer: what of a reply is compared."""
+    mine = TMP / f"mltf-{case}"
+    mltf("models", "save", "-m", checkpoint(case, "model"), "-o", mine, "--task", task)
     loaded = mlflow.pyfunc.load_model(str(mine))
+    have = json.loads(mltf("models", "predict", "-m", mine, stdin=json.dumps(body)))
+    judge(task, answer(loaded.predict(body)), answer(have))
+    if task != "llm/v1/embeddings":
+        judge(f"{task}, two rows", len(loaded.predict(pd.DataFrame([body, body]))), 2)
+
+
+def chat():
     body = {"messages": [{"role": "system", "content": "You are a guide."}, {"role": "user", "content": "Where is the mill?"}]}
-    want = loaded.predict(body)[0]["choices"][0]["message"]["content"]
-    have = json.loads(mltf("models", "predict", "-m", mine, stdin=json.dumps(body)))[0]["choices"][0]["message"]["content"]
-    judge("llm/v1/chat", want, have)
-    frame = pd.DataFrame([body, body])
-    judge("llm/v1/chat, two rows", len(loaded.predict(frame)), 2)
+    llm("llm_chat", "llm/v1/chat", body, lambda r: r[0]["choices"][0]["message"]["content"])
+
+
+def completions():
+    llm("llm_completions", "llm/v1/completions", {"prompt": "The small river"}, lambda r: r[0]["choices"][0]["text"])
+
+
+def embeddings():
+    llm("llm_embeddings", "llm/v1/embeddings", {"input": TEXTS}, lambda r: [[float(x) for x in d["embedding"]] for d in r["data"]])
+
+
+def dtype():
+    """The recorded dtype is the one that Python loads in."""
+    for name in ("bfloat16", "float16"):
+        mine = TMP / f"mltf-{name}"
+        mltf("models", "save", "-m", checkpoint("text_generation", "model"), "-o", mine, "--task", "text-generation",
+             "--torch-dtype", name)
+        judge(f"dtype {name}", f"torch.{name}", str(mlflow.transformers.load_model(str(mine)).model.dtype))
 
 
 def adapter():
@@ -188,7 +210,7 @@ for i, r in enumerate(ROWS):
     except Exception as e:
         failed += 1
         print(f"FAIL {r[0]} {r[3]}: {type(e).__name__}: {str(e)[:400]}")
-for part in (chat, adapter):
+for part in (chat, completions, embeddings, dtype, adapter):
     try:
         part()
     except Exception as e:
