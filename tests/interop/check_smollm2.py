@@ -1,4 +1,4 @@
-"""SmolLM2-135M at float32: greedy answers equal transformers' on 20 prompts. At bf16: mltf's logits are not further
+"""SmolLM2-135M at float32: greedy answers equal transformers' on 50 prompts. At bf16: mltf's logits are not further
 from the f32 logits than torch's own bf16 logits are."""
 import json, os, subprocess, sys, tempfile
 
@@ -12,7 +12,17 @@ PROMPTS = ["What is the capital of France?", "Name three colours.", "Write a hai
            "What does HTTP stand for?", "Write a Python function that reverses a string.", "Tell me a joke.",
            "What is the boiling point of water?", "Summarize the plot of Romeo and Juliet.", "How do I tie a tie?",
            "What are prime numbers?", "Describe a rainbow.", "Name a famous painter and one of their works.",
-           "What should I do when it rains? ☔ Ünïcödé too."]
+           "What should I do when it rains? ☔ Ünïcödé too.",
+           "What is a black hole?", "Write one sentence about the sea.", "How many legs does a spider have?",
+           "What is the opposite of hot?", "Name a fruit that is yellow.", "What is the largest ocean?",
+           "Explain gravity in one sentence.", "What language is spoken in Brazil?", "Write a short poem about a cat.",
+           "What is 7 times 8?", "Who painted the Mona Lisa?", "What is machine learning?",
+           "How do bees make honey?", "What is the currency of Japan?", "Give three synonyms for happy.",
+           "What day comes after Monday?", "How does a bicycle stay upright?", "Write an SQL query that counts rows.",
+           "What is the speed of light?", "Name two kinds of cheese.", "What causes tides?",
+           "Was ist die Hauptstadt von Deutschland?", "Où est la gare ?", "写一首诗",
+           "What is the square root of 81?", "How do I boil an egg?", "What does a lawyer do?",
+           "Name the continents.", "What is an algorithm?", "Say goodbye politely."]
 work = tempfile.mkdtemp(prefix="mltf-smollm2-")
 checkpoint = os.path.join(work, "smollm2")
 subprocess.run([MLTF, "convert", os.path.join(MODELS, "smollm2.gguf"), checkpoint], check=True)
@@ -54,4 +64,4 @@ for p in PROMPTS[:3]:
     if a > b:
         worse.append(p)
 assert not worse, f"further from f32 than torch: {worse}"
-print("SmolLM2: 20 prompts equal")
+print(f"SmolLM2: {len(PROMPTS)} prompts equal")
