@@ -15,7 +15,11 @@ listening() { # the port that serve.log names
     return 1
 }
 export -f listening
-trap 'cat "$work"/*/pids 2>/dev/null | xargs -r kill 2>/dev/null; rm -rf "$work"' EXIT
+stop() { # FILE...: of process ids; the shell's own kill, as a small system has no other
+    local pid
+    for pid in $(cat "$@" 2>/dev/null); do kill "$pid" 2>/dev/null; done
+}
+trap 'stop "$work"/*/pids; rm -rf "$work"' EXIT
 trap 'exit 1' TERM INT
 pages=0 blocks=0
 for page in "$root"/docs/tasks/*.md; do
@@ -49,7 +53,7 @@ for page in "$root"/docs/tasks/*.md; do
             ;;
         esac
     done <order
-    [ ! -f pids ] || xargs kill <pids 2>/dev/null
+    stop pids
     cd "$work" || exit 1
 done
 echo "$pages pages, $blocks blocks"
