@@ -186,8 +186,8 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--fixtures", default=os.path.join(HERE, "..", "..", "..", "shared", "fixtures", "chat_templates"))
     options = parser.parse_args()
-    if not os.path.exists(options.program):  # not among what `make` builds by itself
-        subprocess.run(["make", "-s", "BUILD=" + os.environ.get("BUILD", "build"), options.program], check=True)
+    # not among what `make` builds by itself; always, so that it is never older than the library
+    subprocess.run(["make", "-s", "BUILD=" + os.environ.get("BUILD", "build"), options.program], check=True)
     cases = [(t, CONTEXT) for t in TEMPLATES]
     for line in EXPRESSIONS.strip().split("\n"):
         parts = line.split("|")
