@@ -11,18 +11,12 @@ gets in a batch, and a decoder's cache to the plain forward. Then come --logits 
 be the same up to the first step whose two best scores are nearer than 1e-3. All of it runs on the default tier
 and with MLTF_CPU=avx2. One line a family; exit status 0 only if nothing differed.
 """
-import argparse, copy, inspect, json, math, os, random, shutil, subprocess, sys, tempfile, time, warnings
+import copy, inspect, json, math, os, random, shutil, subprocess, sys, tempfile, time
 
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-import torch
-import transformers as T
+import fresh
+from fresh import PARITY, T, torch
 from safetensors.torch import save_file
 
-warnings.filterwarnings("ignore")
-T.logging.set_verbosity_error()
-T.logging.disable_progress_bar()
-torch.set_num_threads(1)
-PARITY = os.path.join(os.environ.get("BUILD", "build"), "parity")
 MARGIN = 1e-3
 STEPS = 14
 
@@ -472,27 +466,15 @@ def one(name, seed, keep):
 
 
 def main():
-    ap = argparse.ArgumentParser()
-    ap.add_argument("--seconds", type=float, default=float(os.environ.get("MLTF_FRESH_SECONDS", "90")))
-    ap.add_argument("--seed", type=int, default=int(os.environ.get("MLTF_FRESH_SEED", time.time() // 86400)))
-    ap.add_argument("--only", nargs="*", default=[])
-    ap.add_argument("--again", type=int, help="the seed of one checkpoint, as its line says; with --only")
+    ap = fresh.parser(90)
     ap.add_argument("--keep", help="leave the checkpoints in this folder")
-    a = ap.parse_args()
-    if not os.path.exists(PARITY):
-        print("no %s: make programs first" % PARITY)
-        return 77
-    names = [n for n in FAMILIES if not a.only or n in a.only]
-    random.Random(a.seed).shuffle(names)
+    a, names = fresh.families(ap, FAMILIES)
     end, failed, made, turn = time.time() + a.seconds, 0, 0, 0
-    print("seed %d" % a.seed)
     while time.time() < end:
         for name in names:
             if time.time() >= end:
                 break
-            seed = random.Random("%d %s %d" % (a.seed, name, turn)).randrange(1 << 31)
-            if a.again:
-                seed = a.again
+            seed = fresh.seed_of(a, name, turn)
             try:
                 words, wrong = one(name, seed, a.keep)
             except Exception as e:  # the library itself may refuse a combination: that is no answer of ours

@@ -16,25 +16,15 @@ Not counted: runs in which the library's own float32 and float64 disagree, or in
 may turn them), runs in which its scores become NaN, and its known defects (docs/differences.md): see known_defect().
 Exit status 0 if nothing differed, 77 if it cannot run.
 """
-import argparse, copy, json, math, os, random, shutil, subprocess, sys, tempfile, time, warnings
+import copy, json, math, os, random, shutil, subprocess, sys, tempfile, time
 
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-try:
-    import torch
-    import transformers as T
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers.generation.beam_constraints import DisjunctiveConstraint, PhrasalConstraint
-    from transformers.generation.beam_search import BeamSearchScorer, ConstrainedBeamSearchScorer
-    from transformers.generation.logits_process import HammingDiversityLogitsProcessor
-except ImportError as e:
-    print("cannot run: %s" % e)
-    sys.exit(77)
+import fresh
+from fresh import PARITY, T, torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers.generation.beam_constraints import DisjunctiveConstraint, PhrasalConstraint
+from transformers.generation.beam_search import BeamSearchScorer, ConstrainedBeamSearchScorer
+from transformers.generation.logits_process import HammingDiversityLogitsProcessor
 
-warnings.filterwarnings("ignore")
-T.logging.set_verbosity_error()
-T.logging.disable_progress_bar()
-torch.set_num_threads(1)
-PARITY = os.path.join(os.environ.get("BUILD", "build"), "parity")
 CLOSE = 1e-4
 V = 60
 BOS, EOS, PAD = 1, 2, 0
@@ -560,24 +550,14 @@ def one_case(name, mode, model, draft_folder, tk, mine, inputs, kw, settings, se
 
 
 def main():
-    ap = argparse.ArgumentParser()
-    ap.add_argument("--seconds", type=float, default=float(os.environ.get("MLTF_FRESH_SECONDS", "60")))
-    ap.add_argument("--seed", type=int, default=int(os.environ.get("MLTF_FRESH_SEED", time.time() // 86400)))
-    ap.add_argument("--only", nargs="*", default=[])
+    ap = fresh.parser(60)
     ap.add_argument("--mode", nargs="*", default=[])
-    ap.add_argument("--again", type=int, help="the seed of one model, as its line says; with --only")
-    a = ap.parse_args()
-    if not os.path.exists(PARITY):
-        print("no %s: make programs first" % PARITY)
-        return 77
-    names = [n for n in FAMILIES if not a.only or n in a.only]
-    random.Random(a.seed).shuffle(names)
+    a, names = fresh.families(ap, FAMILIES)
     count = dict(done=0, wrong=0, close=0, refused=0, lenient=0, defect=0)
     until, turn = time.time() + a.seconds, 0
-    print("seed %d" % a.seed)
     while time.time() < until:
         name = names[turn % len(names)]
-        seed = a.again or random.Random("%d %s %d" % (a.seed, name, turn)).randrange(1 << 31)
+        seed = fresh.seed_of(a, name, turn)
         turn += 1
         before = count["wrong"]
         one_model(name, seed, count, until, [m for m in MODES if not a.mode or m in a.mode])

@@ -7,24 +7,17 @@ temperature. Every text that ended must be JSON and satisfy the schema: by the j
 by the small validator below. Schemas that mltf refuses are counted, not judged. Patterns go through re.fullmatch.
 Exit status 0 if all were right, 77 if it cannot run.
 """
-import argparse, collections, json, math, os, random, re, shutil, subprocess, sys, tempfile, time, warnings
+import collections, json, math, os, random, re, shutil, subprocess, sys, tempfile, time
 
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-try:
-    import torch
-    import transformers as T
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-except ImportError as e:
-    print("cannot run: %s" % e)
-    sys.exit(77)
+import fresh
+from fresh import PARITY, T, torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
 try:
     import jsonschema
 except ImportError:
     jsonschema = None
 
-warnings.filterwarnings("ignore")
-T.logging.set_verbosity_error()
-PARITY = os.path.join(os.environ.get("BUILD", "build"), "parity")
 PIECES = ['{"', '":', ' "', '",', '"}', "[]", "{}", " [", "true", "false", "null", "abc", "-1", "0.", "12"]
 
 
@@ -217,13 +210,7 @@ def satisfies(value, schema):
 
 
 def main():
-    ap = argparse.ArgumentParser()
-    ap.add_argument("--seconds", type=float, default=float(os.environ.get("MLTF_FRESH_SECONDS", "30")))
-    ap.add_argument("--seed", type=int, default=int(os.environ.get("MLTF_FRESH_SEED", time.time() // 86400)))
-    a = ap.parse_args()
-    if not os.path.exists(PARITY):
-        print("no %s: make programs first" % PARITY)
-        return 77
+    a = fresh.start(fresh.parser(30))
     r = Draw(a.seed)
     folder = tempfile.mkdtemp(prefix="mltf-structured-")
     count, reasons = collections.Counter(), collections.Counter()
