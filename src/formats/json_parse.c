@@ -18,6 +18,7 @@
 
 #include "base/checked.h"
 #include "base/file.h"
+#include "base/hash.h"
 #include "base/limits.h"
 #include "base/utf8.h"
 #include "formats/decimal.h"
@@ -317,13 +318,6 @@ static mltf_status parse_number(parser *ps, char **at, json *out)
 
 /* ---- objects ------------------------------------------------------------------------------- */
 
-static uint64_t hash_bytes(mltf_str s)
-{
-    uint64_t h = 0x9E3779B97F4A7C15u ^ s.n;
-    for (size_t i = 0; i < s.n; i++) h = (h ^ (unsigned char)s.p[i]) * 0x100000001B3u;
-    return h ^ h >> 29;
-}
-
 static const json_member *find_duplicate(const json_member *m, size_t n, bool *no_memory)
 {
     if (n <= 16) {
@@ -343,7 +337,7 @@ static const json_member *find_duplicate(const json_member *m, size_t n, bool *n
     }
     const json_member *found = NULL;
     for (size_t i = 0; i < n && !found; i++) {
-        size_t at = hash_bytes(m[i].key) & (size - 1);
+        size_t at = hash_str(m[i].key) & (size - 1);
         while (table[at] && !str_eq(m[table[at] - 1].key, m[i].key)) at = (at + 1) & (size - 1);
         if (table[at]) found = &m[i];
         table[at] = (uint32_t)i + 1;
