@@ -112,7 +112,7 @@ bool x_eval_filter(jx *x, jscope *s, const jnode *n, const jv *block_text, jv *o
     }
     bool ok = eval_args(x, s, n->args, NULL, &args);
     if (ok && !n->fn) ok = x_unsupported(x, "no filter named '" STR_FMT "'", STR_ARG(n->name));
-    ok = ok && jinja_apply(x, n->fn, "filter", self, &args, out);
+    ok = ok && jinja_apply(x, n->fn, self, &args, out);
     x->depth--;
     if (!ok && !x->where) x->where = n;
     return ok;
@@ -241,7 +241,7 @@ static bool eval(jx *x, jscope *s, const jnode *n, jv *out)
         jargs args;
         if (!x_eval(x, s, n->a, &a) || !eval_args(x, s, n->args, NULL, &args)) return false;
         if (!n->fn) return x_unsupported(x, "no test named '" STR_FMT "'", STR_ARG(n->name));
-        return jinja_apply(x, n->fn, "test", a, &args, out);
+        return jinja_apply(x, n->fn, a, &args, out);
     }
     case JN_COND:
         if (!x_eval(x, s, n->a, &a)) return false;

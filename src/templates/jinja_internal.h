@@ -4,7 +4,7 @@
  * jinja_eval.c (statements, scopes, calls), jinja_expr.c (expressions), jinja_ops.c (operators and
  * subscripts), jinja_value.c (values, equality, order, hashing), jinja_repr.c (str() and repr()),
  * jinja_json.c (tojson, JSON to values), jinja_format.c (% and format()), jinja_strings.c (methods of
- * str), jinja_methods.c (methods of everything else, globals), jinja_filters.c, jinja_tests.c.
+ * str), jinja_methods.c (methods of everything else, globals), jinja_filters*.c, jinja_tests.c.
  *
  * What it mirrors: Jinja2 3.1 on Python 3.11, as transformers sets it up (utils/chat_template_utils.py).
  *
@@ -541,9 +541,10 @@ typedef struct jfilter {
         params; /* "width,first,blank": names of the further parameters; NULL: takes what it wants */
     uint8_t min, max; /* how many of them */
 } jfilter;
+const jfilter *jinja_find_in(const jfilter *table, mltf_str name); /* a table that ends without a name */
 const jfilter *jinja_find_filter(mltf_str name);
 const jfilter *jinja_find_test(mltf_str name);
-bool jinja_apply(jx *x, const jfilter *f, const char *what, jv self, const jargs *args, jv *out);
+bool jinja_apply(jx *x, const jfilter *f, jv self, const jargs *args, jv *out);
 
 /* Arguments by position and by name into slots[max]; JV_MISSING where not given. params as in jfilter. */
 bool jinja_bind(jx *x, const char *fname, const char *params, unsigned min, unsigned max,

@@ -175,11 +175,10 @@ static const jfilter tests[] = {
     {"lessthan", t_lt, "b", 1, 1},
     {"<=", t_le, "b", 1, 1},
     {"le", t_le, "b", 1, 1},
+    {0},
 };
 
 const jfilter *jinja_find_test(mltf_str name)
 {
-    for (size_t i = 0; i < sizeof tests / sizeof *tests; i++)
-        if (str_is(name, tests[i].name)) return &tests[i];
-    return NULL;
+    return jinja_find_in(tests, name);
 }
