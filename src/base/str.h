@@ -29,6 +29,10 @@ static inline bool str_ends(mltf_str s, const char *suffix)
     const size_t n = strlen(suffix);
     return s.n >= n && memcmp(s.p + s.n - n, suffix, n) == 0;
 }
+static inline bool str_contains(mltf_str s, const char *what)
+{
+    return s.n > 0 && memmem(s.p, s.n, what, strlen(what)) != NULL;
+}
 static inline mltf_str str_slice(mltf_str s, size_t from, size_t to)
 {
     return (mltf_str){s.p + from, to - from};

@@ -55,11 +55,6 @@ mltf_status gen_constraint_grammar(gen_constraint **out, const gen_trie *trie, m
 mltf_status gen_constraint_json_schema(gen_constraint **out, const gen_trie *trie,
                                        const json *schema, mltf_err *err);
 
-/* The same with fixed text before and behind, where format marks stand around a call of a tool. */
-mltf_status gen_constraint_json_between(gen_constraint **out, const gen_trie *trie,
-                                        const char *before, const json *schema, const char *behind,
-                                        mltf_err *err);
-
 /* OpenAI's response_format: {"type": "text"} (*out NULL), {"type": "json_object"}, {"type": "json_schema",
  * "json_schema": {"schema": …}}; and, beyond OpenAI's, {"type": "regex", "pattern": …} and
  * {"type": "grammar", "grammar": …}. */

@@ -809,24 +809,14 @@ static ast *of_schema(schema_builder *s, const json *schema)
     return ast_call(s->b, rule);
 }
 
-mltf_status gen_constraint_json_between(gen_constraint **out, const gen_trie *trie,
-                                        const char *before, const json *schema, const char *behind,
-                                        mltf_err *err)
+mltf_status gen_constraint_json_schema(gen_constraint **out, const gen_trie *trie,
+                                       const json *schema, mltf_err *err)
 {
     ast_builder b = {0};
     schema_builder s = {.doc = {.b = &b, .root = schema}, .b = &b};
     const size_t root = new_rule(&s, NULL);
-    ast *inside = ast_cat(&b, of_schema(&s, schema), ast_lit(&b, behind));
-    ast_rule_set(
-        &b, root,
-        ast_cat(&b, ast_cat(&b, ast_lit(&b, before), before[0] ? ast_empty(&b) : ws(&s)), inside));
+    ast_rule_set(&b, root, ast_cat(&b, ws(&s), of_schema(&s, schema)));
     return constraint_compile(out, trie, &b, root, err);
-}
-
-mltf_status gen_constraint_json_schema(gen_constraint **out, const gen_trie *trie,
-                                       const json *schema, mltf_err *err)
-{
-    return gen_constraint_json_between(out, trie, "", schema, "", err);
 }
 
 static mltf_status any_json_object(gen_constraint **out, const gen_trie *trie, mltf_err *err)

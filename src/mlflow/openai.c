@@ -17,6 +17,7 @@
 #include "base/utf8.h"
 #include "formats/base64.h"
 #include "mlflow/openai_request.h"
+#include "mlflow/tool_format.h"
 #include "tasks/embedding.h"
 
 /* Tokens that a chat may get where neither it nor the model bounds them. */
@@ -28,7 +29,7 @@ typedef struct choice {
     size_t prompt; /* which of the run's */
     tok_stream *stream;
     mltf_buf text; /* all that was decoded */
-    size_t sent;   /* bytes of it that went out */
+    size_t sent;   /* bytes of its content that went out */
     gen_logprob
         *scores; /* [n_scores][1 + top_logprobs] of streamed tokens; those before n_told went out */
     size_t n_scores, n_told, cap_scores;
@@ -51,7 +52,9 @@ typedef struct openai_run {
     size_t n;
     gen_config *cfgs; /* [n] */
     gen_constraint *constraint;
-    mltf_stream_fn on_event; /* NULL: not streamed */
+    const tool_format *format; /* of calls in the reply, and of its channels; NULL: plain text */
+    mltf_buf shown;            /* scratch of safe_text() */
+    mltf_stream_fn on_event;   /* NULL: not streamed */
     void *user;
     bool cancelled; /* by on_event */
 } openai_run;
@@ -60,23 +63,11 @@ static const json_write_options compact = {.compact = true, .nan_as_null = true}
 
 /* ---- prompts ---- */
 
-static bool template_knows_tools(const mltf_model *m)
-{
-    const mltf_str t = tokenizer_chat_template(pipeline_tokenizer(m->pipe), NULL);
-    const mltf_str tool_use = tokenizer_chat_template(pipeline_tokenizer(m->pipe), "tool_use");
-    return tool_use.p || (t.p && memmem(t.p, t.n, "tools", 5));
-}
-
 static mltf_status encode_chat(openai_run *r, mltf_err *err)
 {
-    const json *messages = r->req.messages, *tools = r->req.tools;
-    if (tools && !template_knows_tools(r->m)) {
-        messages = openai_describe_tools(messages, tools, r->a);
-        tools = NULL;
-    }
     mltf_buf text = MLTF_BUF_INIT;
-    mltf_status st =
-        llm_render_chat(r->m->pipe, messages, tools, r->req.template_kwargs, &text, err);
+    mltf_status st = llm_render_chat(r->m->pipe, r->req.messages, r->req.template_tools,
+                                     r->req.template_kwargs, &text, err);
     if (st == MLTF_INTERNAL && err)
         err->status = st = MLTF_INVALID_INPUT; // the messages do not suit the template
     r->n_prompts = 1;
@@ -95,6 +86,10 @@ static mltf_status encode_prompts(openai_run *r, mltf_err *err)
     if (!r->prompts) return mltf_fail_memory(err);
     for (size_t i = 0; i < r->n_prompts; i++) {
         const json *prompt = json_at(r->req.prompts, i);
+        if (r->req.suffix.n) {
+            TRY(openai_encode_infill(r->m->pipe, &r->prompts[i], prompt->s, r->req.suffix, err));
+            continue;
+        }
         if (prompt->type == JSON_STRING) {
             TRY(llm_encode(r->m->pipe, &r->prompts[i], prompt->s, true, 0, err));
             continue;
@@ -157,6 +152,20 @@ static mltf_status make_constraint(openai_run *r, mltf_err *err)
     return gen_constraint_response_format(&r->constraint, trie, r->req.response_format, err);
 }
 
+/* A text that is filled in may end with a token of its own. */
+static mltf_status add_infill_end(const openai_run *r, gen_config *cfg, mltf_err *err)
+{
+    const int32_t end = r->req.suffix.n ? openai_infill_end(r->m->pipe) : -1;
+    if (end < 0) return MLTF_OK;
+    const size_t n = cfg->eos_token_id.n;
+    int32_t *ids = arena_calloc(r->a, n + 1, sizeof *ids);
+    if (!ids) return mltf_fail_memory(err);
+    if (n) memcpy(ids, cfg->eos_token_id.p, n * sizeof *ids);
+    ids[n] = end;
+    cfg->eos_token_id = (gen_ids){ids, n + 1};
+    return MLTF_OK;
+}
+
 static mltf_status make_choices(openai_run *r, mltf_err *err)
 {
     const size_t each = r->req.best_of > r->req.set.n ? r->req.best_of : r->req.set.n;
@@ -176,9 +185,10 @@ static mltf_status make_choices(openai_run *r, mltf_err *err)
         if (st == MLTF_PREDICT_FAILED && err)
             err->status = st = MLTF_INVALID_INPUT; // a value out of range
         TRY(st);
+        TRY(add_infill_end(r, &r->cfgs[i], err));
         if (r->cfgs[i].seed != GEN_NONE) r->cfgs[i].seed += (int64_t)(i % each);
-        // calls are marked by special tokens in some models: they must be seen
-        TRY(tok_stream_new(&c->stream, pipeline_tokenizer(r->m->pipe), !r->req.tools, err));
+        // some models mark calls and channels by special tokens: they must be seen
+        TRY(tok_stream_new(&c->stream, pipeline_tokenizer(r->m->pipe), !r->format, err));
         mltf_buf unseen = MLTF_BUF_INIT;
         for (size_t k = 0; k < prompt->n && !st; k++)
             st = tok_stream_push(c->stream, prompt->p[k], &unseen, err);
@@ -220,22 +230,23 @@ static mltf_status end_text(choice *c, mltf_err *err)
         TRY(push_tokens(c, NULL, 0, err));
     }
     c->content = c->text.p ? buf_str(&c->text) : STR("");
-    if (c->run->req.tools)
-        openai_parse_calls(&c->run->req, c->content, &c->calls, &c->content, c->run->a);
+    const openai_run *r = c->run;
+    if (!r->format) return MLTF_OK;
+    tool_reply reply;
+    TRY(tool_calls_parse(r->format, r->req.tools, c->content, r->a, &reply, err));
+    c->content = reply.content;
+    c->calls = reply.calls;
+    if (c->calls && r->req.one_call) c->calls->a.n = 1;
     return MLTF_OK;
 }
 
-/* How much of the text may go out while more comes. */
-static size_t safe_length(const choice *c)
+/* What of the text may go out while more comes. */
+static mltf_str safe_text(choice *c)
 {
-    const mltf_str text = c->text.p ? buf_str(&c->text) : STR("");
-    size_t safe = text.n;
-    if (!c->stopped) safe -= llm_stop_tail(text, c->run->req.set.stop);
-    if (c->run->req.tools) {
-        const size_t outside = openai_safe_length(text);
-        if (outside < safe) safe = outside;
-    }
-    return safe;
+    openai_run *r = c->run;
+    mltf_str text = c->text.p ? buf_str(&c->text) : STR("");
+    if (!c->stopped) text.n -= llm_stop_tail(text, r->req.set.stop);
+    return r->format ? tool_text_so_far(r->format, r->req.tools, text, &r->shown) : text;
 }
 
 /* ---- log probabilities ---- */
@@ -592,17 +603,18 @@ static int stream_tokens(void *user, size_t which, const int32_t *ids, size_t n,
             keep_scores(c, scores + i * (1 + r->req.top_logprobs), NULL) != MLTF_OK)
             return 1;
     if (push_tokens(c, ids, n, NULL) != MLTF_OK) return 1;
-    const size_t safe = safe_length(c);
-    if (safe > c->sent) { // with the scores of all tokens so far, those whose text is held back too
+    const mltf_str safe = safe_text(c);
+    if (safe.n >
+        c->sent) { // with the scores of all tokens so far, those whose text is held back too
         const mltf_arena_mark mark = arena_save(r->a);
-        const mltf_status st = send_text(r, c, str_slice(buf_str(&c->text), c->sent, safe),
+        const mltf_status st = send_text(r, c, str_slice(safe, c->sent, safe.n),
                                          r->req.logprobs ? logprobs_json(c) : NULL, NULL);
         arena_restore(r->a, mark);
         if (st) {
             r->cancelled = true;
             return 1;
         }
-        c->sent = safe;
+        c->sent = safe.n;
     }
     return c->stopped;
 }
@@ -630,11 +642,10 @@ static mltf_status finish_stream(openai_run *r, const gen_result *results, mltf_
     for (size_t i = 0; i < r->n; i++) {
         choice *c = &r->choices[i];
         const gen_sequence *s = &results[i].seqs[0];
-        const size_t end = c->calls ? c->content.n : c->text.n;
+        const size_t end = c->content.n;
         const json *logprobs = c->n_told < c->n_scores ? logprobs_json(c) : NULL;
         if (end > c->sent || logprobs)
-            TRY(send_text(r, c,
-                          end > c->sent ? str_slice(buf_str(&c->text), c->sent, end) : STR(""),
+            TRY(send_text(r, c, end > c->sent ? str_slice(c->content, c->sent, end) : STR(""),
                           logprobs, err));
         if (c->calls) TRY(send_calls(r, c, err));
         TRY(send_choice(r, c, json_new_object(r->a), STR(""), NULL, finish_reason(c, s), err));
@@ -697,9 +708,23 @@ static mltf_status score_prompts(openai_run *r, const call_control *ctl, mltf_er
     return MLTF_OK;
 }
 
+/* How the reply is to be read: calls are looked for where there are tools, channels always. */
+static void choose_format(openai_run *r)
+{
+    const mltf_str t = tokenizer_chat_template(pipeline_tokenizer(r->m->pipe), NULL);
+    const mltf_str with_tools = tokenizer_chat_template(pipeline_tokenizer(r->m->pipe), "tool_use");
+    const mltf_str used = r->req.tools && with_tools.p ? with_tools : t;
+    openai_tell_tools(&r->req, used, r->a);
+    r->format = tool_format_of(used);
+    if (r->req.tools && !r->req.template_tools && r->format == tool_format_of(STR("")))
+        r->format = tool_format_hermes();
+    if (!r->req.tools && !tool_format_has_channels(r->format)) r->format = NULL;
+}
+
 static mltf_status answer_request(openai_run *r, const call_control *ctl, mltf_buf *answer,
                                   mltf_err *err)
 {
+    if (r->req.chat) choose_format(r);
     TRY(r->req.chat ? encode_chat(r, err) : encode_prompts(r, err));
     for (size_t i = 0; i < r->n_prompts; i++)
         if (r->prompts[i].n == 0) return mltf_fail(err, MLTF_INVALID_INPUT, "the prompt is empty");
@@ -749,6 +774,7 @@ static mltf_status text_call(const mltf_model *m, bool chat, const json *request
     }
     for (size_t i = 0; r.prompts && i < r.n_prompts; i++) llm_ids_release(&r.prompts[i]);
     gen_constraint_free(r.constraint);
+    mltf_buf_release(&r.shown);
     return st;
 }
 

@@ -19,7 +19,6 @@ static bool is_neutral(mltf_str key)
                                        "prompt_cache_retention",
                                        "verbosity",
                                        "reasoning_effort",
-                                       "parallel_tool_calls",
                                        "modalities",
                                        "stream_options",
                                        NULL};
@@ -364,6 +363,7 @@ mltf_status openai_read_chat(openai_request *r, const mltf_model *m, const json 
     static const char *const own[] = {"messages",
                                       "tools",
                                       "tool_choice",
+                                      "parallel_tool_calls",
                                       "response_format",
                                       "logprobs",
                                       "top_logprobs",
@@ -375,6 +375,9 @@ mltf_status openai_read_chat(openai_request *r, const mltf_model *m, const json 
     TRY(read_common(r, m, body, own, a, err));
     TRY(read_messages(r, a, err));
     TRY(read_tools(r, err));
+    bool parallel = true;
+    TRY(boolean(body, "parallel_tool_calls", &parallel, err));
+    r->one_call = !parallel;
     TRY(boolean(body, "logprobs", &r->logprobs, err));
     int64_t top = 0;
     TRY(integer_in(body, "top_logprobs", 0, 20, &top, err));
@@ -423,6 +426,25 @@ static mltf_status read_prompts(openai_request *r, mltf_arena *a, mltf_err *err)
     return MLTF_OK;
 }
 
+static mltf_status read_suffix(openai_request *r, mltf_err *err)
+{
+    if (!given(r->body, "suffix")) return MLTF_OK;
+    const json *suffix = json_get(r->body, "suffix");
+    if (suffix->type != JSON_STRING)
+        return mltf_fail(err, MLTF_INVALID_INPUT,
+                         "Invalid type for 'suffix': expected a string, but got %s instead.",
+                         json_type_name(suffix));
+    r->suffix = suffix->s;
+    for (size_t i = 0; r->suffix.n && i < json_len(r->prompts); i++)
+        if (json_at(r->prompts, i)->type != JSON_STRING)
+            return mltf_fail(err, MLTF_INVALID_INPUT,
+                             "'suffix' is only allowed where 'prompt' is text.");
+    if (r->suffix.n && r->echo && given(r->body, "logprobs"))
+        return mltf_fail(err, MLTF_INVALID_INPUT,
+                         "'suffix' cannot be combined with both 'echo' and 'logprobs'.");
+    return MLTF_OK;
+}
+
 mltf_status openai_read_completion(openai_request *r, const mltf_model *m, const json *body,
                                    mltf_arena *a, mltf_err *err)
 {
@@ -441,8 +463,7 @@ mltf_status openai_read_completion(openai_request *r, const mltf_model *m, const
     r->no_tokens = no_tokens;
     TRY(read_prompts(r, a, err));
     TRY(boolean(body, "echo", &r->echo, err));
-    if (given(body, "suffix") && json_string(json_get(body, "suffix"), STR("x")).n > 0)
-        return mltf_fail(err, MLTF_INVALID_INPUT, "'suffix' is not supported by this model.");
+    TRY(read_suffix(r, err));
     int64_t top = -1, best = (int64_t)r->set.n;
     TRY(integer_in(body, "logprobs", 0, 5, &top, err));
     TRY(integer_in(body, "best_of", 1, 20, &best, err));

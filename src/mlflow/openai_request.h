@@ -18,11 +18,14 @@ typedef struct openai_request {
     bool no_tokens;       /* completions: max_tokens is 0, for the prompt's own log probabilities */
     const json *messages; /* chat: as templates want them */
     const json *tools;    /* or NULL */
+    const json *template_tools; /* those that the template is given as `tools`, or NULL */
     tool_choice choice;
     mltf_str tool_name;          /* TOOLS_NAMED */
+    bool one_call;               /* parallel_tool_calls is false */
     const json *response_format; /* or NULL */
     const json *template_kwargs; /* or NULL */
     const json *prompts;         /* completions: array of texts or of arrays of ids */
+    mltf_str suffix; /* completions: what comes behind the text that is wanted; n 0: nothing */
     bool echo;
     size_t best_of;
 } openai_request;
@@ -35,15 +38,17 @@ mltf_status openai_read_completion(openai_request *r, const mltf_model *m, const
 
 /* ---- openai_tools.c ---- */
 
-/* Tools for templates that know none: a system text that describes them, put in front of the messages. */
-const json *openai_describe_tools(const json *messages, const json *tools, mltf_arena *a);
+/* Puts the tools where the chat template looks for them; one that knows none gets a system text that describes them. */
+void openai_tell_tools(openai_request *r, mltf_str chat_template, mltf_arena *a);
 /* The schema that a forced call must satisfy. */
 json *openai_call_schema(const openai_request *r, mltf_arena *a);
-/* Calls in a generated text, in the forms of the usual models. *calls: array of {"id", "type", "function"}, NULL: none.
- * *content: what stands before them. */
-void openai_parse_calls(const openai_request *r, mltf_str text, json **calls, mltf_str *content,
-                        mltf_arena *a);
-/* How much of a text that still grows cannot belong to a call. */
-size_t openai_safe_length(mltf_str text);
+
+/* ---- openai_infill.c ---- */
+
+/* Ids of a prompt that asks for what stands between two texts. INVALID_INPUT where the tokenizer has no tokens for it. */
+mltf_status openai_encode_infill(const pipeline *p, llm_ids *out, mltf_str prefix, mltf_str suffix,
+                                 mltf_err *err);
+/* The token that ends such a text where it is not the model's usual one, or -1. */
+int32_t openai_infill_end(const pipeline *p);
 
 #endif

@@ -219,10 +219,17 @@ static bool parse(reader *r, pv *out)
     return ok;
 }
 
-bool pyliteral_parse(mltf_arena *a, pv *out, mltf_str text)
+bool pyliteral_read(mltf_arena *a, pv *out, mltf_str text, size_t *used)
 {
     reader r = {.a = a, .p = text.p, .end = text.p + text.n};
-    if (!parse(&r, out)) return false;
+    if (!parse(&r, out) || a->failed) return false;
     space(&r);
-    return r.p == r.end && !a->failed;
+    *used = (size_t)(r.p - text.p);
+    return true;
+}
+
+bool pyliteral_parse(mltf_arena *a, pv *out, mltf_str text)
+{
+    size_t used = 0;
+    return pyliteral_read(a, out, text, &used) && used == text.n;
 }

@@ -25,6 +25,8 @@ same "$(curl -s -o body -w '%{http_code}' "$url/v1/models")" 200
 contains body '"id": "tiny"'
 same "$(json /invocations "{$chat}")" "200 application/json" # MLflow's own form: a list
 contains body '[{"id": "'
+same "$(json /v1/completions '{"prompt": "a", "suffix": "b"}')" "400 application/json" # no tokens for filling in
+contains body "'suffix' is not supported by this model"
 
 # streams side by side tell what each would tell alone
 seq 12 | xargs -P 12 -I{} sh -c 'curl -sN -m 60 -H "Content-Type: application/json" -d "$1" -o stream.{} "$2"/v1/chat/completions' sh "{$chat, \"max_tokens\": 8, \"stream\": true}" "$url"
@@ -34,4 +36,21 @@ for f in stream.*; do same "$(sed -n 's/.*"delta":{"content":"\([^"]*\)".*/\1/p'
 curl -sN -m 0.3 -H 'Content-Type: application/json' -d "{$chat, \"max_tokens\": 100000, \"stream\": true}" "$url/v1/chat/completions" >/dev/null
 stop_server
 same "$stopped" 0
+
+# filling in the middle: what one would ask for in one text
+cp -rL "$fixtures/models/gpt2-base" infill
+# the bytes 0, 1 and 2 give up their tokens
+for pair in Ā=prefix ā=suffix Ă=middle; do
+    name="<fim_${pair#*=}>" id=$(sed -n "s/^ *\"${pair%=*}\": \([0-9]*\),*$/\1/p" infill/tokenizer.json)
+    sed -i "s/^\( *\)\"${pair%=*}\": $id/\1\"$name\": $id/; s/\"added_tokens\": \[/&{\"id\": $id, \"content\": \"$name\", \"special\": true},/" infill/tokenizer.json
+done
+serve infill --task text-generation
+same "$(json /v1/completions '{"prompt": "<fim_prefix>The <fim_suffix> boat<fim_middle>", "max_tokens": 6, "temperature": 0}')" "200 application/json"
+want=$(sed 's/.*"choices"//' body)
+same "$(json /v1/completions '{"prompt": "The ", "suffix": " boat", "max_tokens": 6, "temperature": 0}')" "200 application/json"
+same "$(sed 's/.*"choices"//' body)" "$want"
+lacks body '"prompt_tokens":0,'
+same "$(json /v1/completions '{"prompt": [5, 6], "suffix": " boat"}')" "400 application/json"
+same "$(json /v1/completions '{"prompt": "a", "suffix": 5}')" "400 application/json"
+stop_server
 finish

@@ -1,4 +1,4 @@
-/* Constraints over a vocabulary of single bytes and a few longer tokens, and tool calls in replies. */
+/* Constraints over a vocabulary of single bytes and a few longer tokens. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,7 +10,6 @@
 #include <stdlib.h>
 
 #include "gen/schema_doc.h"
-#include "gen/tool_calls.h"
 
 enum { EOS = 256, WORD = 257, VOCAB = 260 }; // 257 "{\"", 258 "ab", 259 "ab" again
 
@@ -364,86 +363,6 @@ static void test_whatever_a_schema_lets_through_satisfies_it(void **state)
     assert_true(through > texts * 9 / 10);
 }
 
-/* ---- tool calls ---- */
-
-static void expect_calls(tool_format f, const char *reply, const char *calls_want,
-                         const char *content_want)
-{
-    mltf_arena arena = MLTF_ARENA_INIT;
-    json *calls = NULL;
-    mltf_str content = {0};
-    assert_int_equal(tool_calls_parse(f, str_from(reply), 7, &arena, &calls, &content, NULL),
-                     MLTF_OK);
-    mltf_buf got = MLTF_BUF_INIT;
-    for (size_t i = 0; i < json_len(calls); i++) {
-        const json *fn = json_get(json_at(calls, i), "function");
-        buf_put_str(&got, json_string(json_get(fn, "name"), STR("?")));
-        buf_putc(&got, ' ');
-        buf_put_str(&got, json_string(json_get(fn, "arguments"), STR("?")));
-        buf_putc(&got, '|');
-    }
-    assert_string_equal(got.p ? got.p : "", calls_want);
-    if (content_want)
-        assert_string_equal(content.p, content_want);
-    else
-        assert_null(content.p);
-    mltf_buf_release(&got);
-    arena_release(&arena);
-}
-
-static void test_tool_calls_are_found_in_each_format(void **state)
-{
-    (void)state;
-    expect_calls(TOOL_FORMAT_HERMES,
-                 "Let me see.\n<tool_call>\n{\"name\": \"add\", \"arguments\": {\"a\": 1, \"b\": "
-                 "[2]}}\n</tool_call>\n"
-                 "<tool_call>{\"name\": \"now\"}</tool_call>",
-                 "add {\"a\": 1, \"b\": [2]}|now {}|", "Let me see.");
-    expect_calls(TOOL_FORMAT_HERMES, "<tool_call>{\"name\": </tool_call>", "",
-                 "<tool_call>{\"name\": </tool_call>");
-    expect_calls(
-        TOOL_FORMAT_LLAMA3,
-        "<|python_tag|>{\"name\": \"f\", \"parameters\": {\"x\": \"\xc3\xa9\"}}; {\"name\": \"g\", "
-        "\"parameters\": {}}<|eom_id|>",
-        "f {\"x\": \"\xc3\xa9\"}|g {}|", NULL);
-    expect_calls(TOOL_FORMAT_LLAMA3, "{\"answer\": 42}", "", "{\"answer\": 42}");
-    expect_calls(TOOL_FORMAT_MISTRAL,
-                 "[TOOL_CALLS] [{\"name\": \"f\", \"arguments\": {}}, {\"name\": \"g\", "
-                 "\"arguments\": \"{}\"}]",
-                 "f {}|g {}|", NULL);
-    expect_calls(TOOL_FORMAT_NONE, "plain", "", "plain");
-}
-
-static void test_tool_choice_forces_a_call_of_the_named_function(void **state)
-{
-    (void)state;
-    static const char tools_text[] = "[{\"type\": \"function\", \"function\": {\"name\": \"f\", "
-                                     "\"parameters\": {\"type\": \"object\", \"properties\": {"
-                                     "\"x\": {\"type\": \"integer\"}}, \"required\": [\"x\"]}}}, "
-                                     "{\"type\": \"function\", \"function\": {\"name\": \"g\"}}]";
-    static const char choice_text[] = "{\"type\": \"function\", \"function\": {\"name\": \"f\"}}";
-    mltf_arena arena = MLTF_ARENA_INIT;
-    json *tools = NULL, *choice = NULL;
-    gen_constraint *c = NULL;
-    json_parse_in(&arena, &tools, tools_text, strlen(tools_text), NULL, NULL);
-    json_parse_in(&arena, &choice, choice_text, strlen(choice_text), NULL, NULL);
-    assert_int_equal(tool_choice_constraint(&c, trie, TOOL_FORMAT_HERMES, tools, choice, NULL),
-                     MLTF_OK);
-    check(c, "<tool_call>\n{\"name\": \"f\", \"arguments\": {\"x\": 3}}\n</tool_call>", COMPLETE);
-    check(c, "<tool_call>\n{\"name\": \"g\"", NO);
-    gen_constraint_free(c);
-    assert_int_equal(tool_choice_constraint(&c, trie, TOOL_FORMAT_LLAMA3, tools,
-                                            json_new_cstr(&arena, "required"), NULL),
-                     MLTF_OK);
-    check(c, "{\"name\": \"g\", \"parameters\": {\"any\": []}}", COMPLETE);
-    gen_constraint_free(c);
-    assert_int_equal(tool_choice_constraint(&c, trie, TOOL_FORMAT_HERMES, tools,
-                                            json_new_cstr(&arena, "auto"), NULL),
-                     MLTF_OK);
-    assert_null(c);
-    arena_release(&arena);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -454,8 +373,6 @@ int main(void)
         cmocka_unit_test(test_schema_with_references_tuples_patterns_and_additional_members),
         cmocka_unit_test(test_schema_names_what_it_does_not_know),
         cmocka_unit_test(test_whatever_a_schema_lets_through_satisfies_it),
-        cmocka_unit_test(test_tool_calls_are_found_in_each_format),
-        cmocka_unit_test(test_tool_choice_forces_a_call_of_the_named_function),
     };
     return cmocka_run_group_tests(tests, make_trie, free_trie);
 }
