@@ -20,6 +20,7 @@ arch_head arch_head_of(mltf_str name)
         {"TapasForQuestionAnswering", ARCH_HEAD_TABLE_QA},
         {"ForMaskedLM", ARCH_HEAD_MASKED_LM},
         {"BertForPreTraining", ARCH_HEAD_MASKED_LM},
+        {"ErnieForPreTraining", ARCH_HEAD_MASKED_LM},
         {"AlbertForPreTraining", ARCH_HEAD_MASKED_LM},
         {"ForCausalLM", ARCH_HEAD_LM},
         {"LMHeadModel", ARCH_HEAD_LM},
@@ -30,6 +31,7 @@ arch_head arch_head_of(mltf_str name)
         {"ForTokenClassification", ARCH_HEAD_TOKEN_CLS},
         {"ForQuestionAnswering", ARCH_HEAD_QA},
         {"ForMultipleChoice", ARCH_HEAD_MULTIPLE_CHOICE},
+        {"ForNextSentencePrediction", ARCH_HEAD_NEXT_SENTENCE},
         {"EncoderModel", ARCH_HEAD_NONE},
         {"Model", ARCH_HEAD_NONE},
     };

@@ -34,7 +34,8 @@ typedef enum {
     ARCH_HEAD_TOKEN_CLS,
     ARCH_HEAD_QA,
     ARCH_HEAD_MULTIPLE_CHOICE,
-    ARCH_HEAD_TABLE_QA, /* TapasForQuestionAnswering */
+    ARCH_HEAD_NEXT_SENTENCE, /* two logits a sequence: does the second text follow the first, or not? */
+    ARCH_HEAD_TABLE_QA,      /* TapasForQuestionAnswering */
     ARCH_HEAD_OTHER,
 } arch_head;
 

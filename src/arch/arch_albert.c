@@ -12,37 +12,26 @@
 #include "arch/arch_encoder.h"
 
 typedef struct {
-    size_t hidden, embed, layers, groups, inner, heads, ffn, vocab, types, positions;
-    k_act act;
-    float eps;
+    encoder_config e;
+    size_t groups, inner;
 } albert_config;
 
 typedef struct {
     albert_config cfg;
-    nn_embed_w words, positions, types; // [V, E], [P, E], [types, E]
-    nn_norm_w norm;                     // [E]
-    nn_linear_w map;                    // [H, E]
-    encoder_layer *layers;              // [groups * inner]
+    encoder_embed embed;
+    nn_linear_w map;       // [H, E]
+    encoder_layer *layers; // [groups * inner]
     arch_heads heads;
 } albert_model;
 
 static void read_config(arch_config *c, albert_config *o)
 {
-    o->hidden = cfg_dim(c, "hidden_size", 4096);
-    o->embed = cfg_dim(c, "embedding_size", 128);
-    o->layers = cfg_layers(c, "num_hidden_layers", 12);
+    o->e = (encoder_config){.hidden = 4096, .heads = 64, .ffn = 16384, .vocab = 30000};
+    arch_encoder_config(c, &o->e);
+    o->e.embed = cfg_dim(c, "embedding_size", 128);
+    o->e.act = cfg_act(c, "hidden_act", "gelu_new");
     o->groups = cfg_size(c, "num_hidden_groups", 1, 1, 1024);
     o->inner = cfg_size(c, "inner_group_num", 1, 1, 1024);
-    o->heads = cfg_dim(c, "num_attention_heads", 64);
-    o->ffn = cfg_dim(c, "intermediate_size", 16384);
-    o->vocab = cfg_dim(c, "vocab_size", 30000);
-    o->types = cfg_dim(c, "type_vocab_size", 2);
-    o->positions = cfg_dim(c, "max_position_embeddings", 512);
-    o->act = cfg_act(c, "hidden_act", "gelu_new");
-    o->eps = cfg_float(c, "layer_norm_eps", 1e-12f);
-    if (o->hidden % o->heads)
-        cfg_fail(c, "\"hidden_size\" %zu is not a multiple of \"num_attention_heads\" %zu",
-                 o->hidden, o->heads);
     const mltf_str kind = cfg_str(c, "position_embedding_type", "absolute");
     if (!str_is(kind, "absolute"))
         cfg_fail(c, "\"position_embedding_type\" \"" STR_FMT "\" is not supported", STR_ARG(kind));
@@ -70,40 +59,23 @@ static mltf_status load(arch_build *b, mltf_err *err)
     TRY(arch_build_ok(b, err));
 
     nn_scope(ld, "%sembeddings.", ld->base);
-    nn_load_embed(ld, &m->words, "word_embeddings", "input id", c->vocab, c->embed, 0);
-    nn_load_embed(ld, &m->positions, "position_embeddings", "position", c->positions, c->embed, 0);
-    nn_load_embed(ld, &m->types, "token_type_embeddings", "token type", c->types, c->embed, 0);
-    nn_load_norm(ld, &m->norm, "LayerNorm", NN_NORM_LAYER, c->embed, c->eps, NN_BIAS);
+    arch_encoder_embed_load(ld, &m->embed, &c->e);
     nn_scope(ld, "%s", ld->base);
-    nn_load_linear(ld, &m->map, "encoder.embedding_hidden_mapping_in", c->hidden, c->embed,
+    nn_load_linear(ld, &m->map, "encoder.embedding_hidden_mapping_in", c->e.hidden, c->e.embed,
                    NN_BIAS);
     for (size_t i = 0; i < c->groups * c->inner; i++) {
         nn_scope(ld, "%sencoder.albert_layer_groups.%zu.albert_layers.%zu.", ld->base, i / c->inner,
                  i % c->inner);
-        arch_encoder_layer_load(ld, &m->layers[i], &layer_names,
-                                &(encoder_sizes){c->hidden, c->ffn, c->eps, c->act});
+        arch_encoder_layer_load(ld, &m->layers[i], &layer_names, &c->e);
     }
-    arch_encoder_heads_load(
-        b, &m->heads,
-        &(arch_encoder_names){.pooler = "pooler",
-                              .pooler_act = K_ACT_TANH,
-                              .cls_pooler = true,
-                              .cls_out = "classifier",
-                              .token_out = "classifier",
-                              .qa_out = "qa_outputs",
-                              .mlm_dense = "predictions.dense",
-                              .mlm_act = c->act,
-                              .mlm_norm = "predictions.LayerNorm",
-                              .mlm_out = "predictions.decoder",
-                              .mlm_bias = "predictions.bias|predictions.decoder.bias",
-                              .eps = c->eps},
-        c->hidden, &m->words);
-    b->m->info.hidden = c->hidden;
-    b->m->info.vocab = c->vocab;
-    b->m->info.n_layers = c->layers;
-    b->m->info.max_positions = c->positions;
-    b->m->impl = m;
-    return MLTF_OK;
+    arch_encoder_names names = arch_bert_heads(&c->e);
+    names.pooler = "pooler";
+    names.mlm_dense = "predictions.dense";
+    names.mlm_norm = "predictions.LayerNorm";
+    names.mlm_out = "predictions.decoder";
+    names.mlm_bias = "predictions.bias|predictions.decoder.bias";
+    arch_encoder_heads_load(b, &m->heads, &names, c->e.hidden, &m->embed.words);
+    return arch_done(b, m, c->e.hidden, c->e.vocab, c->e.layers, c->e.positions, err);
 }
 
 static void forward(arch_run *r)
@@ -111,23 +83,20 @@ static void forward(arch_run *r)
     nn_ctx *cx = r->cx;
     const albert_model *m = r->impl;
     const albert_config *c = &m->cfg;
-    const size_t T = r->seqs.rows, D = c->hidden / c->heads;
-    const nn_attn attn = {.heads = c->heads, .dim = D, .scale = 1.0f / sqrtf((float)D)};
+    const size_t T = r->seqs.rows, D = c->e.hidden / c->e.heads;
+    const nn_attn attn = {.heads = c->e.heads, .dim = D, .scale = 1.0f / sqrtf((float)D)};
 
-    float *e = arch_embed_tokens(r, &m->words); // [T, E]
-    arch_add_types(r, e, &m->types);
-    nn_embed_add(cx, e, r->seqs.pos, &m->positions, T);
-    nn_norm(cx, e, e, &m->norm, T);
-    float *x = nn_f32(cx, T, c->hidden); // [T, H]
+    const float *e = arch_encoder_embed(r, &m->embed); // [T, E]
+    float *x = nn_f32(cx, T, c->e.hidden);             // [T, H]
     nn_linear(cx, x, e, &m->map, T);
-    arch_keep_hidden(r, x, c->hidden);
-    for (size_t il = 0; il < c->layers; il++) {
-        const size_t group = il * c->groups / c->layers;
+    arch_keep_hidden(r, x, c->e.hidden);
+    for (size_t il = 0; il < c->e.layers; il++) {
+        const size_t group = il * c->groups / c->e.layers;
         for (size_t i = 0; i < c->inner; i++)
             arch_encoder_layer_forward(r, x, &m->layers[group * c->inner + i], &attn, NULL, il);
-        arch_keep_hidden(r, x, c->hidden);
+        arch_keep_hidden(r, x, c->e.hidden);
     }
-    arch_heads_forward(r, &m->heads, x, c->hidden);
+    arch_heads_forward(r, &m->heads, x, c->e.hidden);
 }
 
 const arch_family arch_albert = {

@@ -215,14 +215,10 @@ static mltf_status load(arch_build *b, mltf_err *err)
     TRY(arch_build_ok(b, err));
 
     const size_t D = c->hidden / c->dec.heads;
-    b->m->info.hidden = c->hidden;
-    b->m->info.vocab = c->decoder_vocab;
-    b->m->info.n_layers = c->enc.layers;
-    b->m->info.max_positions = c->sines_exp ? SIZE_MAX : c->enc.positions;
     b->m->cache_shape = b->m->cross_shape =
         (nn_cache_shape){.layers = c->dec.layers, .kv_heads = c->dec.heads, .k_dim = D, .v_dim = D};
-    b->m->impl = m;
-    return MLTF_OK;
+    return arch_done(b, m, c->hidden, c->decoder_vocab, c->enc.layers,
+                     c->sines_exp ? SIZE_MAX : c->enc.positions, err);
 }
 
 /* ------------------------------------------------------------------ forward */

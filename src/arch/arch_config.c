@@ -155,3 +155,14 @@ mltf_status arch_build_ok(const arch_build *b, mltf_err *err)
     if (b->ld.err.status && err) *err = b->ld.err;
     return b->ld.err.status;
 }
+
+mltf_status arch_done(arch_build *b, void *impl, size_t hidden, size_t vocab, size_t n_layers,
+                      size_t max_positions, mltf_err *err)
+{
+    b->m->impl = impl;
+    b->m->info.hidden = hidden;
+    b->m->info.vocab = vocab;
+    b->m->info.n_layers = n_layers;
+    b->m->info.max_positions = max_positions;
+    return arch_build_ok(b, err);
+}

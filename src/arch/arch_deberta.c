@@ -146,7 +146,9 @@ static void load_layer(arch_build *b, deberta_layer *l, const deberta_config *c,
     nn_load_linear(ld, &attn->o, "attention.output.dense", H, N, NN_BIAS);
     encoder_layer_names rest = bert_layer_names;
     rest.q = rest.o = NULL;
-    arch_encoder_layer_load(ld, &l->usual, &rest, &(encoder_sizes){H, c->ffn, c->eps, c->act});
+    arch_encoder_layer_load(
+        ld, &l->usual, &rest,
+        &(encoder_config){.hidden = H, .ffn = c->ffn, .act = c->act, .eps = c->eps});
 }
 
 /* Conv1d [H, H, kernel] as a linear layer on the kernel's rows side by side: [H, kernel * H]. */
@@ -214,12 +216,7 @@ static mltf_status load(arch_build *b, mltf_err *err)
                 "cls.predictions.bias|lm_predictions.lm_head.bias|cls.predictions.decoder.bias",
             .eps = c->eps},
         H, &m->words);
-    b->m->info.hidden = H;
-    b->m->info.vocab = c->vocab;
-    b->m->info.n_layers = c->layers;
-    b->m->info.max_positions = c->positions_in ? c->positions : SIZE_MAX;
-    b->m->impl = m;
-    return MLTF_OK;
+    return arch_done(b, m, H, c->vocab, c->layers, c->positions_in ? c->positions : SIZE_MAX, err);
 }
 
 /* ------------------------------------------------------------------ distances */

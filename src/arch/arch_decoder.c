@@ -63,17 +63,12 @@ mltf_status arch_decoder_layers(arch_build *b, arch_decoder *d, mltf_err *err)
 
 mltf_status arch_decoder_done(arch_build *b, arch_decoder *d, mltf_err *err)
 {
-    arch_model *m = b->m;
-    m->info.hidden = d->hidden;
-    m->info.vocab = d->vocab;
-    m->info.n_layers = d->n_layers;
-    m->info.max_positions = d->max_positions ? d->max_positions : SIZE_MAX;
-    m->cache_shape = (nn_cache_shape){.layers = d->n_layers,
-                                      .kv_heads = d->kv_heads,
-                                      .k_dim = d->head_dim,
-                                      .v_dim = d->v_dim ? d->v_dim : d->head_dim};
-    m->impl = d;
-    return arch_build_ok(b, err);
+    b->m->cache_shape = (nn_cache_shape){.layers = d->n_layers,
+                                         .kv_heads = d->kv_heads,
+                                         .k_dim = d->head_dim,
+                                         .v_dim = d->v_dim ? d->v_dim : d->head_dim};
+    return arch_done(b, d, d->hidden, d->vocab, d->n_layers,
+                     d->max_positions ? d->max_positions : SIZE_MAX, err);
 }
 
 static void load_rms(nn_loader *ld, nn_norm_w *w, const char *name, size_t n, float eps)

@@ -1,5 +1,39 @@
-/* The encoder layer that most BERT-like families share: load lines and forward. */
+/* BERT's encoder, which most BERT-like families share: config keys, load lines and forward. */
 #include "arch/arch_encoder.h"
+
+#include <math.h>
+
+/* ------------------------------------------------------------------ load */
+
+void arch_encoder_config(arch_config *c, encoder_config *o)
+{
+    o->hidden = cfg_dim(c, "hidden_size", o->hidden ? o->hidden : 768);
+    o->layers = cfg_layers(c, "num_hidden_layers", o->layers ? o->layers : 12);
+    o->heads = cfg_dim(c, "num_attention_heads", o->heads ? o->heads : 12);
+    o->ffn = cfg_dim(c, "intermediate_size", o->ffn ? o->ffn : 3072);
+    o->vocab = cfg_dim(c, "vocab_size", o->vocab ? o->vocab : 30522);
+    o->positions = cfg_dim(c, "max_position_embeddings", o->positions ? o->positions : 512);
+    if (!json_is(cfg_get(c, "type_vocab_size"),
+                 JSON_ARRAY)) // tapas has a list, and reads it itself
+        o->types = cfg_dim(c, "type_vocab_size", o->types ? o->types : 2);
+    o->embed = o->hidden;
+    o->act = cfg_act(c, "hidden_act", "gelu");
+    o->eps = cfg_float(c, "layer_norm_eps", o->eps != 0 ? o->eps : 1e-12f);
+    if (o->hidden % o->heads)
+        cfg_fail(c, "\"hidden_size\" %zu is not a multiple of \"num_attention_heads\" %zu",
+                 o->hidden, o->heads);
+}
+
+void arch_encoder_embed_load(nn_loader *ld, encoder_embed *e, const encoder_config *c)
+{
+    nn_load_embed(ld, &e->words, "word_embeddings", "input id", c->vocab, c->embed, 0);
+    if (c->positions)
+        nn_load_embed(ld, &e->positions, "position_embeddings", "position", c->positions, c->embed,
+                      0);
+    if (c->types)
+        nn_load_embed(ld, &e->types, "token_type_embeddings", "token type", c->types, c->embed, 0);
+    nn_load_norm(ld, &e->norm, "LayerNorm", NN_NORM_LAYER, c->embed, c->eps, NN_BIAS);
+}
 
 const encoder_layer_names bert_layer_names = {
     .q = "attention.self.query",
@@ -13,20 +47,100 @@ const encoder_layer_names bert_layer_names = {
 };
 
 void arch_encoder_layer_load(nn_loader *ld, encoder_layer *l, const encoder_layer_names *names,
-                             const encoder_sizes *s)
+                             const encoder_config *c)
 {
-    const size_t H = s->hidden, F = s->ffn;
+    const size_t H = c->hidden, F = c->ffn;
     if (names->q) {
         nn_load_linear(ld, &l->attn.q, names->q, H, H, NN_BIAS);
         nn_load_linear(ld, &l->attn.k, names->k, H, H, NN_BIAS);
         nn_load_linear(ld, &l->attn.v, names->v, H, H, NN_BIAS);
     }
     if (names->o) nn_load_linear(ld, &l->attn.o, names->o, H, H, NN_BIAS);
-    nn_load_norm(ld, &l->attn_norm, names->attn_norm, NN_NORM_LAYER, H, s->eps, NN_BIAS);
+    nn_load_norm(ld, &l->attn_norm, names->attn_norm, NN_NORM_LAYER, H, c->eps, NN_BIAS);
     nn_load_linear(ld, &l->mlp.up, names->up, F, H, NN_BIAS);
     nn_load_linear(ld, &l->mlp.down, names->down, H, F, NN_BIAS);
-    nn_load_norm(ld, &l->mlp_norm, names->mlp_norm, NN_NORM_LAYER, H, s->eps, NN_BIAS);
-    l->mlp.act = s->act;
+    nn_load_norm(ld, &l->mlp_norm, names->mlp_norm, NN_NORM_LAYER, H, c->eps, NN_BIAS);
+    l->mlp.act = c->act;
+}
+
+void arch_encoder_layers_load(arch_build *b, arch_encoder *e, const char *where,
+                              const encoder_layer_names *names)
+{
+    nn_loader *ld = &b->ld;
+    e->layers = arch_new(b, e->cfg.layers, sizeof *e->layers);
+    for (size_t il = 0; e->layers && il < e->cfg.layers; il++) {
+        nn_scope(ld, "%s%s.%zu.", ld->base, where, il);
+        arch_encoder_layer_load(ld, &e->layers[il], names, &e->cfg);
+    }
+}
+
+arch_encoder_names arch_bert_heads(const encoder_config *c)
+{
+    return (arch_encoder_names){
+        .pooler = "pooler.dense",
+        .pooler_act = K_ACT_TANH,
+        .cls_pooler = true,
+        .cls_out = "classifier",
+        .token_out = "classifier",
+        .qa_out = "qa_outputs",
+        .nsp_out = "cls.seq_relationship",
+        .mlm_dense = "cls.predictions.transform.dense",
+        .mlm_act = c->act,
+        .mlm_norm = "cls.predictions.transform.LayerNorm",
+        .mlm_out = "cls.predictions.decoder",
+        .mlm_bias = "cls.predictions.bias|cls.predictions.decoder.bias",
+        .eps = c->eps,
+    };
+}
+
+arch_encoder_names arch_roberta_heads(const arch_build *b, const encoder_config *c)
+{
+    return (arch_encoder_names){
+        .pooler = "pooler.dense",
+        .pooler_act = K_ACT_TANH,
+        // the one head that has a pooler
+        .cls_pooler = b->m->info.head == ARCH_HEAD_MULTIPLE_CHOICE,
+        .cls_dense = "classifier.dense",
+        .cls_act = K_ACT_TANH,
+        .cls_out = "classifier.out_proj",
+        .mc_out = "classifier",
+        .token_out = "classifier",
+        .qa_out = "qa_outputs",
+        .mlm_dense = "lm_head.dense",
+        .mlm_act = K_ACT_GELU,
+        .mlm_norm = "lm_head.layer_norm",
+        .mlm_out = "lm_head.decoder",
+        .mlm_bias = "lm_head.bias|lm_head.decoder.bias",
+        .eps = c->eps,
+    };
+}
+
+mltf_status arch_encoder_done(arch_build *b, arch_encoder *e, mltf_err *err)
+{
+    const encoder_config *c = &e->cfg;
+    const size_t D = c->hidden / c->heads;
+    size_t positions = c->positions ? c->positions : SIZE_MAX;
+    if (c->positions && e->counts_padding) {
+        const size_t first = (size_t)e->pad + 1;
+        positions = first < positions ? positions - first : 0;
+    }
+    if (e->causal) b->m->cache_shape = (nn_cache_shape){c->layers, c->heads, D, D, DT_F32};
+    return arch_done(b, e, c->hidden, c->vocab, c->layers, positions, err);
+}
+
+/* ------------------------------------------------------------------ forward */
+
+float *arch_encoder_embed(arch_run *r, const encoder_embed *e)
+{
+    nn_ctx *cx = r->cx;
+    const size_t T = r->seqs.rows;
+    float *x = arch_embed_tokens(r, &e->words); // [T, E]
+    if (!e->types_last) arch_add_types(r, x, &e->types);
+    if (e->positions.w.data) nn_embed_add(cx, x, r->seqs.pos, &e->positions, T);
+    if (e->types_last) arch_add_types(r, x, &e->types);
+    if (e->everywhere.w.data) nn_embed_add_row(cx, x, 0, &e->everywhere, T);
+    if (e->norm.kind != NN_NORM_NONE) nn_norm(cx, x, x, &e->norm, T);
+    return x;
 }
 
 void arch_encoder_layer_finish(arch_run *r, float *x, float *y, const encoder_layer *w, size_t H,
@@ -51,4 +165,65 @@ void arch_encoder_layer_forward(arch_run *r, float *x, const encoder_layer *w, c
     nn_self_attention(cx, y, x, &w->attn, attn, &r->seqs, rope, il);
     arch_encoder_layer_finish(r, x, y, w, H, il);
     if (nn_ok(cx)) nn_restore(cx, mark);
+}
+
+/* x += attention(attn_norm x);  x += mlp(mlp_norm x) */
+static void layer_forward_pre_norm(arch_run *r, float *x, const encoder_layer *w,
+                                   const nn_attn *attn, const nn_rope_rows *rope, size_t il)
+{
+    nn_ctx *cx = r->cx;
+    const size_t T = r->seqs.rows, H = attn->heads * attn->dim;
+    const nn_mark mark = nn_save(cx);
+    float *y = nn_f32(cx, T, H); // [T, H]
+    nn_norm(cx, y, x, &w->attn_norm, T);
+    nn_self_attention(cx, y, y, &w->attn, attn, &r->seqs, rope, il);
+    nn_add(cx, x, y, T * H);
+    nn_tap(cx, "attn", (int)il, x, T, H);
+    nn_norm(cx, y, x, &w->mlp_norm, T);
+    nn_mlp(cx, y, y, &w->mlp, T);
+    nn_add(cx, x, y, T * H);
+    nn_tap(cx, "out", (int)il, x, T, H);
+    if (nn_ok(cx)) nn_restore(cx, mark);
+}
+
+nn_attn arch_encoder_attn(const arch_encoder *e)
+{
+    const size_t D = e->cfg.hidden / e->cfg.heads;
+    return (nn_attn){
+        .heads = e->cfg.heads, .dim = D, .scale = 1.0f / sqrtf((float)D), .causal = e->causal};
+}
+
+void arch_encoder_run(arch_run *r, const nn_attn *attn)
+{
+    nn_ctx *cx = r->cx;
+    const arch_encoder *e = r->impl;
+    const size_t T = r->seqs.rows, H = e->cfg.hidden;
+    if (e->counts_padding) arch_positions_after_padding(r, e->pad);
+    float *x = arch_encoder_embed(r, &e->embed); // [T, E]
+    if (nn_has(&e->project)) {
+        float *wide = nn_f32(cx, T, H); // [T, H]
+        nn_linear(cx, wide, x, &e->project, T);
+        x = wide;
+    }
+    nn_rope_rows rope = {0};
+    if (e->rope.inv_freq) rope = nn_rope_prepare(cx, &e->rope, &r->seqs);
+    const nn_rope_rows *turn = e->rope.inv_freq ? &rope : NULL;
+    nn_tap(cx, "embeddings", -1, x, T, H);
+    for (size_t il = 0; il < e->cfg.layers; il++) {
+        arch_keep_hidden(r, x, H);
+        if (e->pre_norm)
+            layer_forward_pre_norm(r, x, &e->layers[il], attn, turn, il);
+        else
+            arch_encoder_layer_forward(r, x, &e->layers[il], attn, turn, il);
+    }
+    if (e->norm_unseen) arch_keep_hidden(r, x, H);
+    if (e->norm.kind != NN_NORM_NONE) nn_norm(cx, x, x, &e->norm, T);
+    if (!e->norm_unseen) arch_keep_hidden(r, x, H);
+    arch_heads_forward(r, &e->heads, x, H);
+}
+
+void arch_encoder_forward(arch_run *r)
+{
+    const nn_attn attn = arch_encoder_attn(r->impl);
+    arch_encoder_run(r, &attn);
 }

@@ -1,12 +1,31 @@
-/* The usual encoder layer, normed after each half (BERT's):
+/* BERT's encoder: what a family fills in, and the one forward pass that runs it.
  *
- *   x = attn_norm(x + attention(x));  x = mlp_norm(x + mlp(x))
+ *   ids ─ norm(word + position + type embeddings) ─ (projection) ─┐
+ *   ┌─────────────────────────────────────────────────────────────┘
+ *   └─ n x [ x = attn_norm(x + attention(x));  x = mlp_norm(x + mlp(x)) ] ─ (norm) ─ heads
  *
- * A family with projections of its own computes the attention itself and calls the second function. */
+ * The fields of arch_encoder are the ways in which families differ; all of them zero is BERT. A family that needs
+ * weights of its own makes arch_encoder the first member of its struct; one whose block cannot be said with these
+ * fields takes the parts it can use and writes its own forward (albert, longformer, squeezebert). */
 #ifndef MLTF_ARCH_ENCODER_H
 #define MLTF_ARCH_ENCODER_H
 
 #include "arch/arch_internal.h"
+
+typedef struct encoder_config {
+    size_t hidden, layers, heads, ffn;
+    size_t vocab, positions, types; /* rows of the tables; positions, types 0: none */
+    size_t embed;                   /* width of the tables */
+    k_act act;
+    float eps;
+} encoder_config;
+
+typedef struct encoder_embed {
+    nn_embed_w words, positions, types; /* [V, E], [P, E], [types, E]; absent: none */
+    nn_embed_w everywhere;              /* row 0 is added to all (ernie's task); absent: none */
+    nn_norm_w norm;                     /* [E]; kind NONE: none */
+    bool types_last; /* positions are added before types: another last bit than the other way */
+} encoder_embed;
 
 typedef struct encoder_layer {
     nn_attn_w attn;      /* q k v o [H, H] */
@@ -15,21 +34,56 @@ typedef struct encoder_layer {
     nn_norm_w mlp_norm;  /* [H] */
 } encoder_layer;
 
+typedef struct arch_encoder {
+    encoder_config cfg;
+    encoder_embed embed;
+    nn_linear_w project;   /* [H, E] behind the embedding; absent: none */
+    encoder_layer *layers; /* [layers] */
+    nn_norm_w norm;        /* [H] behind the last layer; kind NONE: none */
+    arch_heads heads;
+    bool pre_norm;       /* x += attention(attn_norm x);  x += mlp(mlp_norm x) */
+    bool norm_unseen;    /* the last of all hidden states is the one before `norm` */
+    bool causal;         /* is_decoder */
+    bool counts_padding; /* positions count what is not padding, from pad + 1 (roberta) */
+    int64_t pad;
+    nn_rope rope; /* inv_freq NULL: none */
+} arch_encoder;
+
 typedef struct encoder_layer_names {
     const char *q, *k, *v, *o; /* q NULL: the family loads its projections; o NULL: that one too */
     const char *attn_norm, *up, *down, *mlp_norm;
 } encoder_layer_names;
 extern const encoder_layer_names bert_layer_names;
 
-typedef struct encoder_sizes {
-    size_t hidden, ffn;
-    float eps;
-    k_act act;
-} encoder_sizes;
+/* ------------------------------------------------------------------ loading */
 
+/* BERT's keys: hidden_size, num_hidden_layers, … layer_norm_eps. Defaults come in *o, BERT's where it has 0. */
+void arch_encoder_config(arch_config *c, encoder_config *o);
+/* word_embeddings, position_embeddings, token_type_embeddings and LayerNorm, from the loader's scope. */
+void arch_encoder_embed_load(nn_loader *ld, encoder_embed *e, const encoder_config *c);
 /* From the loader's scope. */
 void arch_encoder_layer_load(nn_loader *ld, encoder_layer *l, const encoder_layer_names *names,
-                             const encoder_sizes *s);
+                             const encoder_config *c);
+/* Allocate e->layers and load them from "where.0.", "where.1." … of the base model. */
+void arch_encoder_layers_load(arch_build *b, arch_encoder *e, const char *where,
+                              const encoder_layer_names *names);
+/* BERT's heads (cls.predictions, qa_outputs, classifier on the pooler) and roberta's (lm_head, classifier.dense):
+ * to be changed where a family differs. */
+arch_encoder_names arch_bert_heads(const encoder_config *c);
+arch_encoder_names arch_roberta_heads(const arch_build *b, const encoder_config *c);
+/* The last line of load: positions that roberta's way of counting leaves, the cache of a decoder, arch_done(). */
+mltf_status arch_encoder_done(arch_build *b, arch_encoder *e, mltf_err *err);
+
+/* ------------------------------------------------------------------ running */
+
+/* The forward of the family: r->impl begins with an arch_encoder. */
+void arch_encoder_forward(arch_run *r);
+/* The same with other attention than arch_encoder_attn() says. */
+void arch_encoder_run(arch_run *r, const nn_attn *attn);
+nn_attn arch_encoder_attn(const arch_encoder *e);
+
+/* The embedding's lines alone: [T, E] by r->seqs.pos. */
+float *arch_encoder_embed(arch_run *r, const encoder_embed *e);
 /* x [T, H], in place. rope may be NULL. */
 void arch_encoder_layer_forward(arch_run *r, float *x, const encoder_layer *w, const nn_attn *attn,
                                 const nn_rope_rows *rope, size_t il);

@@ -84,14 +84,9 @@ static mltf_status load(arch_build *b, mltf_err *err)
     arch_decoder_heads_load(b, &m->heads, c->hidden, &m->words, "lm_head", NN_NO_BIAS, true);
 
     const size_t D = c->hidden / c->heads;
-    b->m->info.hidden = c->hidden;
-    b->m->info.vocab = c->vocab;
-    b->m->info.n_layers = c->layers;
-    b->m->info.max_positions = c->positions;
     b->m->cache_shape =
         (nn_cache_shape){.layers = c->layers, .kv_heads = c->heads, .k_dim = D, .v_dim = D};
-    b->m->impl = m;
-    return MLTF_OK;
+    return arch_done(b, m, c->hidden, c->vocab, c->layers, c->positions, err);
 }
 
 static void layer_forward(arch_run *r, float *x, const gpt2_layer *w, const nn_attn *attn,

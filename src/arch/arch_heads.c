@@ -141,7 +141,8 @@ void arch_encoder_heads_load(arch_build *b, arch_heads *h, const arch_encoder_na
     const arch_head head = b->m->info.head;
     const size_t labels = b->m->info.n_labels;
     const bool cls = head == ARCH_HEAD_SEQ_CLS || head == ARCH_HEAD_MULTIPLE_CHOICE;
-    if (n->pooler && (head == ARCH_HEAD_NONE || (cls && n->cls_pooler))) {
+    const bool follows = head == ARCH_HEAD_NEXT_SENTENCE;
+    if (n->pooler && (head == ARCH_HEAD_NONE || follows || (cls && n->cls_pooler))) {
         nn_scope(ld, "%s", ld->base);
         nn_load_linear(ld, &h->pooler.dense, n->pooler, hidden, hidden,
                        NN_BIAS | (head == ARCH_HEAD_NONE ? NN_OPTIONAL : 0));
@@ -157,6 +158,9 @@ void arch_encoder_heads_load(arch_build *b, arch_heads *h, const arch_encoder_na
         break;
     case ARCH_HEAD_MULTIPLE_CHOICE:
         load_cls(b, h, n, hidden, n->mc_out ? n->mc_out : n->cls_out, 1);
+        break;
+    case ARCH_HEAD_NEXT_SENTENCE:
+        load_cls(b, h, n, hidden, n->nsp_out, 2);
         break;
     case ARCH_HEAD_TOKEN_CLS:
         nn_load_linear(ld, &h->head.out, n->token_out, labels, hidden, NN_BIAS);

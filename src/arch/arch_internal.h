@@ -131,6 +131,9 @@ struct arch_build {
 void *arch_new(arch_build *b, size_t n, size_t size);
 /* NO_MEMORY or config errors so far; call after reading the config and before loading tensors. */
 mltf_status arch_build_ok(const arch_build *b, mltf_err *err);
+/* The last line of load: the family's model and its numbers. max_positions SIZE_MAX: no bound. */
+mltf_status arch_done(arch_build *b, void *impl, size_t hidden, size_t vocab, size_t n_layers,
+                      size_t max_positions, mltf_err *err);
 
 /* ------------------------------------------------------------------ while running */
 
@@ -207,6 +210,7 @@ typedef struct arch_encoder_names {
     const char *mc_out;    /* multiple choice, NULL: cls_out */
     const char *token_out; /* "classifier" */
     const char *qa_out;    /* "qa_outputs" */
+    const char *nsp_out;   /* "cls.seq_relationship", on the pooler's output */
     const char *mlm_dense; /* "cls.predictions.transform.dense" */
     bool mlm_dense_no_bias;
     const char *mlm_norm;

@@ -16,9 +16,7 @@
 #include "arch/arch_encoder.h"
 
 typedef struct {
-    size_t hidden, layers, heads, ffn, vocab, types, positions;
-    k_act act;
-    float eps;
+    encoder_config e;
     int64_t pad, sep;
 } longformer_config;
 
@@ -30,8 +28,7 @@ typedef struct {
 
 typedef struct {
     longformer_config cfg;
-    nn_embed_w words, positions, types; // [V, H], [P, H], [types, H]
-    nn_norm_w norm;
+    encoder_embed embed;
     longformer_layer *layers;
     arch_heads heads;
 } longformer_model;
@@ -40,21 +37,10 @@ typedef struct {
 
 static void read_config(arch_config *c, longformer_config *o)
 {
-    o->hidden = cfg_dim(c, "hidden_size", 768);
-    o->layers = cfg_layers(c, "num_hidden_layers", 12);
-    o->heads = cfg_dim(c, "num_attention_heads", 12);
-    o->ffn = cfg_dim(c, "intermediate_size", 3072);
-    o->vocab = cfg_dim(c, "vocab_size", 30522);
-    o->types = cfg_dim(c, "type_vocab_size", 2);
-    o->positions = cfg_dim(c, "max_position_embeddings", 512);
-    o->act = cfg_act(c, "hidden_act", "gelu");
-    o->eps = cfg_float(c, "layer_norm_eps", 1e-12f);
+    arch_encoder_config(c, &o->e);
     o->pad = cfg_token(c, "pad_token_id", 1);
     o->sep = cfg_token(c, "sep_token_id", 2);
     if (o->pad < 0) cfg_fail(c, "\"pad_token_id\" is needed to count positions");
-    if (o->hidden % o->heads)
-        cfg_fail(c, "\"hidden_size\" %zu is not a multiple of \"num_attention_heads\" %zu",
-                 o->hidden, o->heads);
 }
 
 /* attention_window: one number, or one for each layer; both sides together. */
@@ -71,11 +57,10 @@ static size_t window_of(arch_config *c, size_t il)
 static void load_layer(arch_build *b, longformer_layer *l, const longformer_config *c, size_t il)
 {
     nn_loader *ld = &b->ld;
-    const size_t H = c->hidden;
+    const size_t H = c->e.hidden;
     nn_scope(ld, "%sencoder.layer.%zu.", ld->base, il);
     l->window = window_of(&b->cfg, il);
-    arch_encoder_layer_load(ld, &l->usual, &bert_layer_names,
-                            &(encoder_sizes){H, c->ffn, c->eps, c->act});
+    arch_encoder_layer_load(ld, &l->usual, &bert_layer_names, &c->e);
     nn_load_linear(ld, &l->global.q, "attention.self.query_global", H, H, NN_BIAS);
     nn_load_linear(ld, &l->global.k, "attention.self.key_global", H, H, NN_BIAS);
     nn_load_linear(ld, &l->global.v, "attention.self.value_global", H, H, NN_BIAS);
@@ -88,41 +73,20 @@ static mltf_status load(arch_build *b, mltf_err *err)
     TRY(arch_build_ok(b, err));
     longformer_config *c = &m->cfg;
     read_config(&b->cfg, c);
-    m->layers = arch_new(b, c->layers, sizeof *m->layers);
+    m->layers = arch_new(b, c->e.layers, sizeof *m->layers);
     TRY(arch_build_ok(b, err));
 
     nn_scope(ld, "%sembeddings.", ld->base);
-    nn_load_embed(ld, &m->words, "word_embeddings", "input id", c->vocab, c->hidden, 0);
-    nn_load_embed(ld, &m->positions, "position_embeddings", "position", c->positions, c->hidden, 0);
-    nn_load_embed(ld, &m->types, "token_type_embeddings", "token type", c->types, c->hidden, 0);
-    nn_load_norm(ld, &m->norm, "LayerNorm", NN_NORM_LAYER, c->hidden, c->eps, NN_BIAS);
-    for (size_t il = 0; il < c->layers; il++) load_layer(b, &m->layers[il], c, il);
-    arch_encoder_heads_load(
-        b, &m->heads,
-        &(arch_encoder_names){.pooler = "pooler.dense",
-                              .pooler_act = K_ACT_TANH,
-                              .cls_pooler = b->m->info.head == ARCH_HEAD_MULTIPLE_CHOICE,
-                              .cls_dense = "classifier.dense",
-                              .cls_act = K_ACT_TANH,
-                              .cls_out = "classifier.out_proj",
-                              .mc_out = "classifier",
-                              .token_out = "classifier",
-                              .qa_out = "qa_outputs",
-                              .mlm_dense = "lm_head.dense",
-                              .mlm_act = K_ACT_GELU,
-                              .mlm_norm = "lm_head.layer_norm",
-                              .mlm_out = "lm_head.decoder",
-                              .mlm_bias = "lm_head.bias|lm_head.decoder.bias",
-                              .eps = c->eps},
-        c->hidden, &m->words);
-    const size_t D = c->hidden / c->heads, first = (size_t)c->pad + 1;
-    b->m->info.hidden = c->hidden;
-    b->m->info.vocab = c->vocab;
-    b->m->info.n_layers = c->layers;
-    b->m->info.max_positions = c->positions > first ? c->positions - first : 0;
-    b->m->cross_shape = (nn_cache_shape){.layers = 1, .kv_heads = c->heads, .k_dim = D, .v_dim = D};
-    b->m->impl = m;
-    return MLTF_OK;
+    m->embed.types_last = true;
+    arch_encoder_embed_load(ld, &m->embed, &c->e);
+    for (size_t il = 0; il < c->e.layers; il++) load_layer(b, &m->layers[il], c, il);
+    const arch_encoder_names names = arch_roberta_heads(b, &c->e);
+    arch_encoder_heads_load(b, &m->heads, &names, c->e.hidden, &m->embed.words);
+    const size_t D = c->e.hidden / c->e.heads, first = (size_t)c->pad + 1;
+    b->m->cross_shape =
+        (nn_cache_shape){.layers = 1, .kv_heads = c->e.heads, .k_dim = D, .v_dim = D};
+    return arch_done(b, m, c->e.hidden, c->e.vocab, c->e.layers,
+                     c->e.positions > first ? c->e.positions - first : 0, err);
 }
 
 /* ------------------------------------------------------------------ which rows are global */
@@ -207,9 +171,9 @@ static void layer_forward(arch_run *r, float *x, const longformer_layer *w,
                           const longformer_config *c, const globals *g, size_t il)
 {
     nn_ctx *cx = r->cx;
-    const size_t T = r->seqs.rows, H = c->hidden, D = H / c->heads;
+    const size_t T = r->seqs.rows, H = c->e.hidden, D = H / c->e.heads;
     const bool any = g->start[r->seqs.n] > 0;
-    const nn_attn global = {.heads = c->heads, .dim = D, .scale = 1.0f / sqrtf((float)D)};
+    const nn_attn global = {.heads = c->e.heads, .dim = D, .scale = 1.0f / sqrtf((float)D)};
     local_view view = {.g = g, .start = r->seqs.start, .window = w->window};
     nn_attn local = global;
     if (any) {
@@ -239,7 +203,6 @@ static void forward(arch_run *r)
     nn_ctx *cx = r->cx;
     const longformer_model *m = r->impl;
     const longformer_config *c = &m->cfg;
-    const size_t T = r->seqs.rows;
     mltf_err err = {0};
     globals g = {0};
     choose_globals(r, &g, c);
@@ -247,17 +210,14 @@ static void forward(arch_run *r)
         nn_fail(cx, err.status, "%s", err.msg);
     if (!nn_ok(cx)) return;
 
-    float *x = arch_embed_tokens(r, &m->words); // [T, H]
     arch_positions_after_padding(r, c->pad);
-    nn_embed_add(cx, x, r->seqs.pos, &m->positions, T);
-    arch_add_types(r, x, &m->types);
-    nn_norm(cx, x, x, &m->norm, T);
-    arch_keep_hidden(r, x, c->hidden);
-    for (size_t il = 0; il < c->layers; il++) {
+    float *x = arch_encoder_embed(r, &m->embed); // [T, H]
+    arch_keep_hidden(r, x, c->e.hidden);
+    for (size_t il = 0; il < c->e.layers; il++) {
         layer_forward(r, x, &m->layers[il], c, &g, il);
-        arch_keep_hidden(r, x, c->hidden);
+        arch_keep_hidden(r, x, c->e.hidden);
     }
-    arch_heads_forward(r, &m->heads, x, c->hidden);
+    arch_heads_forward(r, &m->heads, x, c->e.hidden);
 }
 
 const arch_family arch_longformer = {

@@ -126,6 +126,7 @@ static void load_heads(arch_build *b, mobilebert_model *m)
                               .cls_out = "classifier",
                               .token_out = "classifier",
                               .qa_out = "qa_outputs",
+                              .nsp_out = "cls.seq_relationship",
                               .mlm_dense = NULL, // below: it is not as wide as the embedding
                               .mlm_out = "cls.predictions.decoder",
                               .mlm_bias = "cls.predictions.bias|cls.predictions.decoder.bias",
@@ -168,12 +169,7 @@ static mltf_status load(arch_build *b, mltf_err *err)
                        c->embed * (c->trigram ? 3 : 1), NN_BIAS);
     for (size_t il = 0; il < c->layers; il++) load_layer(b, &m->layers[il], c, il);
     load_heads(b, m);
-    b->m->info.hidden = c->hidden;
-    b->m->info.vocab = c->vocab;
-    b->m->info.n_layers = c->layers;
-    b->m->info.max_positions = c->positions;
-    b->m->impl = m;
-    return MLTF_OK;
+    return arch_done(b, m, c->hidden, c->vocab, c->layers, c->positions, err);
 }
 
 /* ------------------------------------------------------------------ forward */
@@ -271,7 +267,8 @@ const arch_family arch_mobilebert = {
         (const char *const[]){"MobileBertModel", "MobileBertForMaskedLM",
                               "MobileBertForPreTraining", "MobileBertForSequenceClassification",
                               "MobileBertForTokenClassification", "MobileBertForQuestionAnswering",
-                              "MobileBertForMultipleChoice", NULL},
+                              "MobileBertForMultipleChoice", "MobileBertForNextSentencePrediction",
+                              NULL},
     .kind = ARCH_ENCODER,
     .base_prefix = "mobilebert.",
     .ignorable = (const char *const[]){"position_ids", "predictions.decoder.bias", NULL},

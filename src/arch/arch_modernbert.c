@@ -143,12 +143,7 @@ static mltf_status load(arch_build *b, mltf_err *err)
     nn_load_norm(ld, &m->norm, "final_norm", NN_NORM_LAYER, c->hidden, c->eps, c->norm_bias);
     for (size_t il = 0; il < c->layers; il++) load_layer(b, &m->layers[il], c, il);
     load_heads(b, m);
-    b->m->info.hidden = c->hidden;
-    b->m->info.vocab = c->vocab;
-    b->m->info.n_layers = c->layers;
-    b->m->info.max_positions = SIZE_MAX;
-    b->m->impl = m;
-    return MLTF_OK;
+    return arch_done(b, m, c->hidden, c->vocab, c->layers, SIZE_MAX, err);
 }
 
 static void layer_forward(arch_run *r, float *x, const modernbert_layer *w, const nn_attn *attn,

@@ -8,13 +8,11 @@
  * Checked on: fixtures squeezebert-seqcls. */
 #include <math.h>
 
-#include "arch/arch_internal.h"
+#include "arch/arch_encoder.h"
 
 typedef struct {
-    size_t hidden, layers, heads, ffn, vocab, types, positions;
+    encoder_config e;
     size_t q_groups, k_groups, v_groups, o_groups, up_groups, down_groups;
-    k_act act;
-    float eps;
 } squeezebert_config;
 
 typedef struct {
@@ -24,8 +22,7 @@ typedef struct {
 
 typedef struct {
     squeezebert_config cfg;
-    nn_embed_w words, positions, types; // [V, H], [P, H], [types, H]
-    nn_norm_w norm;
+    encoder_embed embed;
     squeezebert_layer *layers;
     arch_heads heads;
 } squeezebert_model;
@@ -39,31 +36,20 @@ static size_t groups(arch_config *c, const char *key, size_t fallback, size_t in
 
 static void read_config(arch_config *c, squeezebert_config *o)
 {
-    o->hidden = cfg_dim(c, "hidden_size", 768);
-    o->layers = cfg_layers(c, "num_hidden_layers", 12);
-    o->heads = cfg_dim(c, "num_attention_heads", 12);
-    o->ffn = cfg_dim(c, "intermediate_size", 3072);
-    o->vocab = cfg_dim(c, "vocab_size", 30522);
-    o->types = cfg_dim(c, "type_vocab_size", 2);
-    o->positions = cfg_dim(c, "max_position_embeddings", 512);
-    o->act = cfg_act(c, "hidden_act", "gelu");
-    o->eps = cfg_float(c, "layer_norm_eps", 1e-12f);
-    o->q_groups = groups(c, "q_groups", 4, o->hidden, o->hidden);
-    o->k_groups = groups(c, "k_groups", 4, o->hidden, o->hidden);
-    o->v_groups = groups(c, "v_groups", 4, o->hidden, o->hidden);
-    o->o_groups = groups(c, "post_attention_groups", 1, o->hidden, o->hidden);
-    o->up_groups = groups(c, "intermediate_groups", 4, o->hidden, o->ffn);
-    o->down_groups = groups(c, "output_groups", 4, o->ffn, o->hidden);
-    if (cfg_dim(c, "embedding_size", o->hidden) != o->hidden)
+    arch_encoder_config(c, &o->e);
+    o->q_groups = groups(c, "q_groups", 4, o->e.hidden, o->e.hidden);
+    o->k_groups = groups(c, "k_groups", 4, o->e.hidden, o->e.hidden);
+    o->v_groups = groups(c, "v_groups", 4, o->e.hidden, o->e.hidden);
+    o->o_groups = groups(c, "post_attention_groups", 1, o->e.hidden, o->e.hidden);
+    o->up_groups = groups(c, "intermediate_groups", 4, o->e.hidden, o->e.ffn);
+    o->down_groups = groups(c, "output_groups", 4, o->e.ffn, o->e.hidden);
+    if (cfg_dim(c, "embedding_size", o->e.hidden) != o->e.hidden)
         cfg_fail(c, "\"embedding_size\" must equal \"hidden_size\"");
-    if (o->hidden % o->heads)
-        cfg_fail(c, "\"hidden_size\" %zu is not a multiple of \"num_attention_heads\" %zu",
-                 o->hidden, o->heads);
 }
 
 static void load_layer(nn_loader *ld, squeezebert_layer *l, const squeezebert_config *c, size_t il)
 {
-    const size_t H = c->hidden, F = c->ffn;
+    const size_t H = c->e.hidden, F = c->e.ffn;
     nn_scope(ld, "%sencoder.layers.%zu.", ld->base, il);
     nn_load_linear(ld, &l->q, "attention.query", H, H / c->q_groups, NN_BIAS);
     nn_load_linear(ld, &l->k, "attention.key", H, H / c->k_groups, NN_BIAS);
@@ -82,47 +68,27 @@ static mltf_status load(arch_build *b, mltf_err *err)
     TRY(arch_build_ok(b, err));
     squeezebert_config *c = &m->cfg;
     read_config(&b->cfg, c);
-    m->layers = arch_new(b, c->layers, sizeof *m->layers);
+    m->layers = arch_new(b, c->e.layers, sizeof *m->layers);
     TRY(arch_build_ok(b, err));
 
     nn_scope(ld, "%sembeddings.", ld->base);
-    nn_load_embed(ld, &m->words, "word_embeddings", "input id", c->vocab, c->hidden, 0);
-    nn_load_embed(ld, &m->positions, "position_embeddings", "position", c->positions, c->hidden, 0);
-    nn_load_embed(ld, &m->types, "token_type_embeddings", "token type", c->types, c->hidden, 0);
-    nn_load_norm(ld, &m->norm, "LayerNorm", NN_NORM_LAYER, c->hidden, c->eps, NN_BIAS);
-    for (size_t il = 0; il < c->layers; il++) load_layer(ld, &m->layers[il], c, il);
-    arch_encoder_heads_load(
-        b, &m->heads,
-        &(arch_encoder_names){.pooler = "pooler.dense",
-                              .pooler_act = K_ACT_TANH,
-                              .cls_pooler = true,
-                              .cls_out = "classifier",
-                              .token_out = "classifier",
-                              .qa_out = "qa_outputs",
-                              .mlm_dense = "cls.predictions.transform.dense",
-                              .mlm_act = c->act,
-                              .mlm_norm = "cls.predictions.transform.LayerNorm",
-                              .mlm_out = "cls.predictions.decoder",
-                              .mlm_bias = "cls.predictions.bias|cls.predictions.decoder.bias",
-                              .eps = c->eps},
-        c->hidden, &m->words);
-    b->m->info.hidden = c->hidden;
-    b->m->info.vocab = c->vocab;
-    b->m->info.n_layers = c->layers;
-    b->m->info.max_positions = c->positions;
-    b->m->impl = m;
-    return MLTF_OK;
+    m->embed.types_last = true;
+    arch_encoder_embed_load(ld, &m->embed, &c->e);
+    for (size_t il = 0; il < c->e.layers; il++) load_layer(ld, &m->layers[il], c, il);
+    const arch_encoder_names names = arch_bert_heads(&c->e);
+    arch_encoder_heads_load(b, &m->heads, &names, c->e.hidden, &m->embed.words);
+    return arch_done(b, m, c->e.hidden, c->e.vocab, c->e.layers, c->e.positions, err);
 }
 
 static void layer_forward(arch_run *r, float *x, const squeezebert_layer *w,
                           const squeezebert_config *c, size_t il)
 {
     nn_ctx *cx = r->cx;
-    const size_t T = r->seqs.rows, H = c->hidden, D = H / c->heads;
-    const nn_attn attn = {.heads = c->heads, .dim = D, .scale = 1.0f / sqrtf((float)D)};
+    const size_t T = r->seqs.rows, H = c->e.hidden, D = H / c->e.heads;
+    const nn_attn attn = {.heads = c->e.heads, .dim = D, .scale = 1.0f / sqrtf((float)D)};
     const nn_mark mark = nn_save(cx);
     float *q = nn_f32(cx, T, H), *k = nn_f32(cx, T, H), *v = nn_f32(cx, T, H); // [T, H]
-    float *ctx = nn_f32(cx, T, H), *mid = nn_f32(cx, T, c->ffn);               // [T, H], [T, F]
+    float *ctx = nn_f32(cx, T, H), *mid = nn_f32(cx, T, c->e.ffn);             // [T, H], [T, F]
     nn_linear_grouped(cx, q, x, &w->q, c->q_groups, T);
     nn_linear_grouped(cx, k, x, &w->k, c->k_groups, T);
     nn_linear_grouped(cx, v, x, &w->v, c->v_groups, T);
@@ -132,7 +98,7 @@ static void layer_forward(arch_run *r, float *x, const squeezebert_layer *w,
     nn_add_norm(cx, x, q, &w->attn_norm, T);
     nn_tap(cx, "attn_norm", (int)il, x, T, H);
     nn_linear_grouped(cx, mid, x, &w->up, c->up_groups, T);
-    nn_act(cx, mid, mid, T * c->ffn, c->act);
+    nn_act(cx, mid, mid, T * c->e.ffn, c->e.act);
     nn_linear_grouped(cx, q, mid, &w->down, c->down_groups, T);
     nn_add_norm(cx, x, q, &w->mlp_norm, T);
     nn_tap(cx, "out", (int)il, x, T, H);
@@ -141,21 +107,16 @@ static void layer_forward(arch_run *r, float *x, const squeezebert_layer *w,
 
 static void forward(arch_run *r)
 {
-    nn_ctx *cx = r->cx;
     const squeezebert_model *m = r->impl;
     const squeezebert_config *c = &m->cfg;
-    const size_t T = r->seqs.rows;
 
-    float *x = arch_embed_tokens(r, &m->words); // [T, H]
-    nn_embed_add(cx, x, r->seqs.pos, &m->positions, T);
-    arch_add_types(r, x, &m->types);
-    nn_norm(cx, x, x, &m->norm, T);
-    for (size_t il = 0; il < c->layers; il++) {
-        arch_keep_hidden(r, x, c->hidden);
+    float *x = arch_encoder_embed(r, &m->embed); // [T, H]
+    for (size_t il = 0; il < c->e.layers; il++) {
+        arch_keep_hidden(r, x, c->e.hidden);
         layer_forward(r, x, &m->layers[il], c, il);
     }
-    arch_keep_hidden(r, x, c->hidden);
-    arch_heads_forward(r, &m->heads, x, c->hidden);
+    arch_keep_hidden(r, x, c->e.hidden);
+    arch_heads_forward(r, &m->heads, x, c->e.hidden);
 }
 
 const arch_family arch_squeezebert = {

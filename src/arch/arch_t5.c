@@ -163,10 +163,6 @@ static mltf_status load(arch_build *b, mltf_err *err)
     }
     TRY(arch_build_ok(b, err));
 
-    b->m->info.hidden = c->hidden;
-    b->m->info.vocab = c->vocab;
-    b->m->info.n_layers = c->encoder_layers;
-    b->m->info.max_positions = SIZE_MAX;
     if (c->decoder) {
         const nn_cache_shape shape = {.layers = c->decoder_layers,
                                       .kv_heads = c->heads,
@@ -176,8 +172,7 @@ static mltf_status load(arch_build *b, mltf_err *err)
     } else {
         b->m->info.kind = ARCH_ENCODER;
     }
-    b->m->impl = m;
-    return MLTF_OK;
+    return arch_done(b, m, c->hidden, c->vocab, c->encoder_layers, SIZE_MAX, err);
 }
 
 /* ------------------------------------------------------------------ forward */

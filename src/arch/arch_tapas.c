@@ -18,10 +18,10 @@
 enum { TYPES = 7, COLUMN = 1, ROW = 2 };
 
 typedef struct {
-    size_t hidden, layers, heads, ffn, vocab, positions, types[TYPES];
+    encoder_config e;
+    size_t types[TYPES];
     size_t rows, columns, aggregations; // max_num_rows, max_num_columns, num_aggregation_labels
-    k_act act;
-    float eps, temperature;
+    float temperature;
     bool reset_positions, one_column, allow_empty;
 } tapas_config;
 
@@ -42,17 +42,11 @@ typedef struct {
 static void read_config(arch_config *c, tapas_config *o)
 {
     static const size_t defaults[TYPES] = {3, 256, 256, 2, 256, 256, 10};
-    o->hidden = cfg_dim(c, "hidden_size", 768);
-    o->layers = cfg_layers(c, "num_hidden_layers", 12);
-    o->heads = cfg_dim(c, "num_attention_heads", 12);
-    o->ffn = cfg_dim(c, "intermediate_size", 3072);
-    o->vocab = cfg_dim(c, "vocab_size", 30522);
-    o->positions = cfg_dim(c, "max_position_embeddings", 1024);
+    o->e = (encoder_config){.positions = 1024};
+    arch_encoder_config(c, &o->e);
     o->rows = cfg_size(c, "max_num_rows", 64, 1, 1 << 16);
     o->columns = cfg_size(c, "max_num_columns", 32, 1, 1 << 16);
     o->aggregations = cfg_size(c, "num_aggregation_labels", 0, 0, 1024);
-    o->act = cfg_act(c, "hidden_act", "gelu");
-    o->eps = cfg_float(c, "layer_norm_eps", 1e-12f);
     o->temperature = cfg_float(c, "temperature", 1);
     o->reset_positions = cfg_bool(c, "reset_position_index_per_cell", true);
     o->one_column = cfg_bool(c, "select_one_column", true);
@@ -65,15 +59,12 @@ static void read_config(arch_config *c, tapas_config *o)
         if (n < 1 || n > 1 << 20) cfg_fail(c, "\"type_vocab_sizes\" must hold positive numbers");
         o->types[i] = (size_t)n;
     }
-    if (o->hidden % o->heads)
-        cfg_fail(c, "\"hidden_size\" %zu is not a multiple of \"num_attention_heads\" %zu",
-                 o->hidden, o->heads);
 }
 
 static void load_answers(arch_build *b, tapas_model *m)
 {
     nn_loader *ld = &b->ld;
-    const size_t H = m->cfg.hidden;
+    const size_t H = m->cfg.e.hidden;
     nn_scope(ld, "%s", ld->base);
     nn_load_linear(ld, &m->heads.pooler.dense, "pooler.dense", H, H, NN_BIAS);
     m->heads.pooler.act = K_ACT_TANH;
@@ -98,45 +89,31 @@ static mltf_status load(arch_build *b, mltf_err *err)
     TRY(arch_build_ok(b, err));
     tapas_config *c = &m->cfg;
     read_config(&b->cfg, c);
-    m->layers = arch_new(b, c->layers, sizeof *m->layers);
+    m->layers = arch_new(b, c->e.layers, sizeof *m->layers);
     TRY(arch_build_ok(b, err));
 
     nn_scope(ld, "%sembeddings.", ld->base);
-    nn_load_embed(ld, &m->words, "word_embeddings", "input id", c->vocab, c->hidden, 0);
-    nn_load_embed(ld, &m->positions, "position_embeddings", "position", c->positions, c->hidden, 0);
+    nn_load_embed(ld, &m->words, "word_embeddings", "input id", c->e.vocab, c->e.hidden, 0);
+    nn_load_embed(ld, &m->positions, "position_embeddings", "position", c->e.positions, c->e.hidden,
+                  0);
     for (size_t i = 0; i < TYPES; i++) {
         char name[40];
         snprintf(name, sizeof name, "token_type_embeddings_%zu", i);
-        nn_load_embed(ld, &m->types[i], name, "token type", c->types[i], c->hidden, 0);
+        nn_load_embed(ld, &m->types[i], name, "token type", c->types[i], c->e.hidden, 0);
     }
-    nn_load_norm(ld, &m->norm, "LayerNorm", NN_NORM_LAYER, c->hidden, c->eps, NN_BIAS);
-    for (size_t il = 0; il < c->layers; il++) {
+    nn_load_norm(ld, &m->norm, "LayerNorm", NN_NORM_LAYER, c->e.hidden, c->e.eps, NN_BIAS);
+    for (size_t il = 0; il < c->e.layers; il++) {
         nn_scope(ld, "%sencoder.layer.%zu.", ld->base, il);
-        arch_encoder_layer_load(ld, &m->layers[il], &bert_layer_names,
-                                &(encoder_sizes){c->hidden, c->ffn, c->eps, c->act});
+        arch_encoder_layer_load(ld, &m->layers[il], &bert_layer_names, &c->e);
     }
-    if (b->m->info.head == ARCH_HEAD_TABLE_QA)
+    if (b->m->info.head == ARCH_HEAD_TABLE_QA) {
         load_answers(b, m);
-    else
-        arch_encoder_heads_load(
-            b, &m->heads,
-            &(arch_encoder_names){.pooler = "pooler.dense",
-                                  .pooler_act = K_ACT_TANH,
-                                  .cls_pooler = true,
-                                  .cls_out = "classifier",
-                                  .mlm_dense = "cls.predictions.transform.dense",
-                                  .mlm_act = c->act,
-                                  .mlm_norm = "cls.predictions.transform.LayerNorm",
-                                  .mlm_out = "cls.predictions.decoder",
-                                  .mlm_bias = "cls.predictions.bias|cls.predictions.decoder.bias",
-                                  .eps = c->eps},
-            c->hidden, &m->words);
-    b->m->info.hidden = c->hidden;
-    b->m->info.vocab = c->vocab;
-    b->m->info.n_layers = c->layers;
-    b->m->info.max_positions = c->reset_positions ? SIZE_MAX : c->positions;
-    b->m->impl = m;
-    return MLTF_OK;
+    } else {
+        const arch_encoder_names names = arch_bert_heads(&c->e);
+        arch_encoder_heads_load(b, &m->heads, &names, c->e.hidden, &m->words);
+    }
+    return arch_done(b, m, c->e.hidden, c->e.vocab, c->e.layers,
+                     c->reset_positions ? SIZE_MAX : c->e.positions, err);
 }
 
 /* ------------------------------------------------------------------ embeddings */
@@ -160,7 +137,7 @@ static void cell_positions(arch_run *r, const tapas_config *c)
                     break;
                 }
             const size_t pos = t - first;
-            r->s->pos[t] = (int32_t)(pos < c->positions ? pos : c->positions - 1);
+            r->s->pos[t] = (int32_t)(pos < c->e.positions ? pos : c->e.positions - 1);
         }
     }
 }
@@ -202,7 +179,7 @@ static void answer_cells(arch_run *r, float *logits, const float *x, const tapas
                          size_t seq, float *sums, float *columns)
 {
     const tapas_config *c = &m->cfg;
-    const size_t H = c->hidden, cells = c->rows * c->columns;
+    const size_t H = c->e.hidden, cells = c->rows * c->columns;
     float *cell = sums, *by_column = sums + cells, *mask = sums + 2 * cells,
           *count = columns + c->columns;
     uint32_t *tokens = (uint32_t *)(void *)(sums + 3 * cells);
@@ -240,7 +217,7 @@ static void answer(arch_run *r, const tapas_model *m, const float *x)
 {
     nn_ctx *cx = r->cx;
     const tapas_config *c = &m->cfg;
-    const size_t T = r->seqs.rows, H = c->hidden, n = r->seqs.n;
+    const size_t T = r->seqs.rows, H = c->e.hidden, n = r->seqs.n;
     arch_output *out = r->out;
     out->logits = nn_keep(cx, T, 1);
     out->logit_rows = T;
@@ -273,15 +250,15 @@ static void forward(arch_run *r)
 {
     const tapas_model *m = r->impl;
     const tapas_config *c = &m->cfg;
-    const size_t D = c->hidden / c->heads;
-    const nn_attn attn = {.heads = c->heads, .dim = D, .scale = 1.0f / sqrtf((float)D)};
+    const size_t D = c->e.hidden / c->e.heads;
+    const nn_attn attn = {.heads = c->e.heads, .dim = D, .scale = 1.0f / sqrtf((float)D)};
     float *x = embed(r, m); // [T, H]
-    arch_keep_hidden(r, x, c->hidden);
-    for (size_t il = 0; il < c->layers; il++) {
+    arch_keep_hidden(r, x, c->e.hidden);
+    for (size_t il = 0; il < c->e.layers; il++) {
         arch_encoder_layer_forward(r, x, &m->layers[il], &attn, NULL, il);
-        arch_keep_hidden(r, x, c->hidden);
+        arch_keep_hidden(r, x, c->e.hidden);
     }
-    arch_heads_forward(r, &m->heads, x, c->hidden);
+    arch_heads_forward(r, &m->heads, x, c->e.hidden);
     if (r->want & ARCH_WANT_LOGITS && r->m->info.head == ARCH_HEAD_TABLE_QA) answer(r, m, x);
 }
 
