@@ -656,9 +656,14 @@ static mltf_status answer_item(const task_call *c, const json *item, bool drop_r
 static mltf_status call(const task_call *c, json **out, mltf_err *err)
 {
     const json *input = c->input ? c->input : c->kwargs, *truncation = task_arg(c, "truncation");
+    const mltf_str named = json_string(truncation, STR(""));
     const bool drop = !truncation || truncation->type == JSON_NULL ||
-                      json_bool(truncation, false) ||
-                      str_is(json_string(truncation, STR("")), "drop_rows_to_fit");
+                      json_bool(truncation, false) || str_is(named, "drop_rows_to_fit");
+    if (json_is(truncation, JSON_STRING) && !drop && !str_is(named, "do_not_truncate"))
+        return mltf_fail(err, MLTF_PREDICT_FAILED,
+                         STR_FMT " is not a valid TapasTruncationStrategy, please select one of "
+                                 "['drop_rows_to_fit', 'do_not_truncate']",
+                         STR_ARG(named));
     const bool sequential = json_bool(task_arg(c, "sequential"), false);
     const bool many = json_is(input, JSON_ARRAY);
     const size_t n = many ? input->a.n : 1;
