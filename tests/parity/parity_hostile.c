@@ -1,6 +1,6 @@
-/* --hostile: a checkpoint whose JSON files say unlikely things.
+/* --hostile: a checkpoint, or an MLflow model, whose files say unlikely things.
  *
- * Each value of config.json, tokenizer.json, generation_config.json and so on is replaced by each of a list of others.
+ * Each value of MLmodel, config.json, tokenizer.json, generation_config.json and so on is replaced by each of a list of others.
  * The model must then either be refused in words or answer; what it answers is nobody's concern. A crash ends the
  * program and names the case, and so does a case that takes longer than half a minute. */
 #include <signal.h>
@@ -11,6 +11,7 @@
 
 #include "arch/arch.h"
 #include "base/file.h"
+#include "formats/yaml.h"
 #include "parity.h"
 
 enum { SECONDS_EACH = 30, TOKENS = 4, MAX_DEPTH = 4, MAX_MEMBERS = 48, MAX_ITEMS = 2 };
@@ -55,7 +56,9 @@ typedef struct hostile {
     const char *dir, *file; /* the checkpoint, and its file that is being changed */
     char *shadow; /* a directory with links to the checkpoint's other files and the changed one */
     json *root;   /* of the file */
-    size_t ran;   /* cases that were not refused */
+    json *text,
+        *inner; /* a string in it that is JSON itself (a signature), and its root, or NULL */
+    size_t ran; /* cases that were not refused */
     parity_count count;
 } hostile;
 
@@ -109,6 +112,11 @@ static mltf_status try_network(const hostile *h, mltf_err *err)
     return st;
 }
 
+static bool is_yaml(const char *name)
+{
+    return strcmp(name, "MLmodel") == 0;
+}
+
 /* ---- the other files: what the library's user does ---------------------------------------------- */
 
 static mltf_status try_prediction(const hostile *h, mltf_err *err)
@@ -119,8 +127,15 @@ static mltf_status try_prediction(const hostile *h, mltf_err *err)
         "{\"inputs\": {\"query\": \"a\", \"table\": {\"a\": [\"1\"]}}}",
         "{\"messages\": [{\"role\": \"user\", \"content\": \"a b\"}], \"max_tokens\": 2}",
     };
-    mltf_buf file = MLTF_BUF_INIT, answer = MLTF_BUF_INIT;
-    json_write(&file, h->root, NULL);
+    mltf_buf file = MLTF_BUF_INIT, answer = MLTF_BUF_INIT, text = MLTF_BUF_INIT;
+    if (h->text) {
+        json_write(&text, h->inner, NULL);
+        h->text->s = buf_str(&text);
+    }
+    if (is_yaml(h->file))
+        yaml_write(&file, h->root, NULL);
+    else
+        json_write(&file, h->root, NULL);
     char *path = path_join(h->shadow, h->file);
     FILE *f = path ? fopen(path, "wb") : NULL;
     if (f && file.n) fwrite(file.p, 1, file.n, f);
@@ -134,6 +149,7 @@ static mltf_status try_prediction(const hostile *h, mltf_err *err)
         answered |= !mltf_predict_json(m, requests[i], strlen(requests[i]), NULL, &answer, err);
     if (!st && !answered) st = MLTF_INVALID_INPUT;
     mltf_model_free(m);
+    mltf_buf_release(&text);
     mltf_buf_release(&answer);
     mltf_buf_release(&file);
     return st;
@@ -174,11 +190,22 @@ static void each_value(hostile *h, json *at, char *path, size_t n, int depth)
         each_value(h, &at->a.items[i], path, n + (size_t)more, depth + 1);
     }
     path[n] = 0;
+    json_doc doc = JSON_DOC_INIT;
+    if (json_is(at, JSON_STRING) && !h->text && !json_parse(&doc, at->s.p, at->s.n, NULL, NULL) &&
+        json_len(doc.root) > 0) {
+        h->text = at;
+        h->inner = doc.root;
+        each_value(h, doc.root, path, n, depth);
+        h->text = NULL;
+        *at = old;
+    }
+    json_doc_release(&doc);
 }
 
 static bool is_settings(const char *name)
 {
     const size_t n = strlen(name);
+    if (is_yaml(name)) return true;
     return n > 5 && strcmp(name + n - 5, ".json") == 0 && strcmp(name, "expected.json") != 0 &&
            !strstr(name, ".index.") && strcmp(name, "vocab.json") != 0;
 }
@@ -206,7 +233,11 @@ static void try_file(hostile *h, const dir_list *files)
     json_doc doc = JSON_DOC_INIT;
     mltf_err err = {0};
     char *path = path_join(h->dir, h->file), place[256] = "";
-    if (!path || json_parse_file(&doc, path, NULL, &err) || !make_shadow(h, files))
+    mltf_status st = MLTF_OK;
+    if (path)
+        st = is_yaml(h->file) ? yaml_parse_file(&doc, path, &err)
+                              : json_parse_file(&doc, path, NULL, &err);
+    if (!path || st != MLTF_OK || !make_shadow(h, files))
         parity_fail(&h->count, "%s: %s", h->file, err.msg[0] ? err.msg : "no room for a copy");
     else {
         h->root = doc.root;
