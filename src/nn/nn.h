@@ -303,6 +303,8 @@ typedef struct nn_attn {
     float scale;
     bool causal;
     size_t window; /* 0: none */
+    const uint8_t *
+        always; /* [T] 1: rows that every row of their sequence sees, in the window or not; NULL: none. No caches */
     float softcap;
     const float *alibi; /* [heads] slopes or NULL */
     const float *sinks; /* [heads] or NULL */
@@ -340,9 +342,10 @@ typedef struct nn_attn_w {
     nn_linear_w q, k, v, o;
     nn_linear_w qkv; /* instead of q, k, v */
     nn_qkv_layout layout;
-    nn_norm_w q_norm, k_norm; /* n == dim: each head, n == heads * dim: the row; with q, k, v alone */
-    bool norm_after_rope;     /* hunyuan; the others norm before */
-    float clip;               /* q, k, v to [-clip, clip]; 0: no */
+    nn_norm_w q_norm,
+        k_norm;           /* n == dim: each head, n == heads * dim: the row; with q, k, v alone */
+    bool norm_after_rope; /* hunyuan; the others norm before */
+    float clip;           /* q, k, v to [-clip, clip]; 0: no */
 } nn_attn_w;
 
 /* y [T, N of o] = o(attend(q x, k x, v x)); rope may be NULL. y may be x. */
