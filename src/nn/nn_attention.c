@@ -40,12 +40,13 @@ static keys find_keys(const attn_job *j, size_t seq, size_t kv_head)
     const size_t start = s->start[seq], rows = s->start[seq + 1] - start;
     if (j->memory || s->caches) {
         const nn_cache *c = j->memory ? &s->memory[seq]->kv : s->caches[seq];
+        const size_t held = c->len - nn_cache_first(c, j->layer);
         return (keys){.k = nn_cache_k(c, j->layer, kv_head),
                       .v = nn_cache_v(c, j->layer, kv_head),
                       .ldk = c->shape.k_dim,
                       .ldv = c->shape.v_dim,
-                      .tk = j->memory ? c->len : c->len + rows,
-                      .pos0 = j->memory ? 0 : c->len,
+                      .tk = j->memory ? held : held + rows,
+                      .pos0 = j->memory ? 0 : held,
                       .kv = c->shape.dtype,
                       .mask = j->memory ? s->memory[seq]->mask : NULL};
     }
@@ -217,7 +218,7 @@ static void attend(nn_ctx *cx, attn_job *j)
 
 /* ------------------------------------------------------------------ writing keys and values */
 
-/* Rows [row0, row0 + n) of k and v behind place `at` of a cache. */
+/* Rows [row0, row0 + n) of k and v from row `at` of a cache's blocks on. */
 static void store_rows(nn_ctx *cx, const nn_cache *c, size_t layer, size_t at, nn_heads k,
                        nn_heads v, size_t row0, size_t n)
 {
@@ -295,8 +296,9 @@ void nn_attend(nn_ctx *cx, float *out, nn_heads q, nn_heads k, nn_heads v, const
     if (!nn_ok(cx)) return;
     if (seqs->caches)
         for (size_t s = 0; s < seqs->n; s++)
-            store_rows(cx, seqs->caches[s], layer, seqs->caches[s]->len, k, v, seqs->start[s],
-                       seqs->start[s + 1] - seqs->start[s]);
+            store_rows(cx, seqs->caches[s], layer,
+                       seqs->caches[s]->len - nn_cache_first(seqs->caches[s], layer), k, v,
+                       seqs->start[s], seqs->start[s + 1] - seqs->start[s]);
     attn_job j = make_job(cx, out, q, seqs, a, layer);
     j.k = k;
     j.v = v;

@@ -17,7 +17,7 @@ WINDOWED = ["MistralForCausalLM", "Qwen2ForCausalLM", "Gemma2ForCausalLM", "Gemm
 
 
 def encoder(r, **more):
-    return dict(vocab_size=90, hidden_size=24, num_hidden_layers=2, num_attention_heads=r.choice([2, 3]), intermediate_size=40, max_position_embeddings=1100, num_labels=2, pad_token_id=1, sep_token_id=2, **more)
+    return dict(vocab_size=90, hidden_size=24, num_hidden_layers=2, num_attention_heads=r.choice([2, 3]), intermediate_size=40, max_position_embeddings=1400, num_labels=2, pad_token_id=1, sep_token_id=2, **more)
 
 
 def windows(r):
@@ -42,7 +42,7 @@ def decoder(r, name):
 
 FAMILIES = {
     "longformer": (["LongformerModel", "LongformerForMaskedLM", "LongformerForSequenceClassification", "LongformerForQuestionAnswering", "LongformerForTokenClassification"], lambda r, name: encoder(r, attention_window=windows(r))),
-    "led": (["LEDForConditionalGeneration"], lambda r, name: dict(vocab_size=90, d_model=24, encoder_layers=2, decoder_layers=1, encoder_attention_heads=2, decoder_attention_heads=2, encoder_ffn_dim=40, decoder_ffn_dim=40, attention_window=windows(r), max_encoder_position_embeddings=1100)),
+    "led": (["LEDForConditionalGeneration"], lambda r, name: dict(vocab_size=90, d_model=24, encoder_layers=2, decoder_layers=1, encoder_attention_heads=2, decoder_attention_heads=2, encoder_ffn_dim=40, decoder_ffn_dim=40, attention_window=windows(r), max_encoder_position_embeddings=1400)),
     "modernbert": (["ModernBertModel", "ModernBertForSequenceClassification"], lambda r, name: {**encoder(r), **dict(num_attention_heads=2, local_attention=r.choice([4, 64, 128]), global_attn_every_n_layers=r.choice([1, 2, 3]), reference_compile=False, pad_token_id=0)}),
     "decoders": (WINDOWED, decoder),
 }
