@@ -127,7 +127,7 @@ typedef struct arch_output {
     size_t logit_rows, n_logits;
     float **all_hidden; /* [n_all][T, H] or NULL */
     size_t n_all;
-    float *extra; /* aggregation logits of TAPAS and the like, or NULL */
+    float *extra; /* [n_seqs, n_extra] aggregation logits of TAPAS and the like, or NULL */
     size_t n_extra;
     float *
         encoder_hidden; /* classes that run encoder and decoder in one forward: the encoder's states */
