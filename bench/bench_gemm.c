@@ -1,6 +1,6 @@
 /* Speed of the matrix product: bench_gemm [THREADS] [SECONDS A CELL] [hot|cold] [KIND M N K]
  *
- * KIND 0 to 5 is a row of kinds[] below; without it, all cells. One line a cell: type, compute type, M N K, GFLOP/s and GB/s of weights (best and median of 7 rounds).
+ * KIND 0 to 7 is a row of kinds[] below; without it, all cells. One line a cell: type, compute type, M N K, GFLOP/s and GB/s of weights (best and median of 7 rounds).
  * The weights stay the same from call to call, unless `cold`: then many copies are used in turn, so
  * that each call reads its own from memory. bench/torch_linear.py times the same cells with torch. */
 #include <math.h>
@@ -123,7 +123,8 @@ int main(int argc, char **argv)
         mltf_dtype t;
         k_compute c;
     } kinds[] = {{DT_F32, K_COMPUTE_F32}, {DT_BF16, K_COMPUTE_BF16}, {DT_BF16, K_COMPUTE_F32},
-                 {DT_F16, K_COMPUTE_F32}, {DT_Q8, K_COMPUTE_F32},    {DT_Q4, K_COMPUTE_F32}};
+                 {DT_F16, K_COMPUTE_F32}, {DT_Q8, K_COMPUTE_F32},    {DT_Q4, K_COMPUTE_F32},
+                 {DT_Q8, K_COMPUTE_BF16}, {DT_Q4, K_COMPUTE_BF16}};
     if (argc > 7) {
         const size_t k = strtoul(argv[4], NULL, 10) % (sizeof kinds / sizeof *kinds);
         cell(pool, seconds, cold, kinds[k].t, kinds[k].c, strtoul(argv[5], NULL, 10),

@@ -80,7 +80,8 @@ typedef struct kernel_table {
      * Two steps, so that threads share the first: pack() brings x [M, K] (row stride ldx) into the form
      * that the tier's gemm wants for this weight type and compute type; rows [m0, m1) may be packed by
      * different threads. K_COMPUTE_F32: products and sums in f32 (any order; fma allowed), weights widened
-     * exactly. K_COMPUTE_BF16: x may be rounded to bf16 first, sums stay f32. */
+     * exactly. K_COMPUTE_BF16: x may be rounded to bf16 first, and so may widened weights of Q8 and Q4; sums
+     * stay f32. */
     size_t (*pack_bytes)(const k_weight *w, k_compute c, size_t M);
     void (*pack)(void *panel, const float *x, size_t ldx, const k_weight *w, k_compute c, size_t M,
                  size_t m0, size_t m1);

@@ -9,6 +9,7 @@
 #include "kernels/x86/kavx512_vec.h"
 
 #define UNIT_K    2
+#define LANES     1
 #define UNIT_STEP 16
 #define WIDE_OWN
 #define WIDE_BLOCKS 2

@@ -3,6 +3,7 @@
 #include "kernels/tiers.h"
 
 #define UNIT_K            1
+#define LANES             1
 #define WIDE3             4
 #define WIDE2             4
 #define WIDE1             8

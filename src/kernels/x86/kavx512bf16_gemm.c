@@ -1,18 +1,21 @@
 /* Matrix product of bf16 with AVX-512's VDPBF16PS: two products a lane and instruction.
  *
  * Chosen where the instruction runs at the rate of an f32 FMA (AMD since Zen 4); Intel's run it at half,
- * where widening to f32 computes the same in the same time without rounding x. Types other than bf16 and
- * f8 (exact in bf16) go to the f32 product. */
+ * where widening to f32 computes the same in the same time without rounding x. bf16 and f8 are exact in
+ * bf16; weights of Q8 and Q4 groups are rounded to it. f32 and f16 go to the f32 product. */
 #include "kernels/x86/kavx512_vec.h"
 #include "kernels/tiers.h"
 
 #define UNIT_K             2
+#define LANES              32
+#define W_SCALES           1
+#define K_CHUNK            1024
 #define WIDE3              8
 #define WIDE2              8
 #define WIDE1              16
 #define NARROW_MAX         11
 #define NARROW_KERNELS(X)  X(1) X(2) X(3) X(4) X(6) X(8) X(11)
-#define NARROW_TYPES(X, R) X(DT_BF16, R) X(DT_F8_E4M3, R)
+#define NARROW_TYPES(X, R) X(DT_BF16, R) X(DT_F8_E4M3, R) X(DT_Q8, R) X(DT_Q4, R)
 
 VEC_INLINE vecf v_mac(vecf a, vec x, vec w)
 {
@@ -30,12 +33,34 @@ VEC_INLINE vec x_fetch(const float *x, size_t k, size_t left)
                  left > VL ? f_load_first(x + k + VL, left - VL) : f_zero());
 }
 
-VEC_INLINE vec w_fetch(const void *row, mltf_dtype t, size_t k, size_t left)
+/* A group of 32 numbers of a Q8 row. */
+VEC_INLINE vec q8_group(const char *row, size_t k, const float *scale)
+{
+    const vecf by = f_set(*scale);
+    const vec low = _mm512_cvtepi8_epi32(_mm_loadu_si128((const void *)(row + k)));
+    const vec high = _mm512_cvtepi8_epi32(_mm_loadu_si128((const void *)(row + k + VL)));
+    return pairs(f_mul(_mm512_cvtepi32_ps(low), by), f_mul(_mm512_cvtepi32_ps(high), by));
+}
+
+/* The same of a Q4 row, a byte to a unit: one look into the 16 weights that the group may have. */
+VEC_INLINE vec q4_group(const char *row, size_t k, const float *scale_min)
+{
+    const vecf numbers = _mm512_set_ps(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    const vecf weights = f_fma(numbers, f_set(scale_min[0]), f_set(scale_min[1]));
+    const vec bytes = _mm512_cvtepu8_epi32(_mm_loadu_si128((const void *)(row + k / 2)));
+    // the permutation looks at the low five bits of a word: a nibble, and one that chooses a copy of the table
+    return _mm512_permutexvar_epi16(_mm512_or_si512(bytes, _mm512_slli_epi32(bytes, 12)),
+                                    pairs(weights, weights));
+}
+
+VEC_INLINE vec w_fetch(const void *row, mltf_dtype t, size_t k, size_t left, const float *scales)
 {
     if (t == DT_BF16) {
         const uint16_t *p = (const uint16_t *)row + k;
         return left >= 32 ? v_load(p) : _mm512_maskz_loadu_epi16((__mmask32)((1u << left) - 1), p);
     }
+    if (t == DT_Q8) return q8_group(row, k, scales);
+    if (t == DT_Q4) return q4_group(row, k, scales);
     return pairs(f_fetch(row, t, k, left),
                  left > VL ? f_fetch(row, t, k + VL, left - VL) : f_zero());
 }
@@ -52,7 +77,7 @@ static kernel_table f32; // what this file overrides, for everything that is not
 
 static bool takes(const k_weight *w, k_compute c)
 {
-    return c == K_COMPUTE_BF16 && (w->dtype == DT_BF16 || w->dtype == DT_F8_E4M3);
+    return c == K_COMPUTE_BF16 && w->dtype != DT_F32 && w->dtype != DT_F16;
 }
 
 static size_t pack_bytes(const k_weight *w, k_compute c, size_t M)

@@ -4,6 +4,7 @@
  * the vectors (kavx512_vec.h, kavx2_vec.h) and
  *
  *     UNIT_K                        elements of k in a unit: 1 or 2
+ *     LANES                         partial sums of an output: 1, or a multiple of VL; see below
  *     vecf v_mac(vecf a, vec x, vec w)   a + the products of each lane's unit
  *     vec w_fetch(row, dtype, k, left)  VL units of a weight row from element k on, zero behind `left`
  *     vec x_fetch(x, k, left)       the same for a row of f32 activations
@@ -13,31 +14,45 @@
  *     NARROW_KERNELS(X)             X(R): the narrow way for R tokens
  *     NARROW_TYPES(X, R)            X(T, R): for weights of type T
  *
- * and may provide WIDE_OWN (its own wide1() and wide2(), with WIDE_BLOCKS 2), UNIT_STEP (units come in
- * multiples of it, zeros behind), NARROW_QUANT (see below).
+ * and may provide K_CHUNK, WIDE_OWN (its own wide1() and wide2(), with WIDE_BLOCKS 2), UNIT_STEP (units come in
+ * multiples of it, zeros behind), W_SCALES (w_fetch() takes a fifth argument, the scales of its group, see
+ * row_scales()), NARROW_QUANT (see kx86_narrow_columns.h).
  *
  * One order of summation. K is cut into equal chunks of at most K_CHUNK (a function of K alone). In a
- * chunk each output has one accumulator, which takes its products one unit after the other; the sums of
- * the chunks are added in order, then the bias. Whatever computes an output keeps to this, so its bits
- * depend on x's row and w's row only. There are two ways, chosen by the number of tokens:
+ * chunk each output has LANES partial sums: the i-th takes the products of the units i, i + LANES,
+ * i + 2 LANES ... one after the other. Partial sums are added up in the order of i, chunk after chunk, then the
+ * bias is. Whatever computes an output keeps to this, so its bits depend on x's row and w's row only.
+ * There are two ways, chosen by the number of tokens:
  *
- *   wide    lanes are tokens. x lies packed [block][unit][VL tokens]; weights are broadcast from where they
- *           lie in the file, 8 rows at a time. Types that are not units are widened chunk by chunk into
- *           a 16 KiB buffer first: 1/16 of an instruction a weight, against 1 to 3 for the products.
- *   narrow  lanes are outputs, for few tokens (decode) and the tail of many. Weights are fetched and
- *           transposed in registers, 1/4 shuffle a weight, faster than memory delivers them; tokens are
- *           broadcast from [unit][R].
- */
+ *   wide    lanes are tokens, and the partial sums of an output come one after the other. x lies packed
+ *           [block][chunk][i][step][VL tokens]; weights are broadcast from where they lie in the file, 8 rows at
+ *           a time. Types that are not units are widened chunk by chunk into a buffer first: 1/16 of
+ *           an instruction a weight, against 1 to 3 for the products.
+ *   narrow  for few tokens (decode) and the tail of many. With many partial sums, these are the lanes
+ *           (kx86_narrow_rows.h); with one, lanes are outputs (kx86_narrow_columns.h).
+ *
+ * 32 partial sums let decode read a row of weights from its beginning to its end, as memory likes best, and 2 vectors of
+ * them hide how long a product takes. The wide way pays 5 % and more for them (a step from weight to weight
+ * is then 128 bytes), so f32 weights, which encoders have, keep to one. docs/speed.md has the figures. */
 #ifndef MLTF_KERNELS_KX86_GEMM_H
 #define MLTF_KERNELS_KX86_GEMM_H
 
 #include <assert.h>
 #include <string.h>
 
+#ifndef K_CHUNK
 #define K_CHUNK 512
+#endif
+#ifndef UNIT_STEP
+#define UNIT_STEP LANES
+#endif
+#ifndef WIDE_BLOCKS
+#define WIDE_BLOCKS 3
+#endif
+
 #define STRIP   64                 /* outputs of a strip: their sums stay in L1 */
 #define UNITS   (K_CHUNK / UNIT_K) /* units of the longest chunk */
-#define ROW_GAP 16                 /* units between widened rows, against cache collisions */
+#define ROW_GAP 16                 /* units between rows of a buffer, against cache collisions */
 
 static inline size_t min_size(size_t a, size_t b)
 {
@@ -51,21 +66,22 @@ static inline size_t chunk_of(size_t K)
     return ((K + chunks - 1) / chunks + 127) / 128 * 128;
 }
 
-#ifndef UNIT_STEP
-#define UNIT_STEP 1
-#endif
-#ifndef WIDE_BLOCKS
-#define WIDE_BLOCKS 3
-#endif
-
 /* Units of a row of x, zeros behind its end included. */
 static inline size_t units_of(size_t K)
 {
     return ((K + UNIT_K - 1) / UNIT_K + UNIT_STEP - 1) / UNIT_STEP * UNIT_STEP;
 }
 
-/* How M tokens are divided: `blocks` of VL (the last perhaps filled up with zeros), then `tail` tokens
- * in rows of `tail_width`. */
+/* Where unit u of a row lies in a block of tokens, counted in vectors: its chunk, then i, then the step. */
+static inline size_t wide_place(size_t u, size_t K)
+{
+    const size_t chunk = chunk_of(K) / UNIT_K, begin = u / chunk * chunk;
+    const size_t steps = min_size(chunk, units_of(K) - begin) / LANES;
+    return begin + (u - begin) % LANES * steps + (u - begin) / LANES;
+}
+
+/* How M tokens are divided: `blocks` of VL (the last perhaps filled up with zeros), then a `tail` for the
+ * narrow way's kernel for `tail_width` tokens. */
 typedef struct m_layout {
     size_t units, blocks, tail, tail_width;
 } m_layout;
@@ -89,28 +105,71 @@ static inline m_layout layout_of(size_t M, size_t K)
     return l;
 }
 
+#ifdef W_SCALES
+#define W_FETCH(row, t, k, left, scales) w_fetch(row, t, k, left, scales)
+#else
+#define W_SCALES                         0
+#define W_FETCH(row, t, k, left, scales) w_fetch(row, t, k, left)
+#endif
+#define MAX_SCALES (K_CHUNK / QUANT_GROUP * 2)
+
+static inline bool in_groups(mltf_dtype t)
+{
+    return t == DT_Q8 || t == DT_Q4;
+}
+
+/* Floats that belong to a group of a row: its scale, in Q4 its scale and its least number. */
+static inline size_t scales_of(mltf_dtype t)
+{
+    return t == DT_Q4 ? 2 : 1;
+}
+
+/* Those of `count` elements of a row of K from element k on. */
+static inline void row_scales(float *to, const char *row, mltf_dtype t, size_t K, size_t k,
+                              size_t count)
+{
+    const char *all = row + (t == DT_Q4 ? K / 2 : K);
+    const size_t first = k / QUANT_GROUP * scales_of(t);
+    const size_t n = min_size(count, K - k) / QUANT_GROUP * scales_of(t);
+    for (size_t i = 0; i < n; i += VL) f_store(to + i, f_fetch(all + first * 2, DT_BF16, i, n - i));
+}
+
+/* VL units of a row of x from unit u on. */
+VEC_INLINE vec x_units(const float *x, size_t K, size_t u)
+{
+    return u * UNIT_K < K ? x_fetch(x + u * UNIT_K, 0, K - u * UNIT_K) : v_zero();
+}
+
+#if NARROW_MAX == 0
+static size_t tail_units(const m_layout *l)
+{
+    (void)l;
+    return 0;
+}
+#elif LANES == 1
+#include "kernels/x86/kx86_narrow_columns.h"
+#else
+#include "kernels/x86/kx86_narrow_rows.h"
+#endif
+
 static size_t tmpl_pack_bytes(size_t M, size_t K)
 {
     const m_layout l = layout_of(M, K);
-    return (l.blocks * VL + l.tail_width) * l.units * 4 + 64;
+    return (l.blocks * VL * l.units + tail_units(&l)) * 4 + 64;
 }
 
-/* Rows m of [m0, m1) into lanes of [unit][width], lane = m - first; lanes from M on become zero. */
-static void pack_lanes(uint32_t *p, size_t width, size_t first, const float *x, size_t ldx,
-                       size_t K, size_t M, size_t m0, size_t m1)
+/* Rows [m0, m1) into a block of VL tokens that begins with `first`; the packer of row M - 1 fills the rest with zeros. */
+static void pack_lanes(uint32_t *block, size_t first, const float *x, size_t ldx, size_t K,
+                       size_t M, size_t m0, size_t m1)
 {
-    const size_t units = units_of(K);
-    for (size_t m = m0; m < m1; m++) {
-        uint32_t u16[VL];
+    const size_t units = units_of(K), end = m1 == M ? first + VL : m1;
+    for (size_t m = m0; m < end; m++)
         for (size_t u = 0; u < units; u += VL) {
-            v_store(u16, x_fetch(x + m * ldx, u * UNIT_K, K - u * UNIT_K));
-            const size_t n = min_size(VL, units - u);
-            for (size_t i = 0; i < n; i++) p[(u + i) * width + m - first] = u16[i];
+            uint32_t some[VL];
+            v_store(some, m < M ? x_units(x + m * ldx, K, u) : v_zero());
+            for (size_t i = 0; i < min_size(VL, units - u); i++)
+                block[wide_place(u + i, K) * VL + m - first] = some[i];
         }
-    }
-    if (m1 < M) return; // the last row's packer also fills up
-    for (size_t lane = M - first; lane < width; lane++)
-        for (size_t u = 0; u < units; u++) p[u * width + lane] = 0;
 }
 
 static void tmpl_pack(void *panel, const float *x, size_t ldx, size_t K, size_t M, size_t m0,
@@ -119,31 +178,34 @@ static void tmpl_pack(void *panel, const float *x, size_t ldx, size_t K, size_t 
     const m_layout l = layout_of(M, K);
     uint32_t *p = panel;
     for (size_t b = m0 / VL; b < l.blocks && b * VL < m1; b++) {
-        uint32_t *block = p + b * VL * l.units; // [units][VL]
+        uint32_t *block = p + b * VL * l.units;
         const size_t first = b * VL, from = m0 > first ? m0 : first, to = min_size(m1, first + VL);
         if (to - from < VL) {
-            pack_lanes(block, VL, first, x, ldx, K, min_size(M, first + VL), from, to);
+            pack_lanes(block, first, x, ldx, K, min_size(M, first + VL), from, to);
             continue;
         }
         for (size_t u = 0; u < l.units; u += VL) {
             vec r[VL];
 #pragma GCC unroll 16
-            for (size_t i = 0; i < VL; i++)
-                r[i] = x_fetch(x + (first + i) * ldx, u * UNIT_K, K - u * UNIT_K);
+            for (size_t i = 0; i < VL; i++) r[i] = x_units(x + (first + i) * ldx, K, u);
             v_transpose(r);
+            uint32_t *to_unit = block + wide_place(u, K) * VL;
+            const size_t step = (wide_place(u + 1, K) - wide_place(u, K)) * VL;
             const size_t n = min_size(VL, l.units - u);
             if (n == VL) {
 #pragma GCC unroll 16
-                for (size_t i = 0; i < VL; i++) v_store(block + (u + i) * VL, r[i]);
+                for (size_t i = 0; i < VL; i++) v_store(to_unit + i * step, r[i]);
             } else {
-                for (size_t i = 0; i < n; i++) v_store(block + (u + i) * VL, r[i]);
+                for (size_t i = 0; i < n; i++) v_store(to_unit + i * step, r[i]);
             }
         }
     }
-    const size_t first = l.blocks * VL;
-    if (l.tail && m1 > first)
-        pack_lanes(p + first * l.units, l.tail_width, first, x, ldx, K, M, m0 > first ? m0 : first,
-                   m1);
+#if NARROW_MAX > 0
+    const size_t tail = l.blocks * VL;
+    if (l.tail && m1 > tail)
+        pack_tail(p + tail * l.units, &l, x + tail * ldx, ldx, K, m0 > tail ? m0 - tail : 0,
+                  m1 - tail);
+#endif
 }
 
 /* ---- wide ------------------------------------------------------------------------------------- */
@@ -156,34 +218,38 @@ static void tmpl_pack(void *panel, const float *x, size_t ldx, size_t K, size_t 
 VEC_INLINE void wide_kernel(const int V, const int G, float *sums, const uint32_t *x, size_t x_step,
                             const char *w, const char *next, size_t w_step, size_t units, bool add)
 {
-    vecf acc[WIDE1][3];
+    const size_t lane_vectors = (units + LANES - 1) / LANES;
+    for (size_t lane = 0; lane < min_size(LANES, units); lane++, x += lane_vectors * VL, w += 4) {
+        const size_t steps = (units - lane + LANES - 1) / LANES;
+        vecf acc[WIDE1][3];
 #pragma GCC unroll 16
-    for (int g = 0; g < G; g++)
+        for (int g = 0; g < G; g++)
 #pragma GCC unroll 4
-        for (int v = 0; v < V; v++) acc[g][v] = f_zero();
-    for (size_t u = 0; u < units; u++) {
-        vec xv[3];
-        const size_t lines =
-            u * (size_t)G / VL; // so many of the later rows are asked for, 16 units in each
-        if (u * (size_t)G % VL == 0)
-            __builtin_prefetch(next + lines % (size_t)G * w_step + lines / (size_t)G * VL * 4, 0,
-                               2);
+            for (int v = 0; v < V; v++) acc[g][v] = f_zero();
+        for (size_t s = 0; s < steps; s++) {
+            vec xv[3];
+            const size_t u = lane * lane_vectors + s, lines = u * (size_t)G / VL;
+            if (u * (size_t)G % VL ==
+                0) // so many of the later rows are asked for, 16 units in each
+                __builtin_prefetch(next + lines % (size_t)G * w_step + lines / (size_t)G * VL * 4,
+                                   0, 2);
 #pragma GCC unroll 4
-        for (int v = 0; v < V; v++) xv[v] = v_load(x + (size_t)v * x_step + u * VL);
+            for (int v = 0; v < V; v++) xv[v] = v_load(x + (size_t)v * x_step + s * VL);
 #pragma GCC unroll 16
-        for (int g = 0; g < G; g++) {
-            const vec wg = v_bcast(w + (size_t)g * w_step + u * 4);
+            for (int g = 0; g < G; g++) {
+                const vec wg = v_bcast(w + (size_t)g * w_step + s * LANES * 4);
 #pragma GCC unroll 4
-            for (int v = 0; v < V; v++) acc[g][v] = v_mac(acc[g][v], xv[v], wg);
+                for (int v = 0; v < V; v++) acc[g][v] = v_mac(acc[g][v], xv[v], wg);
+            }
         }
+#pragma GCC unroll 16
+        for (int g = 0; g < G; g++)
+#pragma GCC unroll 4
+            for (int v = 0; v < V; v++) {
+                float *s = sums + g * 3 * VL + v * VL;
+                f_store(s, add || lane ? f_add(f_load(s), acc[g][v]) : acc[g][v]);
+            }
     }
-#pragma GCC unroll 16
-    for (int g = 0; g < G; g++)
-#pragma GCC unroll 4
-        for (int v = 0; v < V; v++) {
-            float *s = sums + g * 3 * VL + v * VL;
-            f_store(s, add ? f_add(f_load(s), acc[g][v]) : acc[g][v]);
-        }
 }
 
 static __attribute__((noinline)) void wide3(float *sums, const uint32_t *x, size_t x_step,
@@ -217,8 +283,12 @@ static void widen_rows(uint32_t *to, int G, const k_weight *w, size_t n, size_t 
             continue;
         }
         const char *row = (const char *)w->data + quant_bytes(w->dtype, (n + g) * w->stride);
+        float scales[MAX_SCALES];
+        if (W_SCALES && in_groups(w->dtype))
+            row_scales(scales, row, w->dtype, w->K, k, units * UNIT_K);
         for (size_t u = 0; u < units; u += VL)
-            v_store(to + u, w_fetch(row, w->dtype, k + u * UNIT_K, w->K - k - u * UNIT_K));
+            v_store(to + u, W_FETCH(row, w->dtype, k + u * UNIT_K, w->K - k - u * UNIT_K,
+                                    scales + u * UNIT_K / QUANT_GROUP * scales_of(w->dtype)));
     }
 }
 
@@ -234,7 +304,7 @@ static void wide_strip(int V, float *y, size_t ldy, const uint32_t *x, const k_w
     const size_t row_bytes = quant_bytes(w->dtype, w->stride), element = dtype_size(w->dtype);
     if (K == 0) memset(sums, 0, sizeof sums);
     for (size_t k = 0; k < K; k += chunk) {
-        const size_t u0 = k / UNIT_K, units = min_size(chunk / UNIT_K, all_units - u0);
+        const size_t u0 = k / UNIT_K, units = min_size(chunk, K - k + UNIT_K - 1) / UNIT_K;
         for (size_t g = 0; g < count; g += (size_t)G) {
             const char *rows = (const char *)w->data + (n + g) * row_bytes + k * element;
             const char *next = rows; // what comes next, the first time that it is needed
@@ -283,133 +353,6 @@ static void wide_strip(int V, float *y, size_t ldy, const uint32_t *x, const k_w
         }
     }
 }
-
-#if NARROW_MAX > 0
-
-/* ---- narrow ----------------------------------------------------------------------------------- */
-
-/* What memory should bring next: `left` bytes from p on, in the order they lie there. Rows of a tile are read
- * side by side, which memory does not like; asking for the next tile line by line does the reading for us. */
-typedef struct prefetch {
-    const char *p;
-    size_t left;
-} prefetch;
-
-VEC_INLINE void prefetch_some(prefetch *f, const size_t bytes)
-{
-    if (f->left < bytes) return;
-    for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(f->p + i, 0, 3);
-    f->p += bytes;
-    f->left -= bytes;
-}
-
-/* The last units of the rows, fewer than a vector. */
-static __attribute__((noinline)) void narrow_row_end(int R, vecf *acc, const uint32_t *x,
-                                                     const char *const *row, mltf_dtype t, size_t K,
-                                                     size_t u, size_t u_end)
-{
-    vec v[VL];
-    for (size_t i = 0; i < VL; i++) v[i] = w_fetch(row[i], t, u * UNIT_K, K - u * UNIT_K);
-    v_transpose(v);
-    for (size_t i = 0; i < u_end - u; i++)
-        for (int r = 0; r < R; r++)
-            acc[r] = v_mac(acc[r], v[i], v_bcast(x + (u + i) * (size_t)R + (size_t)r));
-}
-
-/* R tokens against VL outputs from n on, R and the type T constants: weights go from memory through a
- * transposition in registers into the products. Outputs at `end` and behind repeat the last one; their
- * sums are thrown away. total [R]. */
-VEC_INLINE void narrow_tile(const int R, const mltf_dtype T, vecf *total, const uint32_t *x,
-                            const k_weight *w, size_t n, size_t end, prefetch *next)
-{
-    const size_t step_bytes = VL * (VL * UNIT_K) *
-                              (T == DT_F32                   ? 4
-                               : T == DT_BF16 || T == DT_F16 ? 2
-                                                             : 1);
-    const size_t K = w->K, chunk = chunk_of(K), all_units = units_of(K);
-    const char *row[VL];
-    for (size_t i = 0; i < VL; i++)
-        row[i] = (const char *)w->data + quant_bytes(T, min_size(n + i, end - 1) * w->stride);
-    for (int r = 0; r < R; r++) total[r] = f_zero();
-    for (size_t k = 0; k < K; k += chunk) {
-        vecf acc[12];
-#pragma GCC unroll 16
-        for (int r = 0; r < R; r++) acc[r] = f_zero();
-        size_t u = k / UNIT_K;
-        const size_t u_end = min_size(u + chunk / UNIT_K, all_units);
-        for (; u + VL <= u_end && (u + VL) * UNIT_K <= K; u += VL) {
-            vec t[VL];
-            prefetch_some(next, step_bytes);
-#pragma GCC unroll 16
-            for (size_t i = 0; i < VL; i++)
-                t[i] =
-                    w_fetch(row[i], T, u * UNIT_K, T == DT_Q8 || T == DT_Q4 ? K - u : VL * UNIT_K);
-            v_transpose(t);
-#pragma GCC unroll 16
-            for (size_t i = 0; i < VL; i++)
-#pragma GCC unroll 16
-                for (int r = 0; r < R; r++)
-                    acc[r] = v_mac(acc[r], t[i], v_bcast(x + (u + i) * (size_t)R + r));
-        }
-        if (u < u_end) narrow_row_end(R, acc, x, row, T, K, u, u_end);
-#pragma GCC unroll 16
-        for (int r = 0; r < R; r++) total[r] = k ? f_add(total[r], acc[r]) : acc[r];
-    }
-}
-
-#define NARROW_TYPE_CASE(T, R)                                                                     \
-    case T:                                                                                        \
-        narrow_tile(R, T, total, x, w, n, end, next);                                              \
-        return;
-#define NARROW_FUNCTION(R)                                                                         \
-    static __attribute__((noinline)) void narrow_##R(                                              \
-        vecf *total, const uint32_t *x, const k_weight *w, size_t n, size_t end, prefetch *next)   \
-    {                                                                                              \
-        switch (w->dtype) {                                                                        \
-            NARROW_TYPES(NARROW_TYPE_CASE, R)                                                      \
-        default:                                                                                   \
-            assert(!"a weight type that gemm does not take");                                      \
-        }                                                                                          \
-    }
-NARROW_KERNELS(NARROW_FUNCTION)
-
-#ifdef NARROW_QUANT /* a file with quant_strip(), faster for Q8 and Q4 than fetching through f32 */
-#include NARROW_QUANT
-#endif
-
-/* The tail's tokens, l->tail of them from m on, against outputs [n, n + count). */
-static void narrow_strip(float *y, size_t ldy, const uint32_t *x, const k_weight *w,
-                         const float *bias, const m_layout *l, size_t m, size_t n, size_t count)
-{
-#ifdef NARROW_QUANT
-    if (w->dtype == DT_Q8 || w->dtype == DT_Q4) {
-        quant_strip(y, ldy, x, w, bias, l, m, n, count);
-        return;
-    }
-#endif
-    const size_t row_bytes = quant_bytes(w->dtype, w->stride);
-    for (size_t j = 0; j < count; j += VL) {
-        const size_t outs = min_size(VL, count - j), behind = n + j + outs;
-        prefetch next = {NULL, 0}; // behind wide blocks the strip lies in the cache already
-        if (l->blocks == 0 && behind < w->N) {
-            next.p = (const char *)w->data + behind * row_bytes;
-            next.left = min_size(VL, w->N - behind) * row_bytes;
-        }
-        vecf total[12];
-#define NARROW_CALL(R)                                                                             \
-    case R:                                                                                        \
-        narrow_##R(total, x, w, n + j, n + count, &next);                                          \
-        break;
-        switch (l->tail_width) {
-            NARROW_KERNELS(NARROW_CALL)
-        }
-        const vecf b = bias ? f_load_first(bias + n + j, outs) : f_zero();
-        for (size_t r = 0; r < l->tail; r++)
-            f_store_first(y + (m + r) * ldy + n + j, f_add(total[r], b), outs);
-    }
-}
-
-#endif
 
 static void tmpl_gemm(float *y, size_t ldy, const void *panel, const k_weight *w, const float *bias,
                       size_t M, size_t n0, size_t n1)
