@@ -33,6 +33,8 @@ arch_head arch_head_of(mltf_str name)
         {"ForMultipleChoice", ARCH_HEAD_MULTIPLE_CHOICE},
         {"ForNextSentencePrediction", ARCH_HEAD_NEXT_SENTENCE},
         {"EncoderModel", ARCH_HEAD_NONE},
+        {"BertGenerationEncoder", ARCH_HEAD_NONE},
+        {"BertGenerationDecoder", ARCH_HEAD_LM},
         {"Model", ARCH_HEAD_NONE},
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
@@ -48,7 +50,11 @@ static mltf_status find_class(arch_model *m, const arch_load_options *opts, mltf
     if (!json_is(type, JSON_STRING))
         return mltf_fail(err, MLTF_CORRUPT_FILE,
                          "config.json names no \"model_type\": not a transformers model");
-    m->family = arch_family_find(type->s);
+    mltf_str model_type = type->s;
+    mltf_str want =
+        opts->architecture ? str_from(opts->architecture) : json_string(named, (mltf_str){NULL, 0});
+    const bool wrapped = arch_wrapper_open(m, &model_type, &want);
+    m->family = arch_family_find(model_type);
     if (!m->family) {
         if (json_get(root, "auto_map"))
             return mltf_fail(err, MLTF_UNSUPPORTED,
@@ -61,16 +67,14 @@ static mltf_status find_class(arch_model *m, const arch_load_options *opts, mltf
                          "\" is not supported; docs/models.md lists those that are",
                          STR_ARG(type->s));
     }
-    mltf_str want =
-        opts->architecture ? str_from(opts->architecture) : json_string(named, (mltf_str){NULL, 0});
     if (!want.n) want = str_from(m->family->classes[0]);
-    for (const char *const *c = m->family->classes; *c; c++)
+    for (const char *const *c = m->family->classes; !wrapped && *c; c++)
         if (str_is(want, *c)) m->info.architecture = *c;
     if (!m->info.architecture)
         return mltf_fail(err, MLTF_UNSUPPORTED,
                          "class \"" STR_FMT "\" of model_type \"" STR_FMT "\" is not supported",
                          STR_ARG(want), STR_ARG(type->s));
-    m->info.model_type = arena_strdup(&m->own, type->s.p, type->s.n);
+    m->info.model_type = arena_strdup(&m->own, model_type.p, model_type.n);
     m->info.kind = m->family->kind;
     m->info.head = arch_head_of(want);
     return m->info.model_type ? MLTF_OK : mltf_fail_memory(err);
@@ -244,9 +248,12 @@ static mltf_status find_packing(arch_model *m, nn_loader *ld, mltf_err *err)
 
 static mltf_status load_weights(arch_model *m, const arch_load_options *opts, mltf_err *err)
 {
-    arch_build b = {.m = m, .cfg = {.root = m->config.root}};
-    mltf_status st =
-        nn_loader_init(&b.ld, m->ck, &m->own, opts->pool, "", m->family->base_prefix, err);
+    const bool wrapped = m->text_config != NULL;
+    arch_build b = {.m = m, .cfg = {.root = wrapped ? m->text_config : m->config.root}};
+    const char *prefix = wrapped ? ARCH_WRAPPER_PREFIX : m->family->base_prefix;
+    mltf_status st = nn_loader_init(&b.ld, m->ck, &m->own, opts->pool,
+                                    wrapped ? arch_wrapper_root(m->ck) : "", prefix, err);
+    b.ld.part = wrapped;
     const char *warning = NULL;
     b.ld.check_only = opts->check_only;
     if (!st) st = parse_dtype(&b.ld.target, opts->torch_dtype, err);
@@ -259,8 +266,7 @@ static mltf_status load_weights(arch_model *m, const arch_load_options *opts, ml
         const mltf_dtype t = b.ld.target == DT_COUNT ? m->info.dtype : b.ld.target;
         b.ld.compute = t == DT_BF16 ? K_COMPUTE_BF16 : K_COMPUTE_F32;
         m->info.compute = t == DT_BF16 ? DT_BF16 : DT_F32;
-        if (opts->adapter_dir)
-            st = nn_load_adapter(&b.ld, opts->adapter_dir, m->family->base_prefix, err);
+        if (opts->adapter_dir) st = nn_load_adapter(&b.ld, opts->adapter_dir, prefix, err);
         if (!st) st = m->family->load(&b, err);
     }
     if (!st) st = arch_build_ok(&b, err);
@@ -520,7 +526,7 @@ static mltf_status forward_anew(arch_session *s, const arch_batch *b, unsigned w
         const size_t rows = b->start[i + 1] - b->start[i], old = start[i + 1] - start[i] - rows;
         if (old) memcpy(ids + start[i], b->caches[i]->ids, old * sizeof *ids);
         memcpy(ids + start[i] + old, b->ids + b->start[i], rows * sizeof *ids);
-        if (old) nn_cache_truncate(&b->caches[i]->kv, 0);
+        if (old) b->caches[i]->kv.len = 0;
     }
     const arch_batch all = {.n_seqs = n, .start = start, .ids = ids, .caches = b->caches};
     const mltf_status st = arch_forward(s, &all, want, out, err);
@@ -706,11 +712,9 @@ size_t arch_cache_len(const arch_cache *c)
     return c->kv.len;
 }
 
-_Static_assert((int)ARCH_CACHE_ROLLBACK <= (int)NN_CACHE_ROLLBACK, "a promise of arch.h");
-
 void arch_cache_truncate(arch_cache *c, size_t len)
 {
-    nn_cache_truncate(&c->kv, len);
+    if (len < c->kv.len) c->kv.len = len;
 }
 
 mltf_status arch_cache_copy(arch_cache *to, const arch_cache *from, size_t held, mltf_err *err)

@@ -32,9 +32,7 @@ static void read_config(arch_config *c, albert_config *o)
     o->e.act = cfg_act(c, "hidden_act", "gelu_new");
     o->groups = cfg_size(c, "num_hidden_groups", 1, 1, 1024);
     o->inner = cfg_size(c, "inner_group_num", 1, 1, 1024);
-    const mltf_str kind = cfg_str(c, "position_embedding_type", "absolute");
-    if (!str_is(kind, "absolute"))
-        cfg_fail(c, "\"position_embedding_type\" \"" STR_FMT "\" is not supported", STR_ARG(kind));
+    arch_encoder_absolute(c);
 }
 
 static const encoder_layer_names layer_names = {

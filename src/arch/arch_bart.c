@@ -14,6 +14,7 @@
  *   blenderbot before   learned                               no
  *   m2m_100   before    sine | cosine, from padding_idx + 1   no
  *   led       after     learned                               yes, and the encoder sees a window only
+ *   mvp, plbart: bart, under other names
  *
  * Easy to get wrong: bart's table has two rows more than positions; final_logits_bias is a stored buffer;
  * the classifier reads the last eos of the *input*, from a decoder that was fed the input shifted right
@@ -39,6 +40,7 @@ typedef struct {
     bool shift_last;          // mbart: the last token starts the decoder
     bool led;                 // the encoder sees a window
     bool shifts;              // may make the decoder's input from the encoder's
+    bool alone;               // …ForCausalLM: the decoder without an encoder
 } bart_config;
 
 typedef struct {
@@ -66,8 +68,9 @@ typedef struct {
 
 static void read_config(arch_config *c, bart_config *o, mltf_str type)
 {
-    const bool bart = str_is(type, "bart"), mbart = str_is(type, "mbart"),
-               marian = str_is(type, "marian");
+    const bool mvp = str_is(type, "mvp"), plbart = str_is(type, "plbart");
+    const bool bart = mvp || plbart || str_is(type, "bart");
+    const bool mbart = str_is(type, "mbart"), marian = str_is(type, "marian");
     const bool m2m = str_is(type, "m2m_100"), blender = str_is(type, "blenderbot");
     const bool led = str_is(type, "led"), small = str_is(type, "blenderbot-small");
     o->hidden = cfg_dim(c, "d_model|hidden_size", blender ? 2560 : small ? 512 : 1024);
@@ -86,7 +89,7 @@ static void read_config(arch_config *c, bart_config *o, mltf_str type)
     o->enc.ffn = cfg_dim(c, "encoder_ffn_dim", blender ? 10240 : small ? 2048 : 4096);
     o->dec.ffn = cfg_dim(c, "decoder_ffn_dim", blender ? 10240 : small ? 2048 : 4096);
     o->act = cfg_act(c, "activation_function", m2m ? "relu" : "gelu");
-    o->scale = cfg_bool(c, "scale_embedding", m2m) ? sqrtf((float)o->hidden) : 1.0f;
+    o->scale = cfg_bool(c, "scale_embedding", m2m || plbart) ? sqrtf((float)o->hidden) : 1.0f;
     o->pad = cfg_token(c, "pad_token_id", marian ? 58100 : bart || mbart || m2m || led ? 1 : 0);
     o->eos = cfg_token(c, "eos_token_id", marian ? 0 : str_is(type, "pegasus") ? 1 : 2);
     o->start = cfg_token(c, "decoder_start_token_id", small ? 1 : 2);
@@ -100,10 +103,11 @@ static void read_config(arch_config *c, bart_config *o, mltf_str type)
     o->sines_exp = m2m;
     o->offset = bart || mbart ? 2 : 0;
     o->shifts = bart || mbart || led;
-    o->shift_last = mbart;
+    o->shift_last = mbart || plbart;
     if (o->hidden % o->enc.heads || o->hidden % o->dec.heads)
         cfg_fail(c, "\"d_model\" %zu is not a multiple of the number of attention heads",
                  o->hidden);
+    if (mvp && cfg_bool(c, "use_prompt", false)) cfg_fail(c, "\"use_prompt\" is not supported");
     if (m2m && (o->pad < 0 || o->hidden < 4))
         cfg_fail(c, "\"pad_token_id\" is needed to count positions");
 }
@@ -160,8 +164,10 @@ static void load_stack(arch_build *b, bart_stack *s, const bart_config *c, bool 
     s->layers = arch_new(b, s->n, sizeof *s->layers);
     nn_scope(ld, "%s", ld->base);
     if (c->shared)
-        nn_load_embed(ld, &s->words, "shared|encoder.embed_tokens|decoder.embed_tokens", "input id",
-                      c->vocab, c->hidden, 0);
+        nn_load_embed(ld, &s->words,
+                      c->alone ? "decoder.embed_tokens|shared"
+                               : "shared|encoder.embed_tokens|decoder.embed_tokens",
+                      "input id", c->vocab, c->hidden, 0);
     else
         nn_load_embed(ld, &s->words, decoder ? "decoder.embed_tokens" : "encoder.embed_tokens",
                       "input id", decoder ? c->decoder_vocab : c->vocab, c->hidden, 0);
@@ -198,7 +204,7 @@ static void load_heads(arch_build *b, bart_model *m)
         return;
     }
     arch_decoder_heads_load(b, &m->heads, H, &m->dec.words, "lm_head", NN_NO_BIAS, true);
-    if (b->m->info.head == ARCH_HEAD_LM)
+    if (b->m->info.head == ARCH_HEAD_LM && !m->cfg.alone)
         h->out.bias = nn_load_vector(ld, "final_logits_bias", m->dec.words.w.N, NN_OPTIONAL);
 }
 
@@ -209,14 +215,20 @@ static mltf_status load(arch_build *b, mltf_err *err)
     bart_config *c = &m->cfg;
     read_config(&b->cfg, c, str_from(b->m->info.model_type));
     TRY(arch_build_ok(b, err));
-    load_stack(b, &m->enc, c, false);
+    c->alone = str_ends(str_from(b->m->info.architecture), "ForCausalLM");
+    if (!c->alone) load_stack(b, &m->enc, c, false);
     load_stack(b, &m->dec, c, true);
     load_heads(b, m);
     TRY(arch_build_ok(b, err));
 
     const size_t D = c->hidden / c->dec.heads;
-    b->m->cache_shape = b->m->cross_shape =
+    b->m->cache_shape =
         (nn_cache_shape){.layers = c->dec.layers, .kv_heads = c->dec.heads, .k_dim = D, .v_dim = D};
+    if (c->alone) {
+        b->m->info.kind = ARCH_DECODER;
+        return arch_done(b, m, c->hidden, c->decoder_vocab, c->dec.layers, c->dec.positions, err);
+    }
+    b->m->cross_shape = b->m->cache_shape;
     return arch_done(b, m, c->hidden, c->decoder_vocab, c->enc.layers,
                      c->sines_exp ? SIZE_MAX : c->enc.positions, err);
 }
@@ -308,7 +320,7 @@ static float *stack_forward(arch_run *r, const bart_stack *s)
     for (size_t il = 0; il < s->n; il++) {
         arch_keep_hidden(r, x, H);
         residual(r, x, &s->layers[il], SELF, &attn, c->pre_norm, il);
-        if (s->decoder) residual(r, x, &s->layers[il], CROSS, &attn, c->pre_norm, il);
+        if (s->decoder && !c->alone) residual(r, x, &s->layers[il], CROSS, &attn, c->pre_norm, il);
         residual(r, x, &s->layers[il], MLP, &attn, c->pre_norm, il);
     }
     if (c->pre_norm) nn_norm(cx, x, x, &s->norm, T);
@@ -379,7 +391,7 @@ static void forward_both(arch_run *r)
 static void forward(arch_run *r)
 {
     const bart_model *m = r->impl;
-    if (!r->seqs.memory) {
+    if (!r->seqs.memory && !m->cfg.alone) {
         forward_both(r);
         return;
     }
@@ -388,30 +400,46 @@ static void forward(arch_run *r)
 }
 
 const arch_family arch_bart = {
-    .model_types = (const char *const[]){"bart", "mbart", "marian", "pegasus", "blenderbot",
-                                         "m2m_100", "led", "blenderbot-small", NULL},
+    .model_types =
+        (const char *const[]){"bart", "mbart", "marian", "pegasus", "blenderbot", "m2m_100", "led",
+                              "blenderbot-small", "mvp", "plbart", NULL},
     .classes = (const char *const[]){"BartModel",
                                      "BartForConditionalGeneration",
                                      "BartForSequenceClassification",
                                      "BartForQuestionAnswering",
+                                     "BartForCausalLM",
                                      "MBartModel",
                                      "MBartForConditionalGeneration",
                                      "MBartForSequenceClassification",
                                      "MBartForQuestionAnswering",
+                                     "MBartForCausalLM",
                                      "MarianModel",
                                      "MarianMTModel",
+                                     "MarianForCausalLM",
                                      "PegasusModel",
                                      "PegasusForConditionalGeneration",
+                                     "PegasusForCausalLM",
                                      "BlenderbotModel",
                                      "BlenderbotForConditionalGeneration",
+                                     "BlenderbotForCausalLM",
                                      "BlenderbotSmallModel",
                                      "BlenderbotSmallForConditionalGeneration",
+                                     "BlenderbotSmallForCausalLM",
                                      "M2M100Model",
                                      "M2M100ForConditionalGeneration",
                                      "LEDModel",
                                      "LEDForConditionalGeneration",
                                      "LEDForSequenceClassification",
                                      "LEDForQuestionAnswering",
+                                     "MvpModel",
+                                     "MvpForConditionalGeneration",
+                                     "MvpForSequenceClassification",
+                                     "MvpForQuestionAnswering",
+                                     "MvpForCausalLM",
+                                     "PLBartModel",
+                                     "PLBartForConditionalGeneration",
+                                     "PLBartForSequenceClassification",
+                                     "PLBartForCausalLM",
                                      NULL},
     .kind = ARCH_ENCODER_DECODER,
     .base_prefix = "model.|led.",

@@ -2,6 +2,7 @@
 #include "arch/arch_encoder.h"
 
 #include <math.h>
+#include <string.h>
 
 /* ------------------------------------------------------------------ load */
 
@@ -24,6 +25,13 @@ void arch_encoder_config(arch_config *c, encoder_config *o)
                  o->hidden, o->heads);
 }
 
+void arch_encoder_absolute(arch_config *c)
+{
+    const mltf_str kind = cfg_str(c, "position_embedding_type", "absolute");
+    if (!str_is(kind, "absolute"))
+        cfg_fail(c, "\"position_embedding_type\" \"" STR_FMT "\" is not supported", STR_ARG(kind));
+}
+
 void arch_encoder_embed_load(nn_loader *ld, encoder_embed *e, const encoder_config *c)
 {
     nn_load_embed(ld, &e->words, "word_embeddings", "input id", c->vocab, c->embed, 0);
@@ -32,7 +40,8 @@ void arch_encoder_embed_load(nn_loader *ld, encoder_embed *e, const encoder_conf
                       0);
     if (c->types)
         nn_load_embed(ld, &e->types, "token_type_embeddings", "token type", c->types, c->embed, 0);
-    nn_load_norm(ld, &e->norm, "LayerNorm", NN_NORM_LAYER, c->embed, c->eps, NN_BIAS);
+    if (!e->no_norm)
+        nn_load_norm(ld, &e->norm, "LayerNorm", NN_NORM_LAYER, c->embed, c->eps, NN_BIAS);
 }
 
 const encoder_layer_names bert_layer_names = {
@@ -119,14 +128,13 @@ mltf_status arch_encoder_done(arch_build *b, arch_encoder *e, mltf_err *err)
 {
     const encoder_config *c = &e->cfg;
     const size_t D = c->hidden / c->heads;
-    size_t positions = c->positions ? c->positions : SIZE_MAX;
+    size_t positions = e->sines ? e->n_sines : c->positions ? c->positions : SIZE_MAX;
     if (c->positions && e->counts_padding) {
         const size_t first = (size_t)e->pad + 1;
         positions = first < positions ? positions - first : 0;
     }
-    if (e->causal)
-        b->m->cache_shape =
-            (nn_cache_shape){.layers = c->layers, .kv_heads = c->heads, .k_dim = D, .v_dim = D};
+    if (e->causal && b->m->info.head == ARCH_HEAD_LM) b->m->info.kind = ARCH_DECODER;
+    if (e->causal) b->m->cache_shape = (nn_cache_shape){c->layers, c->heads, D, D, DT_F32};
     return arch_done(b, e, c->hidden, c->vocab, c->layers, positions, err);
 }
 
@@ -195,12 +203,31 @@ nn_attn arch_encoder_attn(const arch_encoder *e)
         .heads = e->cfg.heads, .dim = D, .scale = 1.0f / sqrtf((float)D), .causal = e->causal};
 }
 
+static nn_rope_rows rows_of_sines(arch_run *r, const arch_encoder *e)
+{
+    nn_ctx *cx = r->cx;
+    const size_t T = r->seqs.rows, D = e->cfg.hidden / e->cfg.heads, half = D / 2;
+    float *cos = nn_f32(cx, T, half), *sin = nn_f32(cx, T, half);
+    for (size_t t = 0; nn_ok(cx) && t < T; t++) {
+        const size_t pos = (size_t)r->seqs.pos[t];
+        if (pos >= e->n_sines) {
+            nn_fail(cx, MLTF_INVALID_INPUT, "position %zu is outside of the model's table of %zu",
+                    pos, e->n_sines);
+            break;
+        }
+        memcpy(sin + t * half, e->sines + pos * D, half * sizeof *sin);
+        memcpy(cos + t * half, e->sines + pos * D + half, half * sizeof *cos);
+    }
+    return (nn_rope_rows){.cos = cos, .sin = sin, .dim = D, .interleaved = true};
+}
+
 void arch_encoder_run(arch_run *r, const nn_attn *attn)
 {
     nn_ctx *cx = r->cx;
     const arch_encoder *e = r->impl;
     const size_t T = r->seqs.rows, H = e->cfg.hidden;
-    if (e->counts_padding) arch_positions_after_padding(r, e->pad);
+    if (e->counts_padding && (!r->seqs.caches || e->counts_padding_always))
+        arch_positions_after_padding(r, e->pad);
     float *x = arch_encoder_embed(r, &e->embed); // [T, E]
     if (nn_has(&e->project)) {
         float *wide = nn_f32(cx, T, H); // [T, H]
@@ -209,7 +236,8 @@ void arch_encoder_run(arch_run *r, const nn_attn *attn)
     }
     nn_rope_rows rope = {0};
     if (e->rope.inv_freq) rope = nn_rope_prepare(cx, &e->rope, &r->seqs);
-    const nn_rope_rows *turn = e->rope.inv_freq ? &rope : NULL;
+    if (e->sines) rope = rows_of_sines(r, e);
+    const nn_rope_rows *turn = e->rope.inv_freq || e->sines ? &rope : NULL;
     nn_tap(cx, "embeddings", -1, x, T, H);
     for (size_t il = 0; il < e->cfg.layers; il++) {
         arch_keep_hidden(r, x, H);

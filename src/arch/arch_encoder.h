@@ -24,6 +24,7 @@ typedef struct encoder_embed {
     nn_embed_w words, positions, types; /* [V, E], [P, E], [types, E]; absent: none */
     nn_embed_w everywhere;              /* row 0 is added to all (ernie's task); absent: none */
     nn_norm_w norm;                     /* [E]; kind NONE: none */
+    bool no_norm;
     bool types_last; /* positions are added before types: another last bit than the other way */
 } encoder_embed;
 
@@ -45,8 +46,13 @@ typedef struct arch_encoder {
     bool norm_unseen;    /* the last of all hidden states is the one before `norm` */
     bool causal;         /* is_decoder */
     bool counts_padding; /* positions count what is not padding, from pad + 1 (roberta) */
+    bool
+        counts_padding_always; /* also in generation, where the library gives others positions from 0 */
     int64_t pad;
-    nn_rope rope; /* inv_freq NULL: none */
+    nn_rope rope;   /* inv_freq NULL: none */
+    size_t n_sines; /* P */
+    const float
+        *sines; /* [P, D] sines, then cosines that turn q and k instead (roformer); NULL: none */
 } arch_encoder;
 
 typedef struct encoder_layer_names {
@@ -59,6 +65,8 @@ extern const encoder_layer_names bert_layer_names;
 
 /* BERT's keys: hidden_size, num_hidden_layers, … layer_norm_eps. Defaults come in *o, BERT's where it has 0. */
 void arch_encoder_config(arch_config *c, encoder_config *o);
+/* Refuses every position_embedding_type but "absolute". */
+void arch_encoder_absolute(arch_config *c);
 /* word_embeddings, position_embeddings, token_type_embeddings and LayerNorm, from the loader's scope. */
 void arch_encoder_embed_load(nn_loader *ld, encoder_embed *e, const encoder_config *c);
 /* From the loader's scope. */

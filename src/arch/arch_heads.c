@@ -170,7 +170,7 @@ void arch_encoder_heads_load(arch_build *b, arch_heads *h, const arch_encoder_na
         break;
     case ARCH_HEAD_MASKED_LM:
     case ARCH_HEAD_LM: {
-        const size_t width = tokens->w.K, vocab = tokens->w.N;
+        const size_t width = n->mlm_width ? n->mlm_width : tokens->w.K, vocab = tokens->w.N;
         if (n->mlm_dense) {
             nn_load_linear(ld, &h->head.dense, n->mlm_dense, width, hidden,
                            n->mlm_dense_no_bias ? NN_NO_BIAS : NN_BIAS);
@@ -178,7 +178,7 @@ void arch_encoder_heads_load(arch_build *b, arch_heads *h, const arch_encoder_na
         }
         if (n->mlm_norm)
             nn_load_norm(ld, &h->head.norm, n->mlm_norm, NN_NORM_LAYER, width, n->eps, NN_BIAS);
-        const bool tied = cfg_bool(&b->cfg, "tie_word_embeddings", true);
+        const bool tied = !n->mlm_width && cfg_bool(&b->cfg, "tie_word_embeddings", true);
         nn_load_linear(ld, &h->head.out, n->mlm_out, vocab, width, tied ? NN_OPTIONAL : 0);
         if (tied)
             h->head.out = nn_linear_tied(tokens, ld->compute); // the stored copy is of no account

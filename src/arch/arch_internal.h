@@ -40,6 +40,8 @@ struct arch_model {
     arch_info info;
     const arch_family *family;
     json_doc config;
+    const json *
+        text_config; /* of the text model inside of a wrapper (arch_wrapper.c); NULL: this is none */
     checkpoint *ck, *adapter; /* NULL: no adapter */
     mltf_pool *pool;
     mltf_arena own; /* weights that had to be converted, and everything `impl` points to */
@@ -118,6 +120,15 @@ typedef struct arch_rope_options {
 void arch_rope_load(nn_rope *r, arch_build *b, const arch_rope_options *o);
 /* partial_rotary_factor from config.json or rope_parameters. */
 float arch_rope_partial(arch_config *c, const char *key, float fallback);
+
+/* ------------------------------------------------------------------ wrappers (arch_wrapper.c)
+ *
+ * If config.json describes a model of images and text whose text model is to be run: sets m->text_config and the
+ * architecture, and *model_type becomes the text model's. */
+bool arch_wrapper_open(arch_model *m, mltf_str *model_type, mltf_str *architecture);
+/* Before every name of the text model, "language_model." or "", and the base model's prefix behind it. */
+const char *arch_wrapper_root(const checkpoint *ck);
+#define ARCH_WRAPPER_PREFIX "model.language_model.|model."
 
 /* ------------------------------------------------------------------ while loading */
 
@@ -212,6 +223,7 @@ typedef struct arch_encoder_names {
     const char *qa_out;    /* "qa_outputs" */
     const char *nsp_out;   /* "cls.seq_relationship", on the pooler's output */
     const char *mlm_dense; /* "cls.predictions.transform.dense" */
+    size_t mlm_width;      /* of dense, where it is not the embedding's (rembert); 0: it is */
     bool mlm_dense_no_bias;
     const char *mlm_norm;
     k_act mlm_act;

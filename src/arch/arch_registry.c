@@ -23,6 +23,7 @@
     X(arcee) \
     X(bart) \
     X(bert) \
+    X(bert_generation) \
     X(bloom) \
     X(deberta) \
     X(deepseek) \
@@ -30,6 +31,7 @@
     X(dots1) \
     X(electra) \
     X(ernie4_5) \
+    X(esm) \
     X(exaone4) \
     X(falcon) \
     X(gemma) \
@@ -54,7 +56,10 @@
     X(opt) \
     X(phi) \
     X(phi3) \
+    X(prelayernorm) \
+    X(rembert) \
     X(roberta) \
+    X(roformer) \
     X(seed_oss) \
     X(squeezebert) \
     X(stablelm) \

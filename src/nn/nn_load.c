@@ -662,6 +662,13 @@ static bool ends_with_any(const char *name, const char *const *endings)
     return false;
 }
 
+static bool inside(const nn_loader *ld, const char *name)
+{
+    const size_t nr = strlen(ld->root), nb = strlen(ld->base);
+    if (strncmp(name, ld->root, nr)) return false;
+    return nr || strncmp(name, ld->base, nb) == 0;
+}
+
 mltf_status nn_load_finish(nn_loader *ld, const char *what, const char *const *ignorable,
                            const char **warning, mltf_err *err)
 {
@@ -680,6 +687,7 @@ mltf_status nn_load_finish(nn_loader *ld, const char *what, const char *const *i
     size_t n = 0;
     for (size_t i = 0; i < checkpoint_count(ld->ck); i++) {
         const char *name = checkpoint_at(ld->ck, i)->name;
+        if (ld->part && !inside(ld, name)) continue;
         if (ld->used[i] || ends_with_any(name, ignorable) || strstr(name, ".lora_") ||
             strstr(name, ".ia3_l"))
             continue;

@@ -168,6 +168,16 @@ def sigmoid_experts(r):
                    routed_scaling_factor=r.choice([1.0, 2.5]), n_group=2, topk_group=r.choice([1, 2]), norm_topk_prob=r.flag())
 
 
+def wrapped(family, **more):
+    """A model of images and text around a text model of `family`: the smallest eyes there are."""
+    def draw(r):
+        _, config, options = FAMILIES[family]
+        text = getattr(T, config)(**{k: v for k, v in options(r).items() if v is not None or k == "sliding_window"})
+        eyes = dict(hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2, image_size=8, patch_size=4)
+        return dict(text_config=text.to_dict(), vision_config={**eyes, **more}, image_token_index=3, image_token_id=3)
+    return draw
+
+
 # name: (classes, config class, options). The classes are drawn from, so that what is named more often comes more often.
 FAMILIES = {
     "llama": (heads_of("Llama", *CLS), "LlamaConfig", lambda r: {**grouped(r, attention_bias=r.flag(), mlp_bias=r.flag(), head_dim=r.choice([None, even_head(r)]), hidden_act=r.choice(["silu", "silu", "gelu"])), **r.rope()}),
@@ -215,11 +225,11 @@ FAMILIES = {
     "falcon": (["FalconForCausalLM"] * 3 + ["FalconModel", "FalconForSequenceClassification", "FalconForTokenClassification", "FalconForQuestionAnswering"], "FalconConfig", falcon),
     "mpt": (["MptForCausalLM"] * 2 + ["MptModel", "MptForSequenceClassification", "MptForTokenClassification", "MptForQuestionAnswering"], "MptConfig", lambda r: dict(vocab_size=r.vocab, d_model=r.hidden, n_layers=r.layers, n_heads=r.heads, expansion_ratio=4, max_seq_len=64, tie_word_embeddings=r.flag(), num_labels=r.labels, pad_token_id=0, bos_token_id=1, eos_token_id=2, attn_config={"clip_qkv": r.choice([None, 0.8]), "softmax_scale": r.choice([None, 0.3]), "alibi_bias_max": r.choice([8, 4])})),
     "gpt_bigcode": (["GPTBigCodeForCausalLM"] * 2 + ["GPTBigCodeModel", "GPTBigCodeForSequenceClassification", "GPTBigCodeForTokenClassification"], "GPTBigCodeConfig", lambda r: narrow(r, multi_query=r.flag(), n_inner=r.choice([None, 33]), activation_function=r.act(), scale_attn_weights=r.flag())),
-    "bert": (encoder("Bert", more=("LMHeadModel", "ForPreTraining", "ForNextSentencePrediction", "ForMultipleChoice")[:1]) + ["BertForMaskedLM"], "BertConfig", bert),
-    "roberta": (encoder("Roberta"), "RobertaConfig", lambda r: {**bert(r), "pad_token_id": 1}),
+    "bert": (encoder("Bert", more=("LMHeadModel", "ForNextSentencePrediction")) + ["BertForMaskedLM"], "BertConfig", lambda r: bert(r, is_decoder=r.flag())),
+    "roberta": (encoder("Roberta", more=("ForCausalLM",)), "RobertaConfig", lambda r: {**bert(r), "pad_token_id": 1, "is_decoder": r.flag()}),
     "xlm-roberta": (encoder("XLMRoberta"), "XLMRobertaConfig", lambda r: {**bert(r), "pad_token_id": 1}),
     "camembert": (encoder("Camembert"), "CamembertConfig", lambda r: {**bert(r), "pad_token_id": 1}),
-    "electra": (encoder("Electra"), "ElectraConfig", lambda r: bert(r, embedding_size=r.choice([r.hidden, 10]))),
+    "electra": (encoder("Electra", more=("ForCausalLM",)), "ElectraConfig", lambda r: bert(r, is_decoder=r.flag(), embedding_size=r.choice([r.hidden, 10]))),
     "distilbert": (encoder("DistilBert"), "DistilBertConfig", lambda r: dict(vocab_size=r.vocab, dim=r.hidden, hidden_dim=r.inter, n_layers=r.layers, n_heads=r.heads, max_position_embeddings=64, sinusoidal_pos_embds=r.flag(), activation=r.choice(["gelu", "relu"]), num_labels=r.labels, tie_word_embeddings=r.flag(), pad_token_id=0)),
     "albert": (encoder("Albert"), "AlbertConfig", lambda r: bert(r, embedding_size=r.choice([r.hidden, 12]), num_hidden_groups=r.choice([g for g in (1, 2, 3) if r.layers % g == 0]), inner_group_num=r.choice([1, 2]))),
     "mpnet": (encoder("MPNet"), "MPNetConfig", lambda r: {**usual(r, hidden_act=r.act(), relative_attention_num_buckets=r.choice([8, 32]), tie_word_embeddings=r.flag()), "pad_token_id": 1}),
@@ -231,15 +241,31 @@ FAMILIES = {
     "t5": (["T5ForConditionalGeneration"] * 3 + ["T5Model", "T5EncoderModel", "T5ForSequenceClassification", "T5ForTokenClassification", "T5ForQuestionAnswering"], "T5Config", t5),
     "mt5": (["MT5ForConditionalGeneration"] * 2 + ["MT5EncoderModel", "MT5ForSequenceClassification", "MT5ForTokenClassification"], "MT5Config", t5),
     "umt5": (["UMT5ForConditionalGeneration", "UMT5ForQuestionAnswering", "UMT5ForSequenceClassification"], "UMT5Config", lambda r: t5(r, num_decoder_layers=r.layers)),
-    "bart": (["BartForConditionalGeneration"] * 2 + ["BartModel", "BartForQuestionAnswering", "BartForSequenceClassification"], "BartConfig", bart),
-    "mbart": (["MBartForConditionalGeneration"] * 2 + ["MBartForSequenceClassification", "MBartForQuestionAnswering"], "MBartConfig", bart),
-    "marian": (["MarianMTModel"], "MarianConfig", lambda r: bart(r, decoder_vocab_size=r.vocab, share_encoder_decoder_embeddings=True)),
-    "pegasus": (["PegasusForConditionalGeneration"], "PegasusConfig", bart),
+    "bart": (["BartForConditionalGeneration", "BartForCausalLM"] * 2 + ["BartModel", "BartForQuestionAnswering", "BartForSequenceClassification"], "BartConfig", bart),
+    "mbart": (["MBartForConditionalGeneration", "MBartForCausalLM"] * 2 + ["MBartForSequenceClassification", "MBartForQuestionAnswering"], "MBartConfig", bart),
+    "marian": (["MarianMTModel", "MarianForCausalLM"], "MarianConfig", lambda r: bart(r, decoder_vocab_size=r.vocab, share_encoder_decoder_embeddings=True)),
+    "pegasus": (["PegasusForConditionalGeneration", "PegasusForCausalLM"], "PegasusConfig", bart),
     "m2m_100": (["M2M100ForConditionalGeneration"], "M2M100Config", bart),
-    "blenderbot-small": (["BlenderbotSmallForConditionalGeneration"], "BlenderbotSmallConfig", bart),
+    "blenderbot-small": (["BlenderbotSmallForConditionalGeneration", "BlenderbotSmallForCausalLM"], "BlenderbotSmallConfig", bart),
+    "mvp": (["MvpForConditionalGeneration", "MvpForSequenceClassification", "MvpForQuestionAnswering", "MvpForCausalLM"], "MvpConfig", bart),
+    "plbart": (["PLBartForConditionalGeneration", "PLBartForSequenceClassification", "PLBartForCausalLM"], "PLBartConfig", bart),
     "data2vec-text": (encoder("Data2VecText"), "Data2VecTextConfig", lambda r: {**bert(r), "pad_token_id": 1}),
     "ernie": (encoder("Ernie"), "ErnieConfig", lambda r: bert(r, use_task_id=r.flag(), task_type_vocab_size=2)),
-    "blenderbot": (["BlenderbotForConditionalGeneration"], "BlenderbotConfig", bart),
+    "blenderbot": (["BlenderbotForConditionalGeneration", "BlenderbotForCausalLM"], "BlenderbotConfig", bart),
+    "roberta-prelayernorm": (encoder("RobertaPreLayerNorm", more=("ForCausalLM",)), "RobertaPreLayerNormConfig", lambda r: {**bert(r), "pad_token_id": 1, "is_decoder": r.flag()}),
+    "xlm-roberta-xl": (encoder("XLMRobertaXL", more=("ForCausalLM",)), "XLMRobertaXLConfig", lambda r: {**bert(r), "pad_token_id": 1, "is_decoder": r.flag()}),
+    "megatron-bert": (encoder("MegatronBert", more=("ForCausalLM", "ForNextSentencePrediction")), "MegatronBertConfig", lambda r: bert(r, is_decoder=r.flag())),
+    "bert-generation": (["BertGenerationEncoder"] + ["BertGenerationDecoder"] * 2, "BertGenerationConfig", lambda r: {**bert(r), "is_decoder": r.flag()}),
+    "rembert": (encoder("RemBert", more=("ForCausalLM",)), "RemBertConfig", lambda r: {**bert(r, input_embedding_size=r.choice([10, 24]), output_embedding_size=r.choice([12, 40]), is_decoder=r.flag()), "tie_word_embeddings": False}),
+    "roformer": (encoder("RoFormer", more=("ForCausalLM",)), "RoFormerConfig", lambda r: bert(r, embedding_size=r.choice([r.hidden, 10]), is_decoder=r.flag())),
+    "gemma3": (["Gemma3ForConditionalGeneration"], "Gemma3Config", wrapped("gemma3_text", model_type="siglip_vision_model")),
+    "mistral3": (["Mistral3ForConditionalGeneration"], "Mistral3Config", wrapped("mistral", model_type="pixtral")),
+    "llava": (["LlavaForConditionalGeneration"], "LlavaConfig", wrapped("llama", model_type="clip_vision_model")),
+    "llava_next": (["LlavaNextForConditionalGeneration"], "LlavaNextConfig", wrapped("mistral", model_type="clip_vision_model")),
+    "llava_onevision": (["LlavaOnevisionForConditionalGeneration"], "LlavaOnevisionConfig", wrapped("qwen2", model_type="siglip_vision_model")),
+    "internvl": (["InternVLForConditionalGeneration"], "InternVLConfig", wrapped("qwen2", model_type="internvl_vision", image_size=[8, 8], patch_size=[4, 4])),
+    "aya_vision": (["AyaVisionForConditionalGeneration"], "AyaVisionConfig", wrapped("cohere2", model_type="siglip_vision_model")),
+    "esm": (encoder("Esm", drop=("ForQuestionAnswering",)), "EsmConfig", lambda r: {**bert(r), "pad_token_id": 1, "mask_token_id": r.choice([5, 32]), "token_dropout": r.flag(), "emb_layer_norm_before": r.flag(), "position_embedding_type": r.choice(["absolute", "rotary"])}),
 }
 
 # ------------------------------------------------------------------ weights
@@ -438,9 +464,9 @@ def one(name, seed, keep):
         os.makedirs(folder, exist_ok=True)
         save(model, folder, dtype, storage)
         model = getattr(T, cls).from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()  # tables of sines are made anew
-        cfg = model.config
-        seq2seq = bool(cfg.is_encoder_decoder) and "Encoder" not in cls and cls != "T5ForTokenClassification"
-        decoder = "CausalLM" in cls or cls in ("GPT2LMHeadModel",)
+        cfg = getattr(model.config, "text_config", model.config)
+        seq2seq = bool(cfg.is_encoder_decoder) and not cls.endswith(("EncoderModel", "ForCausalLM")) and cls != "T5ForTokenClassification"
+        decoder = cls.endswith(("ForCausalLM", "LMHeadModel", "GenerationDecoder")) and kw.get("is_decoder", True) or cfg is not model.config
         cases = cases_of(model, cfg, r, seq2seq, decoder, cls)
         expect(model, cases, folder, {"class": cls})
         if cls.startswith("Falcon"):  # its ALiBi depends on the attention: plain runs have the default one
