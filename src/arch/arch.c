@@ -348,6 +348,7 @@ void arch_session_free(arch_session *s)
     if (!s) return;
     drop_memory(s);
     nn_ctx_release(&s->cx);
+    arena_release(&s->kept_own);
     free(s->pos);
     free(s->caches);
     free(s->memory);

@@ -236,21 +236,79 @@ static size_t row_of(const deberta_config *c, ptrdiff_t distance)
     return (size_t)(d < 0 ? 0 : d > 2 * span - 1 ? 2 * span - 1 : d);
 }
 
+/* Projected distance embeddings: they depend on the weights alone, so a session keeps them (arch_session.kept). */
+typedef struct {
+    size_t longest;     // for sequences of up to so many tokens
+    size_t first, rows; // these rows of the table
+    struct {
+        float *pk, *pq;
+    } * layers; // [layers]  [rows, heads D] each, NULL: not used
+} projected;
+
 /* What the scores of one forward need: which rows of the table, and where distance d is among them. */
 typedef struct {
     const deberta_config *c;
     const uint32_t *at; // [2 longest - 1]: row - first for distance d at [d + longest - 1]
     size_t longest, first, rows;
-    const float *table; // [rows, H] embeddings of these distances, normed
-    float *c2p, *p2c;   // [T, heads, rows] of this layer: q·pk and k·pq
+    const projected *projected;
+    float *c2p, *p2c; // [T, heads, rows] of this layer: q·pk and k·pq
     const size_t *start;
     float scale;
 } distances;
 
+static float *project(nn_ctx *cx, mltf_arena *own, const float *table, const nn_linear_w *w,
+                      size_t rows)
+{
+    float *p = arena_f32(own, rows, w->w.N);
+    if (!p) nn_fail(cx, MLTF_NO_MEMORY, "no memory for the projections of %zu distances", rows);
+    nn_linear(cx, p, table, w, rows);
+    return p;
+}
+
+/* The projections for sequences of up to `longest` tokens, made anew where the session's do not reach so far: then for
+ * twice the length that they had, so that texts of growing length do not pay each time. */
+static const projected *projections(arch_run *r, const deberta_model *m, size_t longest)
+{
+    const deberta_config *c = &m->cfg;
+    nn_ctx *cx = r->cx;
+    const projected *old = r->s->kept;
+    if (old && old->longest >= longest) return old;
+    if (old && longest < 2 * old->longest) longest = 2 * old->longest;
+    const ptrdiff_t far = (ptrdiff_t)longest - 1;
+    mltf_arena *own = &r->s->kept_own;
+    r->s->kept = NULL;
+    arena_release(own);
+    projected *p = arena_alloc_small(own, sizeof *p);
+    if (p) {
+        *p = (projected){.longest = longest, .first = row_of(c, -far)};
+        p->rows = row_of(c, far) - p->first + 1;
+        p->layers = arena_calloc(own, c->layers, sizeof *p->layers);
+    }
+    if (!p || !p->layers) nn_fail(cx, MLTF_NO_MEMORY, "no memory for %zu layers", c->layers);
+    const nn_mark mark = nn_save(cx);
+    int32_t *ids = nn_bytes(cx, (p ? p->rows : 0) * sizeof *ids);
+    float *table = nn_f32(cx, p ? p->rows : 0, c->hidden);
+    if (!nn_ok(cx)) return NULL;
+    for (size_t i = 0; i < p->rows; i++) ids[i] = (int32_t)(p->first + i);
+    nn_embed(cx, table, ids, &m->distances, p->rows);
+    if (c->norm_distances) nn_norm(cx, table, table, &m->distance_norm, p->rows);
+    for (size_t il = 0; il < c->layers; il++) {
+        const deberta_layer *l = &m->layers[il];
+        const nn_attn_w *attn = &l->usual.attn;
+        if (c->c2p)
+            p->layers[il].pk = project(cx, own, table, c->share ? &attn->k : &l->pk, p->rows);
+        if (c->p2c)
+            p->layers[il].pq = project(cx, own, table, c->share ? &attn->q : &l->pq, p->rows);
+    }
+    if (!nn_ok(cx)) return NULL;
+    nn_restore(cx, mark);
+    r->s->kept = p;
+    return p;
+}
+
 static void prepare_distances(arch_run *r, distances *d, const deberta_model *m)
 {
     nn_ctx *cx = r->cx;
-    const size_t H = m->cfg.hidden;
     d->c = &m->cfg;
     d->start = r->seqs.start;
     d->longest = 1;
@@ -262,28 +320,25 @@ static void prepare_distances(arch_run *r, distances *d, const deberta_model *m)
     d->first = row_of(d->c, -far);
     d->rows = row_of(d->c, far) - d->first + 1;
     uint32_t *at = nn_bytes(cx, (2 * d->longest - 1) * sizeof *at);
-    float *table = nn_f32(cx, d->rows, H);
-    int32_t *ids = nn_bytes(cx, d->rows * sizeof *ids);
     if (!nn_ok(cx)) return;
     for (ptrdiff_t i = -far; i <= far; i++) at[i + far] = (uint32_t)(row_of(d->c, i) - d->first);
-    for (size_t i = 0; i < d->rows; i++) ids[i] = (int32_t)(d->first + i);
-    nn_embed(cx, table, ids, &m->distances, d->rows);
-    if (m->cfg.norm_distances) nn_norm(cx, table, table, &m->distance_norm, d->rows);
     d->at = at;
-    d->table = table;
+    d->projected = projections(r, m, d->longest);
 }
 
-/* y [T, heads, rows] = each head of x with its columns of the projected table. */
-static float *score_rows(arch_run *r, const distances *d, nn_heads x, const nn_linear_w *w)
+/* y [T, heads, rows] = each head of x with its columns of the projected distances. */
+static float *score_rows(arch_run *r, const distances *d, nn_heads x, const float *p,
+                         k_compute compute)
 {
     nn_ctx *cx = r->cx;
     const size_t T = r->seqs.rows, N = d->c->heads, D = d->c->head_dim;
-    float *p = nn_f32(cx, d->rows, N * D), *y = nn_f32(cx, T, N * d->rows);
-    nn_linear(cx, p, d->table, w, d->rows);
-    for (size_t h = 0; nn_ok(cx) && h < N; h++) {
+    float *y = nn_f32(cx, T, N * d->rows);
+    if (!nn_ok(cx)) return NULL;
+    p += (d->first - d->projected->first) * N * D;
+    for (size_t h = 0; h < N; h++) {
         const nn_linear_w head = {
             .w = {.data = p + h * D, .dtype = DT_F32, .N = d->rows, .K = D, .stride = N * D},
-            .compute = w->compute};
+            .compute = compute};
         nn_linear_strided(cx, y + h * d->rows, N * d->rows, x.p + h * x.head, x.ld, &head, T);
     }
     return y;
@@ -296,12 +351,12 @@ static void distance_bias(void *user, float *bias, size_t ld, const nn_bias_at *
     for (size_t i = 0; i < at->nq; i++) {
         const size_t q = at->q0 + i;
         const float *c2p = d->c2p ? d->c2p + ((start + q) * N + at->head) * d->rows : NULL;
-        for (size_t j = 0; j < at->tk; j++) {
-            const uint32_t row = d->at[q + d->longest - 1 - j];
-            float s = c2p ? c2p[row] : 0;
-            if (d->p2c) s += d->p2c[((start + j) * N + at->head) * d->rows + row];
-            bias[i * ld + j] = s * d->scale;
-        }
+        const uint32_t *row = d->at + q + d->longest - 1; // of key j: row[-j]
+        float *to = bias + i * ld;
+        for (size_t j = 0; j < at->tk; j++) to[j] = c2p ? c2p[*(row - j)] : 0;
+        const float *p2c = d->p2c ? d->p2c + (start * N + at->head) * d->rows : NULL;
+        for (size_t j = 0; p2c && j < at->tk; j++, p2c += N * d->rows) to[j] += p2c[*(row - j)];
+        for (size_t j = 0; j < at->tk; j++) to[j] *= d->scale;
     }
 }
 
@@ -331,8 +386,10 @@ static void attention(arch_run *r, float *y, const float *x, const deberta_layer
     }
     nn_attn a = {.heads = N, .dim = D, .scale = d->scale};
     if (c->relative) {
-        d->c2p = c->c2p ? score_rows(r, d, q, c->share ? &attn->k : &w->pk) : NULL;
-        d->p2c = c->p2c ? score_rows(r, d, k, c->share ? &attn->q : &w->pq) : NULL;
+        if (!nn_ok(cx)) return;
+        const float *pk = d->projected->layers[il].pk, *pq = d->projected->layers[il].pq;
+        d->c2p = pk ? score_rows(r, d, q, pk, attn->o.compute) : NULL;
+        d->p2c = pq ? score_rows(r, d, k, pq, attn->o.compute) : NULL;
         a.bias = distance_bias;
         a.bias_user = d;
     }

@@ -66,6 +66,10 @@ struct arch_session {
     size_t n_memory, memory_cap;
     float **all_hidden;
     size_t n_hidden, hidden_cap;
+    /* What the family keeps from pass to pass because it depends on the weights alone; NULL before it made it.
+     * Lies in kept_own, which goes with the session. */
+    void *kept;
+    mltf_arena kept_own;
 };
 
 struct arch_cache {
