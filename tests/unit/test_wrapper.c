@@ -133,6 +133,23 @@ static void test_conversations_may_be_held_by_many_threads(void **state)
     mltf_model_free(m);
 }
 
+/* Recorded from the pipeline of databrickslabs/dolly on the same weights. */
+static void test_an_instruction_is_answered_by_what_stands_between_its_marks(void **state)
+{
+    (void)state;
+    mltf_model *m = open_model(edited(GOLDEN "text_generation/model", "instance_type",
+                                      "InstructionTextGenerationPipeline"));
+    static const char greedy[] = "{\"do_sample\": false, \"max_new_tokens\": 12}",
+                      full[] = "{\"do_sample\": false, \"max_new_tokens\": 12, "
+                               "\"return_full_text\": true}";
+    static const char marked[] = "\"The mill ### Response: no ### End\"";
+    assert_string_equal(raw(m, "\"The baker\"", greedy), "[\"y     Sy the w w w\"]");
+    assert_string_equal(raw(m, "\"The baker\"", full), "[\"The baker\\ny     Sy the w w w\"]");
+    assert_string_equal(raw(m, marked, greedy), "[\"no\"]");
+    assert_string_equal(raw(m, marked, full), "[\"The mill ### Response: no ### End\\nno\"]");
+    mltf_model_free(m);
+}
+
 static void test_errors_have_mlflows_words(void **state)
 {
     (void)state;
@@ -296,6 +313,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(test_a_conversation_remembers_what_was_said),
         T(test_conversations_may_be_held_by_many_threads),
+        T(test_an_instruction_is_answered_by_what_stands_between_its_marks),
         T(test_errors_have_mlflows_words),
         T(test_a_missing_model_is_not_found),
         T(test_options_replace_only_known_keys),
