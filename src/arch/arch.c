@@ -1,4 +1,5 @@
 /* Models and sessions: finding the family, opening the checkpoint, running a forward, KV caches. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -648,6 +649,17 @@ void arch_add_types(arch_run *r, float *x, const nn_embed_w *w)
         nn_embed_add(r->cx, x, r->batch->type_ids, w, r->seqs.rows);
     else
         nn_embed_add_row(r->cx, x, 0, w, r->seqs.rows);
+}
+
+void arch_add_sines(float *x, size_t pos, size_t H)
+{
+    const size_t half = H / 2;
+    const float step = (float)(log(10000.0) / (double)(half - 1));
+    for (size_t i = 0; i < half; i++) {
+        const float angle = (float)pos * expf((float)i * -step);
+        x[i] += sinf(angle);
+        x[half + i] += cosf(angle);
+    }
 }
 
 void arch_keep_hidden(arch_run *r, const float *x, size_t cols)

@@ -241,13 +241,7 @@ static void add_sines(float *x, size_t pos, const bart_config *c)
 {
     const size_t H = c->hidden, half = H / 2, sines = H % 2 && !c->sines_exp ? half + 1 : half;
     if (c->sines_exp) {
-        if ((int64_t)pos == c->pad) return;
-        const float step = (float)(log(10000.0) / (double)(half - 1));
-        for (size_t i = 0; i < half; i++) {
-            const float angle = (float)pos * expf((float)i * -step);
-            x[i] += sinf(angle);
-            x[half + i] += cosf(angle);
-        }
+        if ((int64_t)pos != c->pad) arch_add_sines(x, pos, H);
         return;
     }
     for (size_t i = 0; i < sines; i++)

@@ -166,6 +166,27 @@ mltf_status arch_decoder_load(arch_build *b, arch_decoder *d, const decoder_plan
     return arch_decoder_done(b, d, err);
 }
 
+void arch_decoder_fairseq_load(arch_build *b, arch_decoder *d, const fairseq_sizes *s)
+{
+    static const float eps = 1e-5f; // torch's own: no configuration has a key for it
+    nn_loader *ld = &b->ld;
+    const size_t H = d->hidden, F = s->ffn;
+    nn_load_norm(ld, &d->norm, "layer_norm", NN_NORM_LAYER, H, eps, NN_BIAS);
+    for (size_t il = 0; il < d->n_layers; il++) {
+        decoder_layer *l = &d->layers[il];
+        nn_scope(ld, "%slayers.%zu.", ld->base, il);
+        nn_load_norm(ld, &l->norm1, "self_attn_layer_norm", NN_NORM_LAYER, H, eps, NN_BIAS);
+        nn_load_norm(ld, &l->norm2, "final_layer_norm", NN_NORM_LAYER, H, eps, NN_BIAS);
+        nn_load_linear(ld, &l->attn.q, "self_attn.q_proj", H, H, NN_BIAS);
+        nn_load_linear(ld, &l->attn.k, "self_attn.k_proj", H, H, NN_BIAS);
+        nn_load_linear(ld, &l->attn.v, "self_attn.v_proj", H, H, NN_BIAS);
+        nn_load_linear(ld, &l->attn.o, "self_attn.out_proj", H, H, NN_BIAS);
+        nn_load_linear(ld, &l->mlp.up, "fc1", F, H, NN_BIAS);
+        nn_load_linear(ld, &l->mlp.down, "fc2", H, F, NN_BIAS);
+        l->mlp.act = s->act;
+    }
+}
+
 /* ------------------------------------------------------------------ forward */
 
 static void add_scaled(nn_ctx *cx, float *x, float *y, float scale, size_t n)
@@ -288,6 +309,7 @@ void arch_decoder_forward(arch_run *r)
         arch_keep_hidden(r, x, H);
         layer_forward(r, x, w, w->rope == &d->rope_local ? &local : &rope, il);
     }
+    if (d->norm_unseen) arch_keep_hidden(r, x, H);
     if (d->norm.kind != NN_NORM_NONE) nn_norm(cx, x, x, &d->norm, T);
     size_t width = H;
     if (nn_has(&d->project_out)) {
@@ -296,6 +318,6 @@ void arch_decoder_forward(arch_run *r)
         nn_linear(cx, narrow, x, &d->project_out, T);
         x = narrow;
     }
-    arch_keep_hidden(r, x, width);
+    if (!d->norm_unseen) arch_keep_hidden(r, x, width);
     arch_heads_forward(r, &d->heads_w, x, width);
 }

@@ -39,6 +39,7 @@ typedef struct arch_decoder {
     /* instead of nn_self_attention: y = attention(x) with projections of its own (deepseek); NULL: the usual */
     void (*attention)(arch_run *r, float *y, const float *x, const decoder_layer *w,
                       const nn_attn *a, const nn_rope_rows *rope, size_t il);
+    bool norm_unseen; /* the last of all hidden states is the one before `norm` (biogpt) */
     nn_embed_w words;
     nn_embed_w positions;                /* learned; absent: none */
     size_t position_offset;              /* opt: rows before position 0 */
@@ -82,6 +83,14 @@ typedef struct decoder_plan {
     size_t dense_layers;
 } decoder_plan;
 mltf_status arch_decoder_load(arch_build *b, arch_decoder *d, const decoder_plan *p, mltf_err *err);
+
+/* The layers of fairseq's decoders and the norm behind them: layers.N.self_attn.q_proj … out_proj, fc1, fc2 and norms
+ * before both halves, all with bias. Call arch_decoder_layers() first. */
+typedef struct fairseq_sizes {
+    size_t ffn;
+    k_act act;
+} fairseq_sizes;
+void arch_decoder_fairseq_load(arch_build *b, arch_decoder *d, const fairseq_sizes *s);
 
 /* Allocate d->layers, each rotating with d->rope if that is set, after d->n_layers is known. */
 mltf_status arch_decoder_layers(arch_build *b, arch_decoder *d, mltf_err *err);

@@ -132,7 +132,7 @@ static void forward(arch_run *r)
 }
 
 const arch_family arch_gpt2 = {
-    .model_types = (const char *const[]){"gpt2", NULL},
+    .model_types = (const char *const[]){"gpt2", "gpt-sw3", NULL},
     .classes = (const char *const[]){"GPT2Model", "GPT2LMHeadModel", "GPT2DoubleHeadsModel",
                                      "GPT2ForSequenceClassification", "GPT2ForTokenClassification",
                                      "GPT2ForQuestionAnswering", NULL},

@@ -171,6 +171,8 @@ void arch_positions_after_padding(arch_run *r, int64_t pad);
 float *arch_embed_tokens(arch_run *r, const nn_embed_w *w);
 /* Type ids of the batch, or row 0 for all. */
 void arch_add_types(arch_run *r, float *x, const nn_embed_w *w);
+/* x [H] += the sines and cosines of a position, with the frequencies of tensor2tensor (m2m_100, xglm). */
+void arch_add_sines(float *x, size_t pos, size_t H);
 /* New memories for the rows of this run, as r->seqs.memory (for classes that run encoder and decoder in one
  * forward). They live until the next call. */
 mltf_status arch_run_memory(arch_run *r, mltf_err *err);

@@ -124,8 +124,8 @@ static mltf_status load(arch_build *b, mltf_err *err)
         name "ForTokenClassification", name "ForQuestionAnswering"
 
 const arch_family arch_llama = {
-    .model_types =
-        (const char *const[]){"llama", "mistral", "qwen2", "qwen3", "granite", "smollm3", NULL},
+    .model_types = (const char *const[]){"llama", "mistral", "qwen2", "qwen3", "granite", "smollm3",
+                                         "code_llama", NULL},
     .classes =
         (const char *const[]){CLASSES("Llama"), CLASSES("Mistral"), CLASSES("Qwen2"),
                               CLASSES("Qwen3"), CLASSES("Granite"), CLASSES("SmolLM3"), NULL},

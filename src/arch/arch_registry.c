@@ -24,6 +24,7 @@
     X(bart) \
     X(bert) \
     X(bert_generation) \
+    X(biogpt) \
     X(bloom) \
     X(deberta) \
     X(deepseek) \
@@ -44,6 +45,7 @@
     X(gptj) \
     X(helium) \
     X(hunyuan) \
+    X(lfm2) \
     X(llama) \
     X(longformer) \
     X(ministral) \
@@ -54,6 +56,7 @@
     X(mpt) \
     X(nomic_bert) \
     X(opt) \
+    X(persimmon) \
     X(phi) \
     X(phi3) \
     X(prelayernorm) \
@@ -65,6 +68,7 @@
     X(stablelm) \
     X(t5) \
     X(tapas) \
+    X(xglm) \
 /* end */
 // clang-format on
 

@@ -265,6 +265,13 @@ FAMILIES = {
     "llava_onevision": (["LlavaOnevisionForConditionalGeneration"], "LlavaOnevisionConfig", wrapped("qwen2", model_type="siglip_vision_model")),
     "internvl": (["InternVLForConditionalGeneration"], "InternVLConfig", wrapped("qwen2", model_type="internvl_vision", image_size=[8, 8], patch_size=[4, 4])),
     "aya_vision": (["AyaVisionForConditionalGeneration"], "AyaVisionConfig", wrapped("cohere2", model_type="siglip_vision_model")),
+    "lfm2": (["Lfm2ForCausalLM"] * 2 + ["Lfm2Model"], "Lfm2Config", lambda r: usual(r, num_key_value_heads=r.kv, norm_eps=r.choice([1e-5, 1e-3]), conv_L_cache=r.choice([1, 2, 3, 5]), layer_types=[r.choice(["conv", "full_attention"]) for _ in range(r.layers)], block_multiple_of=r.choice([1, 16]), block_ffn_dim_multiplier=r.choice([None, 1.0, 1.3]), block_auto_adjust_ff_dim=r.flag(), rope_theta=r.choice([100.0, 1000000.0]), tie_word_embeddings=r.flag())),
+    "biogpt": (["BioGptForCausalLM"] * 2 + ["BioGptModel", "BioGptForSequenceClassification", "BioGptForTokenClassification"], "BioGptConfig", lambda r: {**usual(r, hidden_act=r.act(), scale_embedding=r.flag(), tie_word_embeddings=r.flag()), "pad_token_id": 1, "bos_token_id": 0}),
+    "xglm": (["XGLMForCausalLM"] * 2 + ["XGLMModel"], "XGLMConfig", lambda r: dict(vocab_size=r.vocab, d_model=max(r.hidden, 4), ffn_dim=r.inter, num_layers=r.layers, attention_heads=r.heads, max_position_embeddings=64, activation_function=r.act(), scale_embedding=r.flag(), tie_word_embeddings=r.flag(), pad_token_id=1, bos_token_id=0, eos_token_id=2)),
+    "persimmon": (heads_of("Persimmon", "ForTokenClassification"), "PersimmonConfig", lambda r: {**usual(r, hidden_act=r.choice(["relu2", "gelu"]), qk_layernorm=r.flag(), partial_rotary_factor=r.choice([0.5, 1.0]) if r.head_dim % 4 == 0 else 1.0, layer_norm_eps=r.choice([1e-5, 1e-3]), tie_word_embeddings=r.flag()), **r.rope(kinds=("none", "linear", "dynamic"))}),
+    "olmoe": (["OlmoeForCausalLM"] * 2 + ["OlmoeModel"], "OlmoeConfig", lambda r: {**grouped(r, num_experts=r.choice([3, 4, 7]), num_experts_per_tok=r.choice([1, 2, 3]), norm_topk_prob=r.flag(), attention_bias=r.flag()), **r.rope(kinds=("none", "linear"))}),
+    "granitemoeshared": (["GraniteMoeSharedForCausalLM"] * 2 + ["GraniteMoeSharedModel"], "GraniteMoeSharedConfig", lambda r: {**grouped(r, num_local_experts=r.choice([3, 4]), num_experts_per_tok=r.choice([1, 2, 3]), shared_intermediate_size=r.choice([0, 12, 33]), attention_bias=r.flag(), embedding_multiplier=r.uniform(0.5, 4), attention_multiplier=r.uniform(0.1, 0.5), residual_multiplier=r.uniform(0.3, 1), logits_scaling=r.uniform(0.5, 4)), **r.rope(kinds=("none", "linear"))}),
+    "granitemoehybrid": (["GraniteMoeHybridForCausalLM"] * 2 + ["GraniteMoeHybridModel"], "GraniteMoeHybridConfig", lambda r: grouped(r, num_local_experts=r.choice([0, 0, 4]), num_experts_per_tok=r.choice([1, 2, 3]), shared_intermediate_size=r.choice([12, 33]), layer_types=["attention"] * r.layers, position_embedding_type=r.choice([None, "rope"]), attention_bias=r.flag(), embedding_multiplier=r.uniform(0.5, 4), attention_multiplier=r.uniform(0.1, 0.5), residual_multiplier=r.uniform(0.3, 1), logits_scaling=r.uniform(0.5, 4), mamba_n_heads=2 * r.heads, mamba_d_head=r.head_dim)),
     "esm": (encoder("Esm", drop=("ForQuestionAnswering",)), "EsmConfig", lambda r: {**bert(r), "pad_token_id": 1, "mask_token_id": r.choice([5, 32]), "token_dropout": r.flag(), "emb_layer_norm_before": r.flag(), "position_embedding_type": r.choice(["absolute", "rotary"])}),
 }
 
@@ -318,9 +325,9 @@ def cases_of(model, cfg, r, seq2seq, decoder, cls):
     batch, mask = torch.full((3, 11), pad), torch.zeros(3, 11, dtype=torch.long)
     for i, x in enumerate(rows):
         batch[i, : x.shape[1]], mask[i, : x.shape[1]] = x[0], 1
-    if not (cls.startswith("Mpt") or "blenderbot" in cfg.model_type):
+    if not (cls.startswith("Mpt") or "blenderbot" in cfg.model_type or getattr(cfg, "token_dropout", False)):
         cases["batch_right"] = {"input_ids": batch, "attention_mask": mask}
-    if decoder and "Classification" not in cls:
+    if decoder and "Classification" not in cls and cfg.model_type != "lfm2":  # whose padding on the left is convolved
         left, lmask = torch.full((3, 11), pad), torch.zeros(3, 11, dtype=torch.long)
         for i, x in enumerate(rows):
             left[i, -x.shape[1] :], lmask[i, -x.shape[1] :] = x[0], 1

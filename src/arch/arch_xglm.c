@@ -1,0 +1,52 @@
+/* XGLM. Lin et al. 2021, arXiv:2112.10668; transformers 4.57 models/xglm/modeling_xglm.py.
+ *
+ *   ids ─ scaled embedding + sines ─ n x [ x += attention(norm x);  x += mlp(norm x) ] ─ norm ─ head
+ *
+ * Easy to get wrong: position 0 has the sines of 2, and the table is in no checkpoint. Checked on: random
+ * checkpoints of the library. */
+#include <math.h>
+
+#include "arch/arch_decoder.h"
+
+static mltf_status load(arch_build *b, mltf_err *err)
+{
+    nn_loader *ld = &b->ld;
+    arch_config *c = &b->cfg;
+    arch_decoder *d = arch_new(b, 1, sizeof *d);
+    TRY(arch_build_ok(b, err));
+    *d = (arch_decoder){.hidden = 1024,
+                        .n_layers = 24,
+                        .heads = cfg_dim(c, "attention_heads", 16),
+                        .vocab = 256008,
+                        .position_offset = 2};
+    arch_decoder_config(c, d);
+    d->max_positions = cfg_dim(c, "max_position_embeddings", 2048);
+    d->embed_scale = cfg_bool(c, "scale_embedding", true) ? sqrtf((float)d->hidden) : 1.0f;
+    const size_t H = d->hidden, rows = d->max_positions + 2;
+    const fairseq_sizes sizes = {.ffn = cfg_dim(c, "ffn_dim", 4096),
+                                 .act = cfg_act(c, "activation_function", "gelu")};
+    if (H < 4) cfg_fail(c, "\"d_model\" %zu has no room for sines", H);
+    if (cfg_bool(c, "add_cross_attention", false))
+        cfg_fail(c, "\"add_cross_attention\" is not supported");
+    TRY(arch_decoder_layers(b, d, err));
+
+    nn_scope(ld, "%s", ld->base);
+    nn_load_embed(ld, &d->words, "embed_tokens", "input id", d->vocab, H, 0);
+    float *sines = arch_new(b, rows * H, sizeof *sines);
+    for (size_t pos = 0; sines && pos < rows; pos++) arch_add_sines(sines + pos * H, pos, H);
+    d->positions = (nn_embed_w){
+        .w = {.data = sines, .dtype = DT_F32, .N = rows, .K = H, .stride = H}, .what = "position"};
+    arch_decoder_fairseq_load(b, d, &sizes);
+    arch_decoder_heads_load(b, &d->heads_w, H, &d->words, "lm_head", NN_NO_BIAS, true);
+    return arch_decoder_done(b, d, err);
+}
+
+const arch_family arch_xglm = {
+    .model_types = (const char *const[]){"xglm", NULL},
+    .classes = (const char *const[]){"XGLMModel", "XGLMForCausalLM", NULL},
+    .kind = ARCH_DECODER,
+    .base_prefix = "model.",
+    .ignorable = (const char *const[]){"embed_positions.weights", NULL},
+    .load = load,
+    .forward = arch_decoder_forward,
+};
