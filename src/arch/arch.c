@@ -243,6 +243,7 @@ static mltf_status find_packing(arch_model *m, nn_loader *ld, mltf_err *err)
     }
     m->info.dtype = named_dtype(m->config.root, m->info.dtype);
     TRY(nn_packed_init(&ld->packed, q, m->info.dtype, err));
+    ld->packed.unrounded = ld->packed.scheme == PACKED_COMPRESSED && ld->target == DT_F32;
     if (ld->quantize == DT_COUNT) ld->quantize = ld->packed.exact;
     return MLTF_OK;
 }

@@ -51,6 +51,7 @@ typedef struct nn_packed {
     size_t block[2];  /* fp8, compressed-tensors: rows and columns of one scale; 0: not by blocks */
     mltf_dtype dtype; /* of the model, for schemes whose scales are f32 */
     mltf_dtype exact; /* DT_Q8, DT_Q4: written by mltf convert, kept in that form; else DT_COUNT */
+    bool unrounded;   /* f32 whatever the type of the scales */
 } nn_packed;
 
 typedef struct nn_loader {

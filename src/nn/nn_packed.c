@@ -160,6 +160,7 @@ static float *floats_of(nn_loader *ld, const ck_tensor *t)
 
 static mltf_dtype value_type(const nn_packed *p, const ck_tensor *scales)
 {
+    if (p->unrounded) return DT_F32;
     return scales->dtype == DT_BF16 || scales->dtype == DT_F16 ? scales->dtype : p->dtype;
 }
 

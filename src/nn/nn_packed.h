@@ -22,7 +22,8 @@
  *                       2^(scale - 127) of the ten-value float with one bit of mantissa (e2m1)
  *
  * The product is rounded to the type of the scales, or to config.json's dtype where those are f32: what the
- * libraries' own dequantization gives. Activations that a scheme would quantize as well stay floats. */
+ * libraries' own dequantization gives. (Where a caller asks for f32, compressed-tensors widens the scales first, so that
+ * nothing is rounded: nn_packed.unrounded.) Activations that a scheme would quantize as well stay floats. */
 #ifndef MLTF_NN_NN_PACKED_H
 #define MLTF_NN_NN_PACKED_H
 
