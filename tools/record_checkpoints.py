@@ -3,8 +3,8 @@
     python tools/record_checkpoints.py [NAME ...]        # into tests/fixtures/models
 
 packed-*: tiny models whose weights are packed as quantization libraries pack them. The libraries themselves do it
-where a plain pip install has them (bitsandbytes, compressed-tensors), the public layout of the format where it does not
-(gptq, awq, fp8); the answers are transformers' own, on the weights that the library's own dequantization gives.
+where a plain pip install has them (bitsandbytes, compressed-tensors, auto-round; autoawq unpacks), the public layout of the
+format where it does not (gptq with reordered inputs, awq, fp8); the answers are transformers' own, on the weights that the library's own dequantization gives.
 nomic_bert-*: the architecture in torch, written from its paper and config, since its code is not in transformers.
 
 Each folder has the form of the other fixtures (expected.json, expected.safetensors), made by
@@ -89,6 +89,54 @@ def awq():
     return pack, {"quant_method": "awq", "bits": 4, "group_size": 16, "version": "gemm", "zero_point": True}, torch.float16
 
 
+def gptq_like(bits, group, symmetric, about, minus_one):
+    """Packed and unpacked by auto-round's layer: `minus_one` writes zeros as AutoGPTQ does, else as they are."""
+
+    def pack(w):
+        if minus_one:
+            from auto_round_extension.torch.qlinear_torch_zp import QuantLinear
+        else:
+            from auto_round_extension.torch.qlinear_torch import QuantLinear
+        N, K = w.shape
+        q, zero, scale, group_of, _ = grid(w, bits, group, symmetric)
+        layer, linear = QuantLinear(bits, group, K, N, False), torch.nn.Linear(K, N, bias=False)
+        linear.weight.data = scale.float()[:, group_of] * (q - zero[:, group_of])
+        layer.pack(linear, scale.float(), int(zero[0, 0]) if symmetric else zero, device="cpu")
+        plain = layer(torch.eye(K).half()).t().contiguous()
+        more = {".g_idx": group_of.int()} if about["quant_method"] == "gptq" else {}
+        return {".qweight": layer.qweight, ".qzeros": layer.qzeros, ".scales": layer.scales, **more}, plain
+
+    return pack, {"bits": bits, "group_size": group, "sym": symmetric, **about}, torch.float16
+
+
+def autoawq(about):
+    """Packed by the layout, unpacked by AutoAWQ's own function (loaded alone: its package needs data sets)."""
+    write, _, _ = awq()
+
+    def pack(w):
+        import importlib.util
+
+        where = os.path.join(os.path.dirname(importlib.util.find_spec("awq").origin), "utils", "packing_utils.py")
+        spec = importlib.util.spec_from_file_location("packing_utils", where)
+        utils = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(utils)
+        parts, _ = write(w)
+        return parts, utils.dequantize_gemm(parts[".qweight"], parts[".qzeros"], parts[".scales"], 4, 16).t().contiguous()
+
+    return pack, about, torch.float16
+
+
+def fbgemm():
+    """The rows' scales of FbgemmFp8Linear; what its kernel multiplies with."""
+
+    def pack(w):
+        scale = (w.abs().amax(1, keepdim=True).clamp(min=1e-12) / 448).float()
+        q = (w / scale).to(torch.float8_e4m3fn)
+        return {".weight": q, ".weight_scale": scale, ".input_scale_ub": torch.tensor([1200.0])}, (q.float() * scale).bfloat16()
+
+    return pack, {"quant_method": "fbgemm_fp8", "activation_scale_ub": 1200.0, "modules_to_not_convert": ["lm_head"]}, torch.bfloat16
+
+
 def bnb(kind, nested=False, dtype=torch.bfloat16):
     def pack4(w):
         import bitsandbytes.functional as F
@@ -142,6 +190,27 @@ def compressed(form, strategy, bits=8, kind="int", symmetric=True, group=None, b
     return pack, {"quant_method": "compressed-tensors", "format": form, "config_groups": {"group_0": {"targets": ["Linear"], "weights": args}}, "ignore": ["lm_head"], "quantization_status": "compressed"}, dtype
 
 
+def compressed_reordered(bits=4, group=16):
+    """actorder "group", which releases after 0.12 of compressed-tensors no longer know."""
+    args = dict(num_bits=bits, type="int", strategy="group", symmetric=True, group_size=group, actorder="group")
+
+    def pack(w):
+        from compressed_tensors.compressors import BaseCompressor
+        from compressed_tensors.quantization import QuantizationArgs
+        from compressed_tensors.quantization.utils import calculate_qparams
+
+        K, a = w.shape[1], QuantizationArgs(**args)
+        order = torch.randperm(K, generator=torch.Generator().manual_seed(K)) // group
+        x = w.bfloat16()[:, order.argsort()].reshape(w.shape[0], -1, group)
+        scale, _ = calculate_qparams(x.amin(2), x.amax(2), a)
+        compressor = BaseCompressor.load_from_registry("pack-quantized")
+        small = compressor.compress_weight(w.bfloat16(), scale.bfloat16(), a, g_idx=order.int())
+        parts = {"weight_scale": scale.bfloat16(), "weight_g_idx": order.int(), **small}
+        return {"." + k: v for k, v in parts.items()}, compressor.decompress_weight({**parts, "weight_scale": scale.bfloat16().float()}, a)
+
+    return pack, {"quant_method": "compressed-tensors", "format": "pack-quantized", "config_groups": {"group_0": {"targets": ["Linear"], "weights": args}}, "ignore": ["lm_head"], "quantization_status": "compressed"}, torch.bfloat16
+
+
 def fp8(block=(16, 24)):
     def pack(w):
         N, K = w.shape
@@ -158,12 +227,19 @@ PACKED = {
     "packed-gptq-4": gptq(4, 16, symmetric=False, reorder=True),
     "packed-gptq-3": gptq(3, 32, symmetric=True),
     "packed-gptq-8-v2": gptq(8, 32, symmetric=False, v2=True),
+    "packed-gptq-2": gptq_like(2, 32, False, {"quant_method": "gptq", "desc_act": False, "checkpoint_format": "gptq"}, True),
+    "packed-auto-round": gptq_like(4, 16, True, {"quant_method": "auto-round", "packing_format": "auto_round:gptqmodel"}, False),
+    "packed-auto-round-gptq": gptq_like(3, 32, False, {"quant_method": "auto-round", "packing_format": "auto_round:auto_gptq"}, True),
+    "packed-auto-round-awq": autoawq({"quant_method": "auto-round", "packing_format": "auto_round:auto_awq", "bits": 4, "group_size": 16, "sym": False}),
     "packed-awq": awq(),
+    "packed-fbgemm-fp8": fbgemm(),
     "packed-bnb-int8": bnb("int8"),
     "packed-bnb-nf4-nested": bnb("nf4", nested=True),
     "packed-bnb-fp4": bnb("fp4", dtype=torch.float16),
     "packed-ct-pack-4": compressed("pack-quantized", "group", 4, symmetric=False, group=16),
     "packed-ct-pack-3": compressed("pack-quantized", "channel", 3),
+    "packed-ct-pack-reordered": compressed_reordered(),
+    "packed-ct-int8": compressed("int-quantized", "channel", 8),
     "packed-ct-int": compressed("int-quantized", "channel", 8, symmetric=False),
     "packed-ct-float": compressed("float-quantized", "tensor", 8, "float", dtype=torch.float16),
     "packed-ct-float-blocks": compressed("float-quantized", "block", 8, "float", block=[16, 16]),

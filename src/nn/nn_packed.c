@@ -40,12 +40,16 @@ static mltf_status read_grid(nn_packed *p, const json *q, mltf_str method, mltf_
     return MLTF_OK;
 }
 
-/* auto-round writes the form of one of the others. */
+/* auto-round writes the form of one of the others; its own is that of gptq_v2. */
 static void read_auto_round(nn_packed *p, const json *q)
 {
     const mltf_str form = json_string(json_get(q, "packing_format"), STR(""));
-    if (str_is(form, "auto_round:auto_gptq") || str_is(form, "auto_gptq")) p->scheme = PACKED_GPTQ;
-    if (str_is(form, "auto_round:auto_awq")) p->scheme = PACKED_AWQ;
+    p->zero_as_is = is_any(form, (const char *const[]){"auto_round", "auto_round:gptqmodel", NULL});
+    if (p->zero_as_is ||
+        is_any(form, (const char *const[]){"auto_round:auto_gptq", "auto_gptq", NULL}))
+        p->scheme = PACKED_GPTQ;
+    if (is_any(form, (const char *const[]){"auto_round:auto_awq", "auto_awq", NULL}))
+        p->scheme = PACKED_AWQ;
 }
 
 static void read_block(nn_packed *p, const json *pair, size_t fallback)
@@ -90,7 +94,7 @@ mltf_status nn_packed_init(nn_packed *p, const json *q, mltf_dtype dtype, mltf_e
     case PACKED_NONE:
         return refuse(err, method, "");
     case PACKED_GPTQ:
-        p->zero_as_is = str_is(form, "gptq_v2");
+        p->zero_as_is |= str_is(form, "gptq_v2");
         if (!p->zero_as_is && !str_is(form, "gptq")) return refuse(err, method, " for marlin");
         return read_grid(p, q, method, err);
     case PACKED_AWQ:

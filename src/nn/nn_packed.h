@@ -5,7 +5,7 @@
  *
  *   gptq, auto-round    X.qweight int32 [K bits/32, N], consecutive k in consecutive bits
  *                       X.qzeros  int32 [G, N bits/32], X.scales [G, N], X.g_idx int32 [K] (optional)
- *                       scale[g, n] (q - (zero + 1)); without the 1 where checkpoint_format is gptq_v2
+ *                       scale[g, n] (q - (zero + 1)); without the 1 in gptq_v2 and auto-round's own form
  *   awq                 X.qweight int32 [K, N/8], X.qzeros int32 [G, N/8], X.scales [G, N], 4 bit; the eight of
  *                       a word are columns 0 2 4 6 1 3 5 7.   scale[g, n] (q - zero)
  *   bitsandbytes        4 bit: X.weight uint8, two elements a byte, high half first, in one line over rows;
