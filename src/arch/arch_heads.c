@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "arch/arch_internal.h"
+#include "nn/nn_adapter.h"
 
 /* ------------------------------------------------------------------ choosing rows */
 
@@ -180,8 +181,10 @@ void arch_encoder_heads_load(arch_build *b, arch_heads *h, const arch_encoder_na
             nn_load_norm(ld, &h->head.norm, n->mlm_norm, NN_NORM_LAYER, width, n->eps, NN_BIAS);
         const bool tied = !n->mlm_width && cfg_bool(&b->cfg, "tie_word_embeddings", true);
         nn_load_linear(ld, &h->head.out, n->mlm_out, vocab, width, tied ? NN_OPTIONAL : 0);
-        if (tied)
+        if (tied) {
             h->head.out = nn_linear_tied(tokens, ld->compute); // the stored copy is of no account
+            if (ld->adapter) nn_adapter_attach(ld, &h->head.out, str_from(n->mlm_out));
+        }
         if (n->mlm_bias) h->head.out.bias = nn_load_vector(ld, n->mlm_bias, vocab, 0);
         break;
     }
@@ -213,6 +216,7 @@ void arch_decoder_heads_load(arch_build *b, arch_heads *h, size_t hidden, const 
             }
             h->head.out = nn_linear_tied(tokens, ld->compute);
             h->head.out.bias = bias;
+            if (ld->adapter) nn_adapter_attach(ld, &h->head.out, str_from(lm_head));
         }
         break;
     }

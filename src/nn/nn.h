@@ -93,7 +93,10 @@ typedef struct nn_linear_w {
 } nn_linear_w;
 
 typedef struct nn_embed_w {
-    k_weight w;       /* [rows, width] */
+    k_weight w; /* [rows, width] */
+    /* an adapter: row i is w[i] + lora_b lora_a[i], [rows, r] and [width, r]; data NULL: none. A head that is tied
+     * to w knows nothing of it. */
+    k_weight lora_a, lora_b;
     const char *what; /* "input id", "position": for the message about a row that does not exist */
 } nn_embed_w;
 
@@ -340,9 +343,10 @@ typedef struct nn_attn_w {
     nn_linear_w q, k, v, o;
     nn_linear_w qkv; /* instead of q, k, v */
     nn_qkv_layout layout;
-    nn_norm_w q_norm, k_norm; /* n == dim: each head, n == heads * dim: the row; with q, k, v alone */
-    bool norm_after_rope;     /* hunyuan; the others norm before */
-    float clip;               /* q, k, v to [-clip, clip]; 0: no */
+    nn_norm_w q_norm,
+        k_norm;           /* n == dim: each head, n == heads * dim: the row; with q, k, v alone */
+    bool norm_after_rope; /* hunyuan; the others norm before */
+    float clip;           /* q, k, v to [-clip, clip]; 0: no */
 } nn_attn_w;
 
 /* y [T, N of o] = o(attend(q x, k x, v x)); rope may be NULL. y may be x. */

@@ -2,6 +2,7 @@
  *
  *   base_model.model.<module>.lora_A.weight  [r, K]      y += (alpha / r) B (A x); alpha / sqrt(r) with use_rslora
  *   base_model.model.<module>.lora_B.weight  [N, r]
+ *   base_model.model.<module>.lora_embedding_A [r, rows], lora_embedding_B [width, r]: of a table; row i gets B A[:, i]
  *   base_model.model.<module>.lora_magnitude_vector [N]  DoRA: every row of the sum gets this length
  *   base_model.model.<module>.ia3_l                      IA3: [N, 1] scales the output, [1, K] the input
  *   base_model.model.<module>.weight, .bias              the module itself, trained along (modules_to_save, bias)
@@ -232,6 +233,16 @@ static void attach_ia3(nn_loader *ld, nn_linear_w *w, const ck_tensor *t)
         w->in_gain = l;
 }
 
+/* alpha / r of the module scope + name, alpha / sqrt(r) with use_rslora. */
+static double scale_of(const nn_loader *ld, mltf_str name, size_t r)
+{
+    char module[512];
+    snprintf(module, sizeof module, "%s%s" STR_FMT, ld->root, ld->scope, STR_ARG(name));
+    const json *config = ld->adapter->config.root;
+    const bool root = json_bool(json_get(config, "use_rslora"), false);
+    return alpha_of(config, str_from(module)) / (root ? sqrt((double)r) : (double)r);
+}
+
 void nn_adapter_attach(nn_loader *ld, nn_linear_w *w, mltf_str name)
 {
     const ck_tensor *scales = find_module(ld, name, ".ia3_l");
@@ -247,12 +258,8 @@ void nn_adapter_attach(nn_loader *ld, nn_linear_w *w, mltf_str name)
                       a ? a->name : b->name, w->w.K, w->w.N);
         return;
     }
-    char module[512];
-    snprintf(module, sizeof module, "%s%s" STR_FMT, ld->root, ld->scope, STR_ARG(name));
-    const json *config = ld->adapter->config.root;
     const size_t r = a->shape[0];
-    const bool root = json_bool(json_get(config, "use_rslora"), false);
-    const double scale = alpha_of(config, str_from(module)) / (root ? sqrt((double)r) : (double)r);
+    const double scale = scale_of(ld, name, r);
     w->lora_a = (k_weight){
         .data = to_f32(ld, a, 1), .dtype = DT_F32, .N = r, .K = w->w.K, .stride = w->w.K};
     w->lora_b = (k_weight){
@@ -264,6 +271,34 @@ void nn_adapter_attach(nn_loader *ld, nn_linear_w *w, mltf_str name)
     const ck_tensor *magnitude = find_module(ld, name, ".lora_magnitude_vector");
     if (!magnitude) magnitude = find_module(ld, name, ".lora_magnitude_vector.weight");
     if (magnitude) attach_magnitude(ld, w, magnitude);
+}
+
+void nn_adapter_attach_embed(nn_loader *ld, nn_embed_w *w, mltf_str name)
+{
+    const ck_tensor *a = find_module(ld, name, ".lora_embedding_A");
+    const ck_tensor *b = find_module(ld, name, ".lora_embedding_B");
+    if (!a && !b) return;
+    const size_t rows = w->w.N, width = w->w.K;
+    if (!a || !b || a->ndim != 2 || b->ndim != 2 || a->shape[1] != rows || b->shape[0] != width ||
+        a->shape[0] != b->shape[1] || a->shape[0] == 0) {
+        if (!ld->err.status)
+            mltf_fail(&ld->err, MLTF_CORRUPT_FILE,
+                      "adapter tensor \"%s\" does not fit its table of %zu rows of %zu",
+                      a ? a->name : b->name, rows, width);
+        return;
+    }
+    const size_t r = a->shape[0];
+    const float *across = to_f32(ld, a, 1); // [r, rows]
+    const float *back = to_f32(ld, b, (float)scale_of(ld, name, r));
+    float *down = arena_f32(ld->own, rows, r); // [rows, r]
+    if (!across || !back || !down) {
+        if (!ld->err.status) mltf_fail_memory(&ld->err);
+        return;
+    }
+    for (size_t i = 0; i < rows; i++)
+        for (size_t k = 0; k < r; k++) down[i * r + k] = across[k * rows + i];
+    w->lora_a = (k_weight){.data = down, .dtype = DT_F32, .N = rows, .K = r, .stride = r};
+    w->lora_b = (k_weight){.data = back, .dtype = DT_F32, .N = width, .K = r, .stride = r};
 }
 
 mltf_status nn_adapter_finish(const nn_adapter *a, const char *what, mltf_err *err)

@@ -253,11 +253,24 @@ static bool embed_check(nn_ctx *cx, const int32_t *ids, const nn_embed_w *w, siz
     return true;
 }
 
+/* Row `row` of the table as [width] floats, with what an adapter adds to it. */
+static void take_row(const nn_ctx *cx, float *y, const nn_embed_w *w, size_t row)
+{
+    cx->k->widen(y, embed_row(w, row), w->w.dtype, w->w.K);
+    if (!w->lora_a.data) return;
+    const size_t r = w->lora_a.K;
+    const float *a = (const float *)w->lora_a.data + row * r, *b = w->lora_b.data;
+    for (size_t i = 0; i < w->w.K; i++) {
+        float s = 0;
+        for (size_t k = 0; k < r; k++) s += b[i * r + k] * a[k];
+        y[i] += s;
+    }
+}
+
 void nn_embed(nn_ctx *cx, float *y, const int32_t *ids, const nn_embed_w *w, size_t T)
 {
     if (!embed_check(cx, ids, w, T)) return;
-    for (size_t t = 0; t < T; t++)
-        cx->k->widen(y + t * w->w.K, embed_row(w, (size_t)ids[t]), w->w.dtype, w->w.K);
+    for (size_t t = 0; t < T; t++) take_row(cx, y + t * w->w.K, w, (size_t)ids[t]);
 }
 
 void nn_embed_add(nn_ctx *cx, float *y, const int32_t *ids, const nn_embed_w *w, size_t T)
@@ -267,7 +280,7 @@ void nn_embed_add(nn_ctx *cx, float *y, const int32_t *ids, const nn_embed_w *w,
     const nn_mark mark = nn_save(cx);
     float *row = nn_f32(cx, 1, H);
     for (size_t t = 0; nn_ok(cx) && t < T; t++) {
-        cx->k->widen(row, embed_row(w, (size_t)ids[t]), w->w.dtype, H);
+        take_row(cx, row, w, (size_t)ids[t]);
         cx->k->add(y + t * H, y + t * H, row, H);
     }
     if (nn_ok(cx)) nn_restore(cx, mark);
@@ -281,7 +294,7 @@ void nn_embed_add_row(nn_ctx *cx, float *y, size_t row_of, const nn_embed_w *w, 
     const nn_mark mark = nn_save(cx);
     float *row = nn_f32(cx, 1, H);
     if (!nn_ok(cx)) return;
-    cx->k->widen(row, embed_row(w, row_of), w->w.dtype, H);
+    take_row(cx, row, w, row_of);
     for (size_t t = 0; t < T; t++) cx->k->add(y + t * H, y + t * H, row, H);
     nn_restore(cx, mark);
 }

@@ -578,6 +578,7 @@ void nn_load_embed(nn_loader *ld, nn_embed_w *w, const char *name, const char *w
     }
     if (!check_float(ld, t) || !check_shape(ld, t, (size_t[]){rows, width}, 2)) return;
     take_matrix(ld, &w->w, t->data, t->dtype, rows, width, false, flags, true);
+    if (ld->adapter) nn_adapter_attach_embed(ld, w, found);
 }
 
 void nn_load_norm(nn_loader *ld, nn_norm_w *w, const char *name, nn_norm_kind kind, size_t n,

@@ -2,7 +2,7 @@
 
     python tests/interop/check_adapters.py [SEED]
 
-LoRA with and without rsLoRA, alpha and rank patterns, trained biases and whole modules; DoRA; IA3. Exit status 0 only
+LoRA with and without rsLoRA, on layers and on tables of embeddings, alpha and rank patterns, trained biases and whole modules; DoRA; IA3. Exit status 0 only
 if the logits of every one are those of the library.
 """
 import json, os, random, subprocess, sys, tempfile
@@ -15,18 +15,21 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import check_fresh_checkpoints as fresh
 
 BASES = {
-    "llama": (T.LlamaForCausalLM, T.LlamaConfig(vocab_size=61, hidden_size=32, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2), ["q_proj", "v_proj", "down_proj"], ["k_proj", "down_proj"], ["down_proj"], ["lm_head"]),
-    "gpt2": (T.GPT2LMHeadModel, T.GPT2Config(vocab_size=61, n_embd=32, n_layer=2, n_head=4, n_positions=64), ["c_attn", "c_fc"], ["c_attn", "mlp.c_proj"], ["mlp.c_proj"], ["lm_head"]),
-    "bert": (T.BertForSequenceClassification, T.BertConfig(vocab_size=61, hidden_size=32, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4, num_labels=3), ["query", "value", "output.dense"], ["key", "value", "output.dense"], ["output.dense"], ["classifier"]),
-    "gpt_neox": (T.GPTNeoXForCausalLM, T.GPTNeoXConfig(vocab_size=61, hidden_size=32, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=64), ["query_key_value", "dense_4h_to_h"], ["query_key_value", "dense_4h_to_h"], ["dense_4h_to_h"], ["embed_out"]),
-    "phi3": (T.Phi3ForCausalLM, T.Phi3Config(vocab_size=61, hidden_size=32, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, pad_token_id=0), ["qkv_proj", "gate_up_proj"], ["qkv_proj", "down_proj"], ["down_proj"], ["lm_head"]),
+    "llama": (T.LlamaForCausalLM, T.LlamaConfig(vocab_size=61, hidden_size=32, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2), ["q_proj", "v_proj", "down_proj"], ["k_proj", "down_proj"], ["down_proj"], ["lm_head"], ["embed_tokens"]),
+    "tied": (T.LlamaForCausalLM, T.LlamaConfig(vocab_size=61, hidden_size=32, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, tie_word_embeddings=True), ["q_proj", "lm_head"], ["k_proj", "down_proj"], ["down_proj"], ["lm_head"], ["embed_tokens"]),
+    "gpt2": (T.GPT2LMHeadModel, T.GPT2Config(vocab_size=61, n_embd=32, n_layer=2, n_head=4, n_positions=64), ["c_attn", "c_fc"], ["c_attn", "mlp.c_proj"], ["mlp.c_proj"], ["lm_head"], ["wte", "wpe"]),
+    "bert": (T.BertForSequenceClassification, T.BertConfig(vocab_size=61, hidden_size=32, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4, num_labels=3), ["query", "value", "output.dense"], ["key", "value", "output.dense"], ["output.dense"], ["classifier"], ["word_embeddings", "token_type_embeddings"]),
+    "gpt_neox": (T.GPTNeoXForCausalLM, T.GPTNeoXConfig(vocab_size=61, hidden_size=32, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=64), ["query_key_value", "dense_4h_to_h"], ["query_key_value", "dense_4h_to_h"], ["dense_4h_to_h"], ["embed_out"], ["embed_in"]),
+    "phi3": (T.Phi3ForCausalLM, T.Phi3Config(vocab_size=61, hidden_size=32, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, pad_token_id=0), ["qkv_proj", "gate_up_proj"], ["qkv_proj", "down_proj"], ["down_proj"], ["lm_head"], ["embed_tokens"]),
 }
 
 
-def kinds(targets, ia3, feedforward, whole, conv, task):
-    lora = lambda **more: peft.LoraConfig(r=4, lora_alpha=7, target_modules=targets, fan_in_fan_out=conv, task_type=task, **more)
+def kinds(targets, ia3, feedforward, whole, tables, conv, task):
+    lora = lambda targets=targets, **more: peft.LoraConfig(r=4, lora_alpha=7, target_modules=targets, fan_in_fan_out=conv, task_type=task, **more)
     yield "lora", lora()
     yield "rslora, patterns", lora(use_rslora=True, rank_pattern={targets[0]: 2}, alpha_pattern={targets[-1]: 3})
+    yield "tables", lora(targets=tables)
+    yield "tables and layers", lora(targets=tables + targets, use_rslora=True)
     yield "biases", lora(bias="all")
     yield "whole modules", lora(modules_to_save=whole)
     yield "dora", lora(use_dora=True)
@@ -45,14 +48,14 @@ def main():
     seed = int(sys.argv[1]) if len(sys.argv) > 1 else 1
     g = torch.Generator().manual_seed(seed)
     failed = 0
-    for name, (cls, config, targets, ia3, feedforward, whole) in BASES.items():
+    for name, (cls, config, targets, ia3, feedforward, whole, tables) in BASES.items():
         config._attn_implementation = "eager"
         with tempfile.TemporaryDirectory() as tmp:
             torch.manual_seed(seed)
             base = cls(config).eval()
             fresh.fill(base, random.Random(seed))
             base.save_pretrained(tmp + "/base")
-            for kind, c in kinds(targets, ia3, feedforward, whole, name == "gpt2", "SEQ_CLS" if "Sequence" in cls.__name__ else "CAUSAL_LM"):
+            for kind, c in kinds(targets, ia3, feedforward, whole, tables, name == "gpt2", "SEQ_CLS" if "Sequence" in cls.__name__ else "CAUSAL_LM"):
                 model = peft.get_peft_model(cls.from_pretrained(tmp + "/base", attn_implementation="eager").eval(), c).eval()
                 disturb(model, g)
                 folder = "%s/%s" % (tmp, kind.replace(" ", "-"))
