@@ -1,4 +1,4 @@
-"""Records tests/fixtures/models/packed-* and nomic_bert-*: checkpoints that no fixture generator of transformers makes.
+"""Records tests/fixtures/models/packed-*, nomic_bert-* and family-*.
 
     python tools/record_checkpoints.py [NAME ...]        # into tests/fixtures/models
 
@@ -6,6 +6,7 @@ packed-*: tiny models whose weights are packed as quantization libraries pack th
 where a plain pip install has them (bitsandbytes, compressed-tensors, auto-round; autoawq unpacks), the public layout of the
 format where it does not (gptq with reordered inputs, awq, fp8); the answers are transformers' own, on the weights that the library's own dequantization gives.
 nomic_bert-*: the architecture in torch, written from its paper and config, since its code is not in transformers.
+family-*: a random checkpoint of each family that has no recording elsewhere, as check_fresh_checkpoints.py draws them, but smaller.
 
 Each folder has the form of the other fixtures (expected.json, expected.safetensors), made by
 tests/interop/check_fresh_checkpoints.py.
@@ -365,8 +366,59 @@ def nomic(name, **more):
     write(os.path.join(OUT, name), model, tensors, c, "NomicBertModel", alone=bool(c["rotary_scaling_factor"]))
 
 
+# ------------------------------------------------------------------ families
+
+# folder: (family of check_fresh_checkpoints.py, class, what is fixed besides the sizes)
+FAMILIES = {
+    "family-bart-causal": ("bart", "BartForCausalLM", {}),
+    "family-bert-generation": ("bert-generation", "BertGenerationDecoder", {"is_decoder": True}),
+    "family-bert-next-sentence": ("bert", "BertForNextSentencePrediction", {"is_decoder": False}),
+    "family-biogpt": ("biogpt", "BioGptForCausalLM", {}),
+    "family-esm": ("esm", "EsmForMaskedLM", {"position_embedding_type": "rotary", "token_dropout": True}),
+    "family-gemma3": ("gemma3", "Gemma3ForConditionalGeneration", {}),
+    "family-gemma3-of-5": ("gemma3", "Gemma3ForConditionalGeneration", {}),
+    "family-granitemoehybrid": ("granitemoehybrid", "GraniteMoeHybridForCausalLM", {}),
+    "family-granitemoeshared": ("granitemoeshared", "GraniteMoeSharedForCausalLM", {"shared_intermediate_size": 12, "rope_scaling": None}),
+    "family-lfm2": ("lfm2", "Lfm2ForCausalLM", {"layer_types": ["conv", "full_attention"], "conv_L_cache": 3, "block_auto_adjust_ff_dim": True, "block_multiple_of": 8}),
+    "family-megatron-bert": ("megatron-bert", "MegatronBertForMaskedLM", {}),
+    "family-mistral3": ("mistral3", "Mistral3ForConditionalGeneration", {}),
+    "family-olmoe": ("olmoe", "OlmoeForCausalLM", {"rope_scaling": None}),
+    "family-persimmon": ("persimmon", "PersimmonForCausalLM", {"qk_layernorm": True, "rope_scaling": None}),
+    "family-rembert": ("rembert", "RemBertForMaskedLM", {"is_decoder": False}),
+    "family-roberta-prelayernorm": ("roberta-prelayernorm", "RobertaPreLayerNormForSequenceClassification", {"is_decoder": False}),
+    "family-roformer": ("roformer", "RoFormerForSequenceClassification", {"is_decoder": False}),
+    "family-xglm": ("xglm", "XGLMForCausalLM", {}),
+    "family-xlm-roberta-xl": ("xlm-roberta-xl", "XLMRobertaXLForCausalLM", {"is_decoder": True}),
+}
+
+
+def renamed(k):
+    """The names of transformers 5.x for a model of images and text."""
+    if k.startswith("language_model.model."):
+        return "model.language_model." + k[len("language_model.model.") :]
+    return k[len("language_model.") :] if k.startswith("language_model.") else "model." + k
+
+
+def family(name, of, cls, fixed):
+    r = fresh.Draw(11)
+    r.heads, r.kv, r.head_dim, r.hidden, r.layers, r.inter, r.vocab, r.labels = 2, 1, 8, 16, 2, 24, 48, 3
+    config = getattr(T, fresh.FAMILIES[of][1])(**{**fresh.FAMILIES[of][2](r), **fixed})
+    model = tiny(getattr(T, cls), config, torch.float16)
+    folder = os.path.join(OUT, name)
+    shutil.rmtree(folder, ignore_errors=True)
+    fresh.save(model, folder, torch.float16, "safetensors")
+    if name.endswith("-of-5"):
+        file = os.path.join(folder, "model.safetensors")
+        save_file({renamed(k): v for k, v in load_file(file).items()}, file, {"format": "pt"})
+    model = getattr(T, cls).from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+    fresh.expect(model, cases(), folder, {"class": cls, "stored_dtype": "float16"})
+
+
 def main():
     wanted = sys.argv[1:]
+    for name, (of, cls, fixed) in FAMILIES.items():
+        if not wanted or name in wanted:
+            family(name, of, cls, fixed)
     for name, (pack, about, dtype) in PACKED.items():
         if not wanted or name in wanted:
             packed(name, pack, about, dtype)

@@ -461,6 +461,39 @@ static void test_an_adapter_changes_the_answer_in_proportion_to_alpha(void **sta
     free(with[1]);
 }
 
+static void test_an_adapter_of_a_table_moves_the_words_that_are_looked_up(void **state)
+{
+    (void)state;
+    arch_model *m = llama(NULL);
+    float *base = logits_of(m, ids, T);
+    arch_model_free(m);
+    for (int alpha = 0; alpha < 2; alpha++) { // times zero it is no adapter
+        mltf_err err = {0};
+        plan p = {.n = 0};
+        add(&p, "base_model.model.model.embed_tokens.lora_embedding_A", 2, V);
+        add(&p, "base_model.model.model.embed_tokens.lora_embedding_B", H, 2);
+        const char *config = alpha ? "{\"peft_type\": \"LORA\", \"lora_alpha\": 4}"
+                                   : "{\"peft_type\": \"LORA\", \"lora_alpha\": 0}";
+        dir_remove("adapter", NULL);
+        assert_int_equal(dir_make("adapter", &err), MLTF_OK);
+        assert_int_equal(file_write("adapter/adapter_config.json", config, strlen(config), &err),
+                         MLTF_OK);
+        write_tensors("adapter", &p);
+        assert_int_equal(rename("adapter/model.safetensors", "adapter/adapter_model.safetensors"),
+                         0);
+        m = load(&(arch_load_options){.adapter_dir = "adapter"});
+        float *with = logits_of(m, ids, T), far = 0;
+        for (size_t i = 0; i < T * V; i++) far = fmaxf(far, fabsf(with[i] - base[i]));
+        if (alpha)
+            assert_true(far > 0.01f);
+        else
+            assert_true(far == 0);
+        arch_model_free(m);
+        free(with);
+    }
+    free(base);
+}
+
 /* An adapter that holds one tensor. */
 static void write_one_tensor(const char *config, const char *name, size_t rows, size_t cols)
 {
@@ -661,6 +694,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_widths_stay_near_the_float_answer, enter, leave),
         cmocka_unit_test_setup_teardown(test_an_adapter_changes_the_answer_in_proportion_to_alpha,
                                         enter, leave),
+        cmocka_unit_test_setup_teardown(
+            test_an_adapter_of_a_table_moves_the_words_that_are_looked_up, enter, leave),
         cmocka_unit_test_setup_teardown(test_whole_modules_and_scales_of_adapters_count, enter,
                                         leave),
         cmocka_unit_test_setup_teardown(test_adapters_that_do_not_fit_are_refused, enter, leave),
