@@ -57,6 +57,7 @@ static void make_tables(void)
         if (cpu.avx512bf16_fast) {
             t->name = "avx512+bf16";
             kavx512bf16_gemm_init(t);
+            kavx512bf16_q4_gemm_init(t);
         }
     }
     if (cpu.amx_bf16) {

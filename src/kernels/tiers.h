@@ -18,6 +18,7 @@ void kavx512_gemm_init(kernel_table *t);
 void kavx512_attention_init(kernel_table *t);
 void kavx512_rows_init(kernel_table *t);
 void kavx512bf16_gemm_init(kernel_table *t);
+void kavx512bf16_q4_gemm_init(kernel_table *t);
 void kamx_gemm_init(kernel_table *t);
 #endif
 

@@ -42,17 +42,6 @@ VEC_INLINE vec q8_group(const char *row, size_t k, const float *scale)
     return pairs(f_mul(_mm512_cvtepi32_ps(low), by), f_mul(_mm512_cvtepi32_ps(high), by));
 }
 
-/* The same of a Q4 row, a byte to a unit: one look into the 16 weights that the group may have. */
-VEC_INLINE vec q4_group(const char *row, size_t k, const float *scale_min)
-{
-    const vecf numbers = _mm512_set_ps(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
-    const vecf weights = f_fma(numbers, f_set(scale_min[0]), f_set(scale_min[1]));
-    const vec bytes = _mm512_cvtepu8_epi32(_mm_loadu_si128((const void *)(row + k / 2)));
-    // the permutation looks at the low five bits of a word: a nibble, and one that chooses a copy of the table
-    return _mm512_permutexvar_epi16(_mm512_or_si512(bytes, _mm512_slli_epi32(bytes, 12)),
-                                    pairs(weights, weights));
-}
-
 VEC_INLINE vec w_fetch(const void *row, mltf_dtype t, size_t k, size_t left, const float *scales)
 {
     if (t == DT_BF16) {
@@ -60,7 +49,6 @@ VEC_INLINE vec w_fetch(const void *row, mltf_dtype t, size_t k, size_t left, con
         return left >= 32 ? v_load(p) : _mm512_maskz_loadu_epi16((__mmask32)((1u << left) - 1), p);
     }
     if (t == DT_Q8) return q8_group(row, k, scales);
-    if (t == DT_Q4) return q4_group(row, k, scales);
     return pairs(f_fetch(row, t, k, left),
                  left > VL ? f_fetch(row, t, k + VL, left - VL) : f_zero());
 }

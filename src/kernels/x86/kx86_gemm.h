@@ -16,7 +16,7 @@
  *
  * and may provide K_CHUNK, WIDE_OWN (its own wide1() and wide2(), with WIDE_BLOCKS 2), UNIT_STEP (units come in
  * multiples of it, zeros behind), W_SCALES (w_fetch() takes a fifth argument, the scales of its group, see
- * row_scales()), NARROW_QUANT (see kx86_narrow_columns.h).
+ * row_scales()), W_STEP (its own w_step()), NARROW_QUANT (see kx86_narrow_columns.h).
  *
  * One order of summation. K is cut into equal chunks of at most K_CHUNK (a function of K alone). In a
  * chunk each output has LANES partial sums: the i-th takes the products of the units i, i + LANES,
@@ -124,6 +124,21 @@ static inline size_t scales_of(mltf_dtype t)
     return t == DT_Q4 ? 2 : 1;
 }
 
+#define VECTORS ((LANES + VL - 1) / VL) /* that hold the partial sums of an output */
+
+#ifndef W_STEP
+/* VECTORS times VL units of a row from element k on, all of which there are. */
+VEC_INLINE void w_step(vec *w, const char *row, mltf_dtype t, size_t k, size_t left,
+                       const float *scales)
+{
+    (void)scales;
+#pragma GCC unroll 4
+    for (size_t i = 0; i < VECTORS; i++)
+        w[i] = W_FETCH(row, t, k + i * VL * UNIT_K, left - i * VL * UNIT_K,
+                       scales + i * VL * UNIT_K / QUANT_GROUP * scales_of(t));
+}
+#endif
+
 /* Those of `count` elements of a row of K from element k on. */
 static inline void row_scales(float *to, const char *row, mltf_dtype t, size_t K, size_t k,
                               size_t count)
@@ -137,7 +152,7 @@ static inline void row_scales(float *to, const char *row, mltf_dtype t, size_t K
 /* VL units of a row of x from unit u on. */
 VEC_INLINE vec x_units(const float *x, size_t K, size_t u)
 {
-    return u * UNIT_K < K ? x_fetch(x + u * UNIT_K, 0, K - u * UNIT_K) : v_zero();
+    return u * UNIT_K < K ? x_fetch(x, u * UNIT_K, K - u * UNIT_K) : v_zero();
 }
 
 #if NARROW_MAX == 0
@@ -286,7 +301,16 @@ static void widen_rows(uint32_t *to, int G, const k_weight *w, size_t n, size_t 
         float scales[MAX_SCALES];
         if (W_SCALES && in_groups(w->dtype))
             row_scales(scales, row, w->dtype, w->K, k, units * UNIT_K);
-        for (size_t u = 0; u < units; u += VL)
+        size_t u = 0;
+        for (; u + VECTORS * VL <= units && k + (u + VECTORS * VL) * UNIT_K <= w->K;
+             u += VECTORS * VL) {
+            vec all[VECTORS];
+            w_step(all, row, w->dtype, k + u * UNIT_K, w->K - k - u * UNIT_K,
+                   scales + u * UNIT_K / QUANT_GROUP * scales_of(w->dtype));
+#pragma GCC unroll 4
+            for (size_t i = 0; i < VECTORS; i++) v_store(to + u + i * VL, all[i]);
+        }
+        for (; u < units; u += VL)
             v_store(to + u, W_FETCH(row, w->dtype, k + u * UNIT_K, w->K - k - u * UNIT_K,
                                     scales + u * UNIT_K / QUANT_GROUP * scales_of(w->dtype)));
     }

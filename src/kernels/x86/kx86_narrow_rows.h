@@ -6,10 +6,9 @@
 #ifndef MLTF_KERNELS_KX86_NARROW_ROWS_H
 #define MLTF_KERNELS_KX86_NARROW_ROWS_H
 
-#define TILE   16 /* rows of weights whose sums are transposed together */
-#define PARTS  16 /* chunks times tokens whose partial sums are kept for a tile of rows */
-#define HALVES (LANES / VL)
-#define AHEAD  4096 /* bytes of a row that are asked for before they are needed */
+#define TILE  16   /* rows of weights whose sums are transposed together */
+#define PARTS 16   /* chunks times tokens whose partial sums are kept for a tile of rows */
+#define AHEAD 4096 /* bytes of a row that are asked for before they are needed */
 
 /* What the tail takes of the panel. */
 static size_t tail_units(const m_layout *l)
@@ -37,26 +36,26 @@ VEC_INLINE void narrow_row(const int R, const mltf_dtype T, float *parts, const 
     const size_t begin = u;
     float scales[MAX_SCALES];
     if (in_groups(T)) row_scales(scales, row, T, K, u * UNIT_K, (end - u) * UNIT_K);
-    vecf acc[12][HALVES];
+    vecf acc[12][VECTORS];
 #pragma GCC unroll 16
     for (int r = 0; r < R; r++)
-        for (int h = 0; h < HALVES; h++) acc[r][h] = f_zero();
+        for (int h = 0; h < VECTORS; h++) acc[r][h] = f_zero();
     for (; u + LANES <= end && (u + LANES) * UNIT_K <= K; u += LANES) {
         const uintptr_t ahead = (uintptr_t)row + u * UNIT_K * bits / 8 + AHEAD;
         for (size_t b = 0; b < LANES * UNIT_K * bits / 8; b += 64)
             __builtin_prefetch((const void *)(ahead + b), 0, 3);
-#pragma GCC unroll 2
-        for (size_t h = 0; h < HALVES; h++) {
-            const size_t at = u + h * VL, k = at * UNIT_K;
-            const vec w = W_FETCH(row, T, k, in_groups(T) ? K - k : VL * UNIT_K,
-                                  scales + (at - begin) * UNIT_K / QUANT_GROUP * scales_of(T));
+        vec w[VECTORS];
+        const size_t k = u * UNIT_K;
+        w_step(w, row, T, k, in_groups(T) ? K - k : LANES * UNIT_K,
+               scales + (u - begin) * UNIT_K / QUANT_GROUP * scales_of(T));
+#pragma GCC unroll 4
+        for (size_t h = 0; h < VECTORS; h++)
 #pragma GCC unroll 16
             for (int r = 0; r < R; r++)
-                acc[r][h] = v_mac(acc[r][h], v_load(x + (size_t)r * x_step + at), w);
-        }
+                acc[r][h] = v_mac(acc[r][h], v_load(x + (size_t)r * x_step + u + h * VL), w[h]);
     }
-#pragma GCC unroll 2
-    for (size_t h = 0; h < HALVES; h++) {
+#pragma GCC unroll 4
+    for (size_t h = 0; h < VECTORS; h++) {
         const size_t at = u + h * VL, k = at * UNIT_K;
         if (at >= end || k >= K) break;
         const vec w =
@@ -67,8 +66,8 @@ VEC_INLINE void narrow_row(const int R, const mltf_dtype T, float *parts, const 
     }
 #pragma GCC unroll 16
     for (int r = 0; r < R; r++)
-#pragma GCC unroll 2
-        for (int h = 0; h < HALVES; h++) f_store(parts + r * TILE * LANES + h * VL, acc[r][h]);
+#pragma GCC unroll 4
+        for (int h = 0; h < VECTORS; h++) f_store(parts + r * TILE * LANES + h * VL, acc[r][h]);
 }
 
 /* total[o] += the partial sums of output o, in their order. */
@@ -76,7 +75,7 @@ static inline void add_parts(float *total, float parts[TILE][LANES])
 {
     for (size_t o = 0; o < TILE; o += VL) {
         vecf sum = f_load(total + o);
-        for (size_t h = 0; h < HALVES; h++) {
+        for (size_t h = 0; h < VECTORS; h++) {
             vec r[VL];
 #pragma GCC unroll 16
             for (size_t i = 0; i < VL; i++) r[i] = v_load(&parts[o + i][h * VL]);
