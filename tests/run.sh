@@ -78,7 +78,15 @@ for group in $groups; do
         printf '%s\t%s\n' "tokenizer $(basename "$d")" "$build/parity --tokenizer $d"
     done | batch ;;
     templates) one "chat templates" "$build/parity" --chat-template tests/fixtures/chat_templates ;;
-    checkpoints) one "hostile checkpoints" "$build/parity" --checkpoint tests/fixtures/checkpoints ;;
+    checkpoints)
+        one "hostile checkpoints" "$build/parity" --checkpoint tests/fixtures/checkpoints
+        # every family's config.json, and all files of three
+        sets models | grep '^tests/' | while read -r d; do
+            file=config.json
+            case $d in */bert-qa | */llama-base | */t5-base) file= ;; esac
+            printf '%s\t%s\n' "hostile settings of $(basename "$d")" "$build/parity --hostile $d $file"
+        done | batch
+        ;;
     golden)
         d=tests/fixtures/golden
         [ -z "${SMALL:-}" ] && [ -d ../shared/golden ] && d=../shared/golden

@@ -3,7 +3,12 @@ tests/fixtures/models: one JSON object a line with model, task, input, kwargs an
 Everything is computed in float32. Made with transformers 4.57.6:
 
     python tools/record_pipelines.py > tests/fixtures/pipelines/cases.jsonl
+    python tools/record_pipelines.py --keywords > tests/fixtures/pipelines/keywords.jsonl
+
+The second feeds every keyword that a pipeline's class takes, a call each, and stops where its table lacks one of them.
+"here" in a row says where mltf means to differ: it "answers" or "fails" (in words of its own).
 """
+import inspect
 import json
 import os
 import sys
@@ -122,13 +127,133 @@ def call(pipe, task, given, kwargs):
     return pipe(given, **kwargs)
 
 
+# ------------------------------------------------------------------ every keyword
+
+ASK = {"question": QUESTION, "context": CONTEXT}
+ONE_TABLE = {"table": TABLE, "query": "How many people live in Prague?"}
+BASE = {"batch_size": [2, None], "num_workers": [0, 1], "unknown_keyword": [1]}
+TOKENIZER = {
+    "truncation": [True, False, "only_first", "do_not_truncate", "longest_first", None], "max_length": [4, None],
+    "padding": [True, False, "longest", "max_length", "do_not_pad", None], "add_special_tokens": [False, True], "stride": [2],
+    "pad_to_multiple_of": [8], "padding_side": ["left", "right"], "return_tensors": ["pt"], "return_token_type_ids": [False, True],
+    "return_attention_mask": [False, True], "return_overflowing_tokens": [False], "return_special_tokens_mask": [False, True],
+    "return_offsets_mapping": [False, True], "return_length": [False, True], "is_split_into_words": [False], "verbose": [False]}
+GENERATE = {
+    "max_length": [12], "max_new_tokens": [3, 0], "min_length": [9], "min_new_tokens": [2], "early_stopping": [True, "never"],
+    "max_time": [60.0], "stop_strings": ["e", ["e", "o"]], "do_sample": [False], "num_beams": [2, 0], "use_cache": [False],
+    "cache_implementation": ["static", "nonsense"], "cache_config": [None], "return_legacy_cache": [True], "prefill_chunk_size": [2],
+    "temperature": [0.5, 0.0, -1.0], "top_k": [5, 0], "top_p": [0.5, 1.5], "min_p": [0.1], "typical_p": [0.9], "epsilon_cutoff": [0.1],
+    "eta_cutoff": [0.1], "repetition_penalty": [1.3, -1.0], "encoder_repetition_penalty": [1.3], "length_penalty": [0.5],
+    "no_repeat_ngram_size": [2], "bad_words_ids": [[[5], [6]], [], "x"], "renormalize_logits": [True], "forced_bos_token_id": [5],
+    "forced_eos_token_id": [5, [5]], "remove_invalid_values": [True], "exponential_decay_length_penalty": [[2, 1.5]],
+    "suppress_tokens": [[5, 6]], "begin_suppress_tokens": [[5, 6]], "sequence_bias": [[[[5], 2.0]]], "token_healing": [False],
+    "guidance_scale": [1.5], "watermarking_config": [None], "num_return_sequences": [1, 2], "output_attentions": [True],
+    "output_hidden_states": [True], "output_scores": [True], "output_logits": [True], "return_dict_in_generate": [False],
+    "pad_token_id": [0, 7], "bos_token_id": [1], "eos_token_id": [5, [5, 6], []], "encoder_no_repeat_ngram_size": [2],
+    "decoder_start_token_id": [1], "is_assistant": [False], "num_assistant_tokens": [5], "num_assistant_tokens_schedule": ["constant"],
+    "assistant_confidence_threshold": [0.4], "prompt_lookup_num_tokens": [2], "max_matching_ngram_size": [2],
+    "assistant_lookbehind": [10], "target_lookbehind": [10], "disable_compile": [True], "low_memory": [True], "penalty_alpha": [0.6],
+    "dola_layers": ["low"], "diversity_penalty": [0.5], "num_beam_groups": [2], "constraints": [None], "force_words_ids": [[[5]]],
+    "synced_gpus": [False], "logits_processor": [None], "stopping_criteria": [None], "prefix_allowed_tokens_fn": [None],
+    "assistant_model": [None], "streamer": [None], "negative_prompt_ids": [None], "use_model_defaults": [True, False],
+    "generation_config": [None, {"max_new_tokens": 2}], "seed": [1],
+    "assistant_early_exit": []}  # transformers leaves the pipeline broken behind it
+RETURNS = {"return_tensors": [True, False], "return_text": [True, False], "return_type": [0, 1, 2, 3],
+           "clean_up_tokenization_spaces": [True, False, None], "stop_sequence": ["e", "xyzzy"]}
+TEXT2TEXT = {**BASE, **RETURNS, "truncation": [True, False, "only_first", None]}
+KEYWORDS = [  # model, task, input, kwargs of every call, keywords
+    ("bert-seqcls", "text-classification", "hi there friend", {}, {
+        **BASE, **TOKENIZER, "return_all_scores": [True, False, None], "top_k": [2, None, "all", -1, 1.5],
+        "function_to_apply": ["sigmoid", "softmax", "none", "NONE", "x", None, 5]}),
+    ("bert-tokcls", "token-classification", NER[0], {}, {
+        **BASE, "ignore_labels": [[], ["O"], None, "O"], "grouped_entities": [True, False], "ignore_subwords": [True, False],
+        "aggregation_strategy": ["none", "simple", "first", "average", "max", "MAX", "x", None], "offset_mapping": [None],
+        "is_split_into_words": [False], "stride": [4, 0, None], "delimiter": ["-", None], "truncation": [True], "padding": [True]}),
+    ("bert-mlm", "fill-mask", "a [MASK] b", {}, {
+        **BASE, "top_k": [2, None, 10000, -1], "targets": [["the"], "house", None, ["zz zz"], 5],
+        "tokenizer_kwargs": [{}, {"truncation": True}, None, {"foo": 1}], "truncation": [True], "return_tensors": ["pt"]}),
+    ("bert-base", "feature-extraction", "Rain", {}, {
+        **BASE, "truncation": [True, False, None], "return_tensors": [True, False, None], "padding": [True], "max_length": [3],
+        "tokenize_kwargs": [{"max_length": 3, "truncation": True}, None, {"padding": "max_length", "max_length": 5}, {"foo": 1}]}),
+    ("bert-qa", "question-answering", ASK, {}, {
+        **BASE, "padding": [True, False, "longest", "max_length", "do_not_pad"], "topk": [2], "top_k": [2, None, 0, -1],
+        "doc_stride": [4, 0, None], "max_answer_len": [2, 0, None], "max_seq_len": [30, 16, None, 1], "max_question_len": [3, None],
+        "handle_impossible_answer": [True, False, None], "align_to_words": [False, True, None], "truncation": [True]}),
+    ("bert-nli", "zero-shot-classification", "The council met.", {"candidate_labels": ["a", "b"]}, {
+        **BASE, "candidate_labels": [["a", "b"], "a,b", None, 5], "hypothesis_template": ["It is {}.", "{}", None, 5, ""],
+        "multi_label": [True, False, None], "multi_class": [True], "truncation": [True, "only_first", False], "top_k": [1]}),
+    ("tapas-base", "table-question-answering", ONE_TABLE, {}, {
+        **BASE, "sequential": [True, False], "padding": [True, False, "max_length", "longest", "do_not_pad", None],
+        "truncation": [True, False, "drop_rows_to_fit", "do_not_truncate", None, "x"], "max_length": [5]}),
+    ("t5-base", "text2text-generation", "Rain fell.", SIX, {**TEXT2TEXT, **GENERATE, "padding": [True], "src_lang": ["en"]}),
+    ("t5-base", "summarization", "Rain fell on the old town for days.", SIX, {**TEXT2TEXT, "max_length": [8, 100], "min_length": [3, 50]}),
+    ("t5-base", "translation_en_to_de", "Rain fell.", SIX, {**TEXT2TEXT, "src_lang": ["en", None], "tgt_lang": ["fr", None]}),
+    ("gpt2-base", "text-generation", "The old", FEW, {
+        **BASE, **RETURNS, **GENERATE, "return_full_text": [True, False, None], "prefix": ["Once ", "", None],
+        "handle_long_generation": ["hole", None, "x"], "truncation": [True, False, "only_first", None], "max_length": [12, 3],
+        "padding": [True, False, None, "max_length"], "add_special_tokens": [True, False, None], "continue_final_message": [True, False],
+        "skip_special_tokens": [True, False, None], "tokenizer_encode_kwargs": [{}, {"max_length": 1, "truncation": True}, None, {"foo": 1}]}),
+]
+# what transformers fails on, or what it has only with remote code, and mltf does
+ANSWERS = {"return_type", "stop_strings", "cache_implementation", "low_memory", "penalty_alpha", "seed", "force_words_ids"}
+ANSWERS_OF = {("gpt2-base", "eos_token_id", "[]"), ("t5-base", "eos_token_id", "[]"), ("gpt2-base", "padding", "true"),
+              ("gpt2-base", "padding", '"max_length"'), ("tapas-base", "batch_size", "2")}
+# refused for its own reason; Python's words would say nothing
+FAILS = {("function_to_apply", '"x"'), ("ignore_labels", '"O"'), ("aggregation_strategy", '"x"'), ("targets", "5"), ("num_beams", "0"),
+         ("hypothesis_template", "null"), ("hypothesis_template", "5"), ("bad_words_ids", '"x"'), ("max_seq_len", "16"),
+         ("return_tensors", '"pt"'), ("dola_layers", '"low"'), ("num_beam_groups", "2")}
+FAILS_OF = {("fill-mask", "top_k", "-1"), ("t5-base", "guidance_scale", "1.5"), ("gpt2-base", "force_words_ids", "[[5]]")}
+
+
+def outcome(model, task, key, value, row):
+    text = json.dumps(value)
+    if (key, text) in FAILS or (task, key, text) in FAILS_OF or (model, key, text) in FAILS_OF or (key == "generation_config" and value):
+        return "fails"
+    if "error" in row and (key in ANSWERS or (model, key, text) in ANSWERS_OF):
+        return "answers"
+
+
+def record(pipe, row, given, kwargs):
+    torch.manual_seed(0)
+    try:
+        row["output"] = plain(call(pipe, row["task"], json.loads(json.dumps(given)), json.loads(json.dumps(kwargs))))
+        json.dumps(row)
+    except BaseException as e:  # the tokenizers' panic is no Exception
+        row.pop("output", None)
+        row["error"] = (type(e).__name__ + ": " + str(e).replace(MODELS, "MODELS"))[:300]
+    return row
+
+
+def keywords_of(cls):
+    found = set()
+    for method in (cls._sanitize_parameters, cls.preprocess, cls.postprocess):
+        found |= {n for n, p in list(inspect.signature(method).parameters.items())[1:]
+                  if p.kind != p.VAR_KEYWORD and p.kind != p.VAR_POSITIONAL and p.default is not p.empty}
+    return found - {"prompt_text", "target_ids", "_legacy"}  # made by the class itself
+
+
+if sys.argv[1:] == ["--keywords"]:
+    for model, task, given, fixed, table in KEYWORDS:
+        pipe = T.pipeline(task, model=os.path.join(MODELS, model), dtype=torch.float32)
+        missing = keywords_of(type(pipe)) - set(table)
+        if "do_sample" in table:
+            missing |= {k for k in T.GenerationConfig().to_dict() if k[0] != "_"} - set(table) - {"transformers_version"}
+        if missing:
+            sys.exit("%s: the table lacks %s" % (task, sorted(missing)))
+        for key, values in table.items():
+            for value in values:
+                kwargs = {k: v for k, v in fixed.items() if key not in ("max_length", "min_length") or k != "max_new_tokens"}
+                kwargs[key] = value
+                row = record(pipe, {"model": model, "task": task, "input": given, "kwargs": kwargs}, given, kwargs)
+                here = outcome(model, task, key, value, row)
+                if here:
+                    row["here"] = here
+                print(json.dumps(row, ensure_ascii=False))
+    sys.exit()
+
 for (model, task), calls in CALLS.items():
     pipe = T.pipeline(task, model=os.path.join(MODELS, model), dtype=torch.float32)
     for given, kwargs in calls:
-        row = {"model": model, "task": task, "input": given, "kwargs": kwargs}
-        try:
-            row["output"] = plain(call(pipe, task, json.loads(json.dumps(given)), json.loads(json.dumps(kwargs))))
-        except Exception as e:
-            row["error"] = type(e).__name__ + ": " + str(e)[:300]
+        row = record(pipe, {"model": model, "task": task, "input": given, "kwargs": kwargs}, given, kwargs)
         print(json.dumps(row, ensure_ascii=False))
         sys.stdout.flush()

@@ -529,7 +529,7 @@ static mltf_status forward_anew(arch_session *s, const arch_batch *b, unsigned w
         const size_t rows = b->start[i + 1] - b->start[i], old = start[i + 1] - start[i] - rows;
         if (old) memcpy(ids + start[i], b->caches[i]->ids, old * sizeof *ids);
         memcpy(ids + start[i] + old, b->ids + b->start[i], rows * sizeof *ids);
-        if (old) b->caches[i]->kv.len = 0;
+        if (old) nn_cache_truncate(&b->caches[i]->kv, 0);
     }
     const arch_batch all = {.n_seqs = n, .start = start, .ids = ids, .caches = b->caches};
     const mltf_status st = arch_forward(s, &all, want, out, err);
@@ -726,9 +726,11 @@ size_t arch_cache_len(const arch_cache *c)
     return c->kv.len;
 }
 
+_Static_assert((int)ARCH_CACHE_ROLLBACK <= (int)NN_CACHE_ROLLBACK, "a promise of arch.h");
+
 void arch_cache_truncate(arch_cache *c, size_t len)
 {
-    if (len < c->kv.len) c->kv.len = len;
+    nn_cache_truncate(&c->kv, len);
 }
 
 mltf_status arch_cache_copy(arch_cache *to, const arch_cache *from, size_t held, mltf_err *err)

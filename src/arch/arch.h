@@ -127,7 +127,7 @@ typedef struct arch_output {
     size_t logit_rows, n_logits;
     float **all_hidden; /* [n_all][T, H] or NULL */
     size_t n_all;
-    float *extra; /* aggregation logits of TAPAS and the like, or NULL */
+    float *extra; /* [n_seqs, n_extra] aggregation logits of TAPAS and the like, or NULL */
     size_t n_extra;
     float *
         encoder_hidden; /* classes that run encoder and decoder in one forward: the encoder's states */
@@ -150,12 +150,15 @@ mltf_status arch_forward(arch_session *s, const arch_batch *batch, unsigned want
 mltf_status arch_encode(arch_session *s, const arch_batch *batch, unsigned want, arch_output *out,
                         mltf_err *err);
 
-/* KV cache of one sequence. Grows by itself up to max_tokens. */
+/* KV cache of one sequence. Grows by itself up to max_tokens; layers that see a window keep no more than that. */
 typedef struct arch_cache arch_cache;
 mltf_status arch_cache_new(arch_cache **out, const arch_model *m, size_t max_tokens, mltf_err *err);
 void arch_cache_free(arch_cache *c);
 size_t arch_cache_len(const arch_cache *c);
-void arch_cache_truncate(arch_cache *c, size_t len); /* forget what lies behind len */
+/* Forget what lies behind len. The ARCH_CACHE_ROLLBACK last tokens can always be taken back; further back, a model whose
+ * attention sees a window may have forgotten what the next token needs: then nothing is left, and the text is fed again. */
+enum { ARCH_CACHE_ROLLBACK = 256 };
+void arch_cache_truncate(arch_cache *c, size_t len);
 /* For beams; cross keys are shared. `held`: that many first tokens of `to` are the same as those of `from`, so only
  * what lies behind them is copied. */
 mltf_status arch_cache_copy(arch_cache *to, const arch_cache *from, size_t held, mltf_err *err);

@@ -61,6 +61,18 @@ mltf_status arch_decoder_layers(arch_build *b, arch_decoder *d, mltf_err *err)
     return MLTF_OK;
 }
 
+/* Which layers' caches may forget: those that see a window and no position behind it by other means. */
+static void cache_windows(arch_build *b, const arch_decoder *d, nn_cache_shape *s)
+{
+    uint8_t *windowed = arch_new(b, d->n_layers, 1);
+    for (size_t il = 0; windowed && !d->alibi && !d->bias && il < d->n_layers; il++) {
+        const size_t window = d->layers[il].window;
+        windowed[il] = window > 0;
+        if (window > s->window) s->window = window;
+    }
+    if (s->window) s->windowed = windowed;
+}
+
 mltf_status arch_decoder_done(arch_build *b, arch_decoder *d, mltf_err *err)
 {
     if (b->m->text_config) // the head is the wrapper's, which neither scales nor caps
@@ -69,6 +81,7 @@ mltf_status arch_decoder_done(arch_build *b, arch_decoder *d, mltf_err *err)
                                          .kv_heads = d->kv_heads,
                                          .k_dim = d->head_dim,
                                          .v_dim = d->v_dim ? d->v_dim : d->head_dim};
+    cache_windows(b, d, &b->m->cache_shape);
     return arch_done(b, d, d->hidden, d->vocab, d->n_layers,
                      d->max_positions ? d->max_positions : SIZE_MAX, err);
 }

@@ -134,7 +134,9 @@ mltf_status arch_encoder_done(arch_build *b, arch_encoder *e, mltf_err *err)
         positions = first < positions ? positions - first : 0;
     }
     if (e->causal && b->m->info.head == ARCH_HEAD_LM) b->m->info.kind = ARCH_DECODER;
-    if (e->causal) b->m->cache_shape = (nn_cache_shape){c->layers, c->heads, D, D, DT_F32};
+    if (e->causal)
+        b->m->cache_shape =
+            (nn_cache_shape){.layers = c->layers, .kv_heads = c->heads, .k_dim = D, .v_dim = D};
     return arch_done(b, e, c->hidden, c->vocab, c->layers, positions, err);
 }
 

@@ -126,23 +126,6 @@ static void choose_globals(arch_run *r, globals *g, const longformer_config *c)
 
 /* ------------------------------------------------------------------ forward */
 
-typedef struct {
-    const globals *g;
-    const size_t *start;
-    size_t window;
-} local_view;
-
-static void local_bias(void *user, float *bias, size_t ld, const nn_bias_at *at)
-{
-    const local_view *v = user;
-    const uint8_t *is = v->g->is + v->start[at->seq];
-    for (size_t i = 0; i < at->nq; i++)
-        for (size_t j = 0; j < at->tk; j++) {
-            const size_t q = at->q0 + i, away = q > j ? q - j : j - q;
-            bias[i * ld + j] = away <= v->window || is[j] ? 0.0f : -INFINITY;
-        }
-}
-
 /* The global rows of ctx anew: attention to all keys by their own projections. */
 static void attend_globals(arch_run *r, float *ctx, const float *x, const longformer_layer *w,
                            const nn_attn *attn, const globals *g)
@@ -174,14 +157,9 @@ static void layer_forward(arch_run *r, float *x, const longformer_layer *w,
     const size_t T = r->seqs.rows, H = c->e.hidden, D = H / c->e.heads;
     const bool any = g->start[r->seqs.n] > 0;
     const nn_attn global = {.heads = c->e.heads, .dim = D, .scale = 1.0f / sqrtf((float)D)};
-    local_view view = {.g = g, .start = r->seqs.start, .window = w->window};
     nn_attn local = global;
-    if (any) {
-        local.bias = local_bias;
-        local.bias_user = &view;
-    } else {
-        local.window = w->window + 1;
-    }
+    local.window = w->window + 1;
+    local.always = any ? g->is : NULL;
     const nn_mark mark = nn_save(cx);
     float *q = nn_f32(cx, T, H), *k = nn_f32(cx, T, H), *v = nn_f32(cx, T, H); // [T, H]
     float *ctx = nn_f32(cx, T, H);                                             // [T, H]

@@ -149,7 +149,7 @@ static mltf_status plan_proposals(gen_unit *u, sample_state *s, mltf_err *err)
                       ? (size_t)(u->cfg.num_assistant_tokens > 0 ? u->cfg.num_assistant_tokens : 1)
                       : (size_t)u->cfg.prompt_lookup_num_tokens;
     if (want > left - 1) want = left - 1;
-    if (want > 256) want = 256;
+    if (want > ARCH_CACHE_ROLLBACK) want = ARCH_CACHE_ROLLBACK;
     TRY(propose_room(s, want, tail, err));
     s->n_proposed = 0;
     const bool stepwise =

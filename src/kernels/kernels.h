@@ -51,11 +51,18 @@ typedef enum {
     K_ACT_COUNT,
 } k_act;
 
+/* Keys are taken in blocks of this many. Keys that no query sees may be left off at the beginning, a whole number of
+ * blocks of them with pos0 lessened by as much, and at the end: the bits stay the same (with alibi: the end must stay). */
+enum { K_ATTN_BLOCK = 128 };
+
 typedef struct k_attn_opts {
     float scale;
     bool causal; /* key j is seen by query i if j <= pos0 + i */
     size_t pos0;
-    size_t window;     /* w > 0: only keys with |pos0 + i - j| < w are seen; 0: all */
+    bool one_place; /* all queries stand at pos0: heads that share keys, in a decode step */
+    size_t window;  /* w > 0: only keys with |pos0 + i - j| < w are seen; 0: all */
+    const uint8_t
+        *always; /* [Tk] 1: the key is seen whatever the window says, not with causal; NULL: none */
     float softcap;     /* c > 0: s = c tanh(s / c), before bias and masks; 0: none */
     float alibi;       /* slope: adds alibi * (j - (Tk - 1)); 0: none */
     const float *bias; /* [Tq, Tk], row stride ld_bias, added after scaling; NULL: none */
@@ -85,7 +92,8 @@ typedef struct kernel_table {
     /* Attention of one head over one sequence.
      *   out[i, :] = sum_j softmax_j(scale q[i,:]·k[j,:] + bias) v[j, :]
      * q [Tq, D] stride ldq; k [Tk, D] stride ldk; v [Tk, Dv] stride ldv; out [Tq, Dv] stride ldo. k and v are of
-     * dtype kv (F32, BF16 or F16). Query i stands at position pos0 + i of the keys.
+     * dtype kv (F32, BF16 or F16). Query i stands at position pos0 + i of the keys
+     * (of those that share one place, at pos0).
      * A query that sees no key gets zeros. scratch: attn_scratch(Tq, Tk, D, Dv) bytes. */
     void (*attention)(float *out, size_t ldo, const float *q, size_t ldq, const void *k, size_t ldk,
                       const void *v, size_t ldv, mltf_dtype kv, size_t Tq, size_t Tk, size_t D,

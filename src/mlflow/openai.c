@@ -1,4 +1,4 @@
-/* OpenAI's API over a pipeline: chat completions, completions, embeddings; whole or streamed.
+/* OpenAI's API over a pipeline: chat completions and completions, whole or streamed.
  *
  * Every choice is a request of its own in the pipeline's shared batch. Text comes from the tokens through the
  * streaming detokenizer, whether it is streamed or not, so both give the same characters. usage counts the ids
@@ -14,11 +14,8 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "base/utf8.h"
-#include "formats/base64.h"
 #include "mlflow/openai_request.h"
 #include "mlflow/tool_format.h"
-#include "tasks/embedding.h"
 
 /* Tokens that a chat may get where neither it nor the model bounds them. */
 #define OPENAI_MAX_TOKENS_UNBOUND 4096
@@ -59,7 +56,7 @@ typedef struct openai_run {
     bool cancelled; /* by on_event */
 } openai_run;
 
-static const json_write_options compact = {.compact = true, .nan_as_null = true};
+const json_write_options openai_json = {.compact = true, .nan_as_null = true};
 
 /* ---- prompts ---- */
 
@@ -251,96 +248,6 @@ static mltf_str safe_text(choice *c)
 
 /* ---- log probabilities ---- */
 
-static void token_text(const openai_run *r, int32_t id, mltf_buf *out)
-{
-    const gen_trie *trie = NULL;
-    mltf_str bytes = {0};
-    if (pipeline_trie(r->m->pipe, &trie, NULL) == MLTF_OK) bytes = gen_trie_bytes(trie, id);
-    if (!bytes.p) bytes = tokenizer_id_to_token(pipeline_tokenizer(r->m->pipe), id);
-    buf_clear(out);
-    buf_put_str(out, bytes.p ? bytes : STR(""));
-}
-
-/* {"token", "logprob", "bytes"}: a token that is no text by itself is shown with U+FFFD and its bytes. */
-static json *logprob_entry(const openai_run *r, int32_t id, float logprob)
-{
-    mltf_arena *a = r->a;
-    mltf_buf raw = MLTF_BUF_INIT, shown = MLTF_BUF_INIT;
-    token_text(r, id, &raw);
-    for (size_t i = 0; i < raw.n;) {
-        size_t len = 1;
-        const uint32_t c = utf8_decode(raw.p + i, raw.n - i, &len);
-        if (c == UTF8_BAD)
-            buf_puts(&shown, "\xEF\xBF\xBD");
-        else
-            buf_append(&shown, raw.p + i, len);
-        i += len;
-    }
-    json *o = json_new_object(a), *bytes = json_new_array(a);
-    for (size_t i = 0; i < raw.n; i++)
-        json_push(a, bytes, json_new_int(a, (unsigned char)raw.p[i]));
-    json_set(a, o, "token", json_new_string(a, shown.p ? buf_str(&shown) : STR("")));
-    json_set(a, o, "logprob", json_new_double(a, logprob < -9999.0f ? -9999.0 : (double)logprob));
-    json_set(a, o, "bytes", bytes);
-    mltf_buf_release(&raw);
-    mltf_buf_release(&shown);
-    return o;
-}
-
-/* Rows of scores, each a token's own and the top ones, as "logprobs" of a chat. */
-static json *chat_logprobs(const openai_run *r, const gen_logprob *scores, size_t n)
-{
-    mltf_arena *a = r->a;
-    const size_t width = 1 + r->req.top_logprobs;
-    json *content = json_new_array(a), *out = json_new_object(a);
-    for (size_t i = 0; i < n; i++) {
-        const gen_logprob *row = scores + i * width;
-        json *entry = logprob_entry(r, row->id, row->logprob), *top = json_new_array(a);
-        for (size_t k = 1; k < width; k++)
-            if (row[k].id >= 0) json_push(a, top, logprob_entry(r, row[k].id, row[k].logprob));
-        json_set(a, entry, "top_logprobs", top);
-        json_push(a, content, entry);
-    }
-    json_set(a, out, "content", content);
-    json_set(a, out, "refusal", json_new_null(a));
-    return out;
-}
-
-/* The same of a completion. *offset: characters before the first token, moved on. What has no probability, the first
- * token of an echoed prompt, has null. */
-static json *completion_logprobs(const openai_run *r, const gen_logprob *scores, size_t n,
-                                 int64_t *offset)
-{
-    mltf_arena *a = r->a;
-    const size_t width = 1 + r->req.top_logprobs;
-    json *tokens = json_new_array(a), *probs = json_new_array(a), *tops = json_new_array(a),
-         *offsets = json_new_array(a);
-    for (size_t i = 0; i < n; i++) {
-        const gen_logprob *row = scores + i * width;
-        const bool known = !isnan(row->logprob);
-        const json *entry = logprob_entry(r, row->id, known ? row->logprob : 0);
-        const mltf_str token = json_string(json_get(entry, "token"), STR(""));
-        json *top = json_new_object(a);
-        for (size_t k = 1; k < width && known; k++) {
-            if (row[k].id < 0) continue;
-            const json *other = logprob_entry(r, row[k].id, row[k].logprob);
-            json_set_str(a, top, json_string(json_get(other, "token"), STR("")),
-                         json_get(other, "logprob"));
-        }
-        json_push(a, tokens, json_get(entry, "token"));
-        json_push(a, probs, known ? json_get(entry, "logprob") : json_new_null(a));
-        json_push(a, tops, known ? top : json_new_null(a));
-        json_push(a, offsets, json_new_int(a, *offset));
-        *offset += (int64_t)(token.n ? utf8_count(token.p, token.n) : 0);
-    }
-    json *out = json_new_object(a);
-    json_set(a, out, "tokens", tokens);
-    json_set(a, out, "token_logprobs", probs);
-    json_set(a, out, "top_logprobs", width > 1 ? tops : json_new_null(a));
-    json_set(a, out, "text_offset", offsets);
-    return out;
-}
-
 /* Append a token's row to the choice's. */
 static mltf_status keep_scores(choice *c, const gen_logprob *row, mltf_err *err)
 {
@@ -390,7 +297,9 @@ static json *logprobs_json(choice *c)
     const gen_logprob *rows = c->scores + c->n_told * (1 + r->req.top_logprobs);
     const size_t n = c->n_scores - c->n_told;
     c->n_told = c->n_scores;
-    return r->req.chat ? chat_logprobs(r, rows, n) : completion_logprobs(r, rows, n, &c->offset);
+    const size_t width = 1 + r->req.top_logprobs;
+    return r->req.chat ? openai_chat_logprobs(r->m, rows, n, width, r->a)
+                       : openai_completion_logprobs(r->m, rows, n, width, &c->offset, r->a);
 }
 
 /* ---- replies ---- */
@@ -517,7 +426,7 @@ static mltf_status whole_reply(openai_run *r, const gen_result *results, mltf_bu
     json_set(a, reply, "choices", choices);
     json_set(a, reply, "usage", usage_json(r, results));
     if (a->failed) return mltf_fail_memory(err);
-    json_write(answer, reply, &compact);
+    json_write(answer, reply, &openai_json);
     return buf_status(answer, err);
 }
 
@@ -527,7 +436,7 @@ static mltf_status send_event(openai_run *r, const json *chunk, mltf_err *err)
 {
     if (r->a->failed) return mltf_fail_memory(err);
     mltf_buf text = MLTF_BUF_INIT;
-    json_write(&text, chunk, &compact);
+    json_write(&text, chunk, &openai_json);
     mltf_status st = buf_status(&text, err);
     if (!st && r->on_event(r->user, text.p, text.n)) {
         r->cancelled = true;
@@ -778,145 +687,6 @@ static mltf_status text_call(const mltf_model *m, bool chat, const json *request
     return st;
 }
 
-/* ---- embeddings ---- */
-
-typedef struct embedding_request {
-    mltf_str *texts; /* [n], or NULL: ids */
-    int32_t *ids;
-    size_t *start; /* [n + 1] */
-    size_t n;
-    bool base64;
-    embed_options options;
-} embedding_request;
-
-static mltf_status bad_input(mltf_err *err)
-{
-    return mltf_fail(err, MLTF_INVALID_INPUT,
-                     "Invalid value for 'input': expected a non-empty string, an array of strings, "
-                     "an array of token ids, or an "
-                     "array of such arrays.");
-}
-
-static mltf_status read_id_lists(embedding_request *e, const json *input, bool nested,
-                                 mltf_arena *a, mltf_err *err)
-{
-    e->n = nested ? input->a.n : 1;
-    size_t total = 0;
-    for (size_t i = 0; i < e->n; i++) total += json_len(nested ? &input->a.items[i] : input);
-    e->ids = arena_calloc(a, total ? total : 1, sizeof *e->ids);
-    e->start = arena_calloc(a, e->n + 1, sizeof *e->start);
-    if (!e->ids || !e->start) return mltf_fail_memory(err);
-    size_t at = 0;
-    for (size_t i = 0; i < e->n; i++) {
-        const json *list = nested ? &input->a.items[i] : input;
-        if (list->type != JSON_ARRAY || list->a.n == 0) return bad_input(err);
-        for (size_t k = 0; k < list->a.n; k++) {
-            if (list->a.items[k].type != JSON_INT) return bad_input(err);
-            e->ids[at++] = (int32_t)json_int(&list->a.items[k], -1);
-        }
-        e->start[i + 1] = at;
-    }
-    return MLTF_OK;
-}
-
-static mltf_status read_embedding_request(embedding_request *e, const mltf_model *m,
-                                          const json *body, mltf_arena *a, mltf_err *err)
-{
-    static const char *const known[] = {"input",      "model",      "encoding_format",
-                                        "dimensions", "user",       "normalize",
-                                        "pooling",    "truncation", NULL};
-    if (!json_is(body, JSON_OBJECT))
-        return mltf_fail(err, MLTF_INVALID_INPUT, "the request must be a JSON object, not %s",
-                         json_type_name(body));
-    for (size_t i = 0; i < body->o.n; i++) {
-        bool found = false;
-        for (size_t k = 0; known[k] && !found; k++)
-            found = str_is(body->o.members[i].key, known[k]);
-        if (!found)
-            return mltf_fail(err, MLTF_INVALID_INPUT,
-                             "Unrecognized request argument supplied: " STR_FMT,
-                             STR_ARG(body->o.members[i].key));
-    }
-    const bool llm = m->inference_task && strcmp(m->inference_task, "llm/v1/embeddings") == 0;
-    e->options.pooling =
-        llm && !pipeline_has_modules(m->pipe) ? EMBED_FIRST_TOKEN : EMBED_BY_FOLDER;
-    TRY(embed_options_read(&e->options, m->config, err));
-    TRY(embed_options_read(&e->options, body, err));
-    const json *format = json_get(body, "encoding_format");
-    if (format && format->type != JSON_NULL) {
-        const mltf_str name = json_string(format, STR(""));
-        e->base64 = str_is(name, "base64");
-        if (!e->base64 && !str_is(name, "float"))
-            return mltf_fail(err, MLTF_INVALID_INPUT,
-                             "Invalid value for 'encoding_format': expected one of 'float' and "
-                             "'base64', but got '" STR_FMT "'.",
-                             STR_ARG(name));
-    }
-    const json *input = json_get(body, "input");
-    if (!input || input->type == JSON_NULL)
-        return mltf_fail(err, MLTF_INVALID_INPUT, "Missing required parameter: 'input'.");
-    const json *first = json_at(input, 0);
-    if (json_is(first, JSON_INT)) return read_id_lists(e, input, false, a, err);
-    if (json_is(first, JSON_ARRAY)) return read_id_lists(e, input, true, a, err);
-    const bool many = input->type == JSON_ARRAY;
-    e->n = many ? input->a.n : 1;
-    if (e->n == 0) return bad_input(err);
-    e->texts = arena_calloc(a, e->n, sizeof *e->texts);
-    if (!e->texts) return mltf_fail_memory(err);
-    for (size_t i = 0; i < e->n; i++) {
-        e->texts[i] = json_string(many ? &input->a.items[i] : input, (mltf_str){0});
-        if (!e->texts[i].p || e->texts[i].n == 0) return bad_input(err);
-    }
-    return MLTF_OK;
-}
-
-static json *vector_json(const embeddings *e, size_t i, bool base64, mltf_arena *a)
-{
-    const float *v = e->vectors + i * e->dim;
-    if (base64) { // little-endian float32, which is what this machine has
-        mltf_buf text = MLTF_BUF_INIT;
-        base64_encode(&text, (mltf_str){(const char *)v, e->dim * sizeof *v});
-        json *s = text.p ? json_new_string(a, buf_str(&text)) : NULL;
-        mltf_buf_release(&text);
-        return s;
-    }
-    json *list = json_new_array(a);
-    for (size_t k = 0; k < e->dim; k++) json_push(a, list, json_new_float(a, v[k]));
-    return list;
-}
-
-static mltf_status embeddings_call(const mltf_model *m, const json *request,
-                                   const call_control *ctl, mltf_arena *a, mltf_buf *answer,
-                                   mltf_err *err)
-{
-    embedding_request q = {0};
-    embeddings e = {0};
-    TRY(read_embedding_request(&q, m, request, a, err));
-    mltf_status st =
-        q.texts ? pipeline_embed(m->pipe, q.texts, q.n, &q.options, ctl, a, &e, err)
-                : pipeline_embed_ids(m->pipe, q.ids, q.start, q.n, &q.options, ctl, a, &e, err);
-    if (st == MLTF_PREDICT_FAILED && err)
-        err->status = st = MLTF_INVALID_INPUT; // a text too long, an id out of range
-    TRY(st);
-    json *reply = json_new_object(a), *data = json_new_array(a), *usage = json_new_object(a);
-    for (size_t i = 0; i < e.n; i++) {
-        json *one = json_new_object(a);
-        json_set(a, one, "object", json_new_cstr(a, "embedding"));
-        json_set(a, one, "index", json_new_int(a, (int64_t)i));
-        json_set(a, one, "embedding", vector_json(&e, i, q.base64, a));
-        json_push(a, data, one);
-    }
-    json_set(a, usage, "prompt_tokens", json_new_int(a, (int64_t)e.n_tokens));
-    json_set(a, usage, "total_tokens", json_new_int(a, (int64_t)e.n_tokens));
-    json_set(a, reply, "object", json_new_cstr(a, "list"));
-    json_set(a, reply, "data", data);
-    json_set(a, reply, "model", json_new_cstr(a, m->name ? m->name : ""));
-    json_set(a, reply, "usage", usage);
-    if (a->failed) return mltf_fail_memory(err);
-    json_write(answer, reply, &compact);
-    return buf_status(answer, err);
-}
-
 mltf_status openai_call(const mltf_model *m, const char *endpoint, const json *request,
                         const call_control *ctl, mltf_stream_fn on_event, void *user,
                         mltf_buf *answer, mltf_err *err)
@@ -927,7 +697,7 @@ mltf_status openai_call(const mltf_model *m, const char *endpoint, const json *r
     if (strcmp(endpoint, "chat") == 0 || strcmp(endpoint, "completions") == 0)
         st = text_call(m, endpoint[1] == 'h', request, ctl, on_event, user, &a, answer, err);
     else if (strcmp(endpoint, "embeddings") == 0)
-        st = embeddings_call(m, request, ctl, &a, answer, err);
+        st = openai_embeddings(m, request, ctl, &a, answer, err);
     else
         st = mltf_fail(err, MLTF_INVALID_INPUT, "unknown endpoint \"%s\"", endpoint);
     if (st && answer->p && answer->n > before) answer->p[answer->n = before] = 0;

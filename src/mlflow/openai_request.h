@@ -1,4 +1,4 @@
-/* Requests of OpenAI's API, checked: what openai.c, openai_chat.c work from. */
+/* What the parts of OpenAI's API (openai*.c) share: checked requests, and pieces of replies. */
 #ifndef MLTF_MLFLOW_OPENAI_REQUEST_H
 #define MLTF_MLFLOW_OPENAI_REQUEST_H
 
@@ -50,5 +50,24 @@ mltf_status openai_encode_infill(const pipeline *p, llm_ids *out, mltf_str prefi
                                  mltf_err *err);
 /* The token that ends such a text where it is not the model's usual one, or -1. */
 int32_t openai_infill_end(const pipeline *p);
+
+/* ---- openai_logprobs.c ---- */
+
+/* Rows of scores [n][width], each a token's own and the top ones, as "logprobs" of a chat. */
+json *openai_chat_logprobs(const mltf_model *m, const gen_logprob *scores, size_t n, size_t width,
+                           mltf_arena *a);
+/* The same of a completion. *offset: characters before the first token, moved on. What has no probability, the
+ * first token of an echoed prompt, has null. */
+json *openai_completion_logprobs(const mltf_model *m, const gen_logprob *scores, size_t n,
+                                 size_t width, int64_t *offset, mltf_arena *a);
+
+/* ---- openai_embeddings.c ---- */
+
+mltf_status openai_embeddings(const mltf_model *m, const json *request, const call_control *ctl,
+                              mltf_arena *a, mltf_buf *answer, mltf_err *err);
+
+/* ---- openai.c ---- */
+
+extern const json_write_options openai_json; /* how replies are written */
 
 #endif

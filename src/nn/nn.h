@@ -202,18 +202,30 @@ void nn_moe(nn_ctx *cx, float *y, const float *x, const nn_moe_w *w, size_t T); 
 
 /* ------------------------------------------------------------------ sequences and caches */
 
-/* Keys and values of one sequence, all layers. Keys are stored as attention uses them (rotated).
- * Layout a layer: k [kv_heads][cap][k_dim], v [kv_heads][cap][v_dim], in `dtype`. */
+/* Keys and values of one sequence, all layers. Keys are stored as attention uses them (rotated). Layers whose
+ * attention sees a window forget what lies behind it. */
 typedef struct nn_cache_shape {
     size_t layers, kv_heads, k_dim, v_dim;
-    mltf_dtype dtype; /* F32 or BF16 */
+    mltf_dtype dtype;        /* F32 or BF16 */
+    size_t window;           /* keys that a windowed layer sees, the row's own counted */
+    const uint8_t *windowed; /* [layers] 1: forgets; NULL: none does */
 } nn_cache_shape;
+
+/* Tokens from `first` on of some of the layers, a multiple of K_ATTN_BLOCK: for each head of each layer
+ * k [cap][k_dim] and v [cap][v_dim], in `dtype`. */
+typedef struct nn_kept {
+    unsigned char *data;
+    size_t layers, first, cap;
+} nn_kept;
 
 typedef struct nn_cache {
     nn_cache_shape shape;
-    size_t len, cap, max; /* tokens held, allocated, allowed */
-    unsigned char *data;
+    size_t len, max; /* tokens it has seen, tokens allowed */
+    nn_kept all, near;
 } nn_cache;
+
+/* So many of the last tokens can always be taken back. */
+enum { NN_CACHE_ROLLBACK = 256 };
 
 mltf_status nn_cache_init(nn_cache *c, const nn_cache_shape *shape, size_t max, mltf_err *err);
 void nn_cache_release(nn_cache *c);
@@ -221,8 +233,12 @@ mltf_status nn_cache_reserve(nn_cache *c, size_t len,
                              mltf_err *err); /* room for len tokens; INVALID_INPUT past max */
 /* held: tokens at the beginning that `to` holds already just as `from` does; they are not copied. */
 mltf_status nn_cache_copy(nn_cache *to, const nn_cache *from, size_t held, mltf_err *err);
+/* Forget what lies behind len; all of it where the tokens that the next one sees are gone. */
+void nn_cache_truncate(nn_cache *c, size_t len);
+/* Row 0 of a head's keys and values is that of token nn_cache_first(). */
 void *nn_cache_k(const nn_cache *c, size_t layer, size_t head); /* [cap, k_dim] */
 void *nn_cache_v(const nn_cache *c, size_t layer, size_t head);
+size_t nn_cache_first(const nn_cache *c, size_t layer);
 
 /* Keys and values of an encoder's states for the cross attention of one sequence, all decoder layers.
  * Counted references: beams share one. Not thread-safe to retain from two threads at once. */
@@ -306,6 +322,8 @@ typedef struct nn_attn {
     float scale;
     bool causal;
     size_t window; /* 0: none */
+    const uint8_t *
+        always; /* [T] 1: rows that every row of their sequence sees, in the window or not; NULL: none. No caches */
     float softcap;
     const float *alibi; /* [heads] slopes or NULL */
     const float *sinks; /* [heads] or NULL */

@@ -31,7 +31,7 @@ typedef struct {
     const void *k, *v;
     size_t ldk, ldv, tk, pos0;
     mltf_dtype kv;
-    const uint8_t *mask;
+    const uint8_t *mask, *always;
 } keys;
 
 static keys find_keys(const attn_job *j, size_t seq, size_t kv_head)
@@ -40,12 +40,13 @@ static keys find_keys(const attn_job *j, size_t seq, size_t kv_head)
     const size_t start = s->start[seq], rows = s->start[seq + 1] - start;
     if (j->memory || s->caches) {
         const nn_cache *c = j->memory ? &s->memory[seq]->kv : s->caches[seq];
+        const size_t held = c->len - nn_cache_first(c, j->layer);
         return (keys){.k = nn_cache_k(c, j->layer, kv_head),
                       .v = nn_cache_v(c, j->layer, kv_head),
                       .ldk = c->shape.k_dim,
                       .ldv = c->shape.v_dim,
-                      .tk = j->memory ? c->len : c->len + rows,
-                      .pos0 = j->memory ? 0 : c->len,
+                      .tk = j->memory ? held : held + rows,
+                      .pos0 = j->memory ? 0 : held,
                       .kv = c->shape.dtype,
                       .mask = j->memory ? s->memory[seq]->mask : NULL};
     }
@@ -55,7 +56,8 @@ static keys find_keys(const attn_job *j, size_t seq, size_t kv_head)
                   .ldv = j->v.ld,
                   .tk = rows,
                   .kv = DT_F32,
-                  .mask = s->key_mask ? s->key_mask + start : NULL};
+                  .mask = s->key_mask ? s->key_mask + start : NULL,
+                  .always = j->a->always ? j->a->always + start : NULL};
 }
 
 /* How many heads attend in one call. A decode step has one query a head, and heads that share keys and values
@@ -65,6 +67,19 @@ static size_t heads_together(const attn_job *j, const attn_block *b)
     const nn_attn *a = j->a;
     const bool alike = !a->alibi && !a->sinks && !a->rel && !a->bias && !j->probs;
     return b->nq == 1 && a->causal && !j->memory && alike ? a->heads / j->kv_heads : 1;
+}
+
+/* Keys [*from, *to) hold all that the rows of a block see; *from may be left off without a change of bits. */
+static void cut_keys(const k_attn_opts *o, size_t nq, size_t tk, size_t *from, size_t *to)
+{
+    const size_t last = o->pos0 + nq - 1;
+    *from = 0;
+    *to = tk;
+    if (o->probs || o->always) return;
+    if (o->causal && *to > last + 1) *to = last + 1;
+    if (!o->window) return;
+    if (!o->causal && *to > last + o->window) *to = last + o->window;
+    if (o->pos0 + 1 > o->window) *from = (o->pos0 + 1 - o->window) / K_ATTN_BLOCK * K_ATTN_BLOCK;
 }
 
 static void attend_piece(void *arg, size_t first, size_t last, int worker)
@@ -86,15 +101,15 @@ static void attend_piece(void *arg, size_t first, size_t last, int worker)
                          .softcap = a->softcap,
                          .alibi = a->alibi ? a->alibi[h] : 0.0f,
                          .key_mask = ks.mask,
+                         .always = ks.always,
+                         .one_place = together > 1,
                          .sink = a->sinks ? &a->sinks[h] : NULL};
-        size_t tk = ks.tk, from = 0;
         if (j->probs) {
             const nn_probs *p = &j->probs[b->seq];
             o.probs = p->p + (h * p->tq + b->q0) * p->tk;
-        } else if (o.causal) { // keys that no row of this block sees are cut off before
-            if (tk > o.pos0 + b->nq) tk = o.pos0 + b->nq;
-            if (o.window && o.pos0 + 1 > o.window) from = o.pos0 + 1 - o.window;
         }
+        size_t from, tk;
+        cut_keys(&o, b->nq, ks.tk, &from, &tk);
         if (a->rel || a->bias) {
             float *bias = (float *)(void *)(scratch + j->scratch_bytes - j->bias_bytes);
             if (a->rel) {
@@ -122,12 +137,10 @@ static void attend_piece(void *arg, size_t first, size_t last, int worker)
         if (o.key_mask) o.key_mask += from;
         o.pos0 -= from;
         size_t queries = b->nq, ldq = j->q.ld, ldo = a->heads * j->v_dim;
-        if (together > 1) { // [from, tk) is what each of them sees
+        if (together > 1) {
             queries = together;
             ldq = j->q.head;
             ldo = j->v_dim;
-            o.causal = false;
-            o.window = 0;
         }
         j->cx->k->attention(j->out + row * a->heads * j->v_dim + h * j->v_dim, ldo, q, ldq,
                             (const char *)ks.k + from * ks.ldk * dtype_size(ks.kv), ks.ldk,
@@ -190,7 +203,7 @@ static void attend(nn_ctx *cx, attn_job *j)
             if (need > j->scratch_bytes) j->scratch_bytes = need;
             if ((a->rel || a->bias) && nq * tk * sizeof(float) > j->bias_bytes)
                 j->bias_bytes = nq * tk * sizeof(float);
-            work += nq * tk;
+            work += nq * (a->window && tk > nq + 2 * a->window ? nq + 2 * a->window : tk);
         }
     }
     j->blocks = blocks;
@@ -205,7 +218,7 @@ static void attend(nn_ctx *cx, attn_job *j)
 
 /* ------------------------------------------------------------------ writing keys and values */
 
-/* Rows [row0, row0 + n) of k and v behind place `at` of a cache. */
+/* Rows [row0, row0 + n) of k and v from row `at` of a cache's blocks on. */
 static void store_rows(nn_ctx *cx, const nn_cache *c, size_t layer, size_t at, nn_heads k,
                        nn_heads v, size_t row0, size_t n)
 {
@@ -283,8 +296,9 @@ void nn_attend(nn_ctx *cx, float *out, nn_heads q, nn_heads k, nn_heads v, const
     if (!nn_ok(cx)) return;
     if (seqs->caches)
         for (size_t s = 0; s < seqs->n; s++)
-            store_rows(cx, seqs->caches[s], layer, seqs->caches[s]->len, k, v, seqs->start[s],
-                       seqs->start[s + 1] - seqs->start[s]);
+            store_rows(cx, seqs->caches[s], layer,
+                       seqs->caches[s]->len - nn_cache_first(seqs->caches[s], layer), k, v,
+                       seqs->start[s], seqs->start[s + 1] - seqs->start[s]);
     attn_job j = make_job(cx, out, q, seqs, a, layer);
     j.k = k;
     j.v = v;

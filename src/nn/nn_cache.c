@@ -12,80 +12,149 @@ static size_t row_bytes(const nn_cache_shape *s)
     return (s->k_dim + s->v_dim) * dtype_size(s->dtype);
 }
 
-/* Bytes for `cap` tokens in all layers; false if that does not fit. */
-static bool cache_bytes(size_t *out, const nn_cache_shape *s, size_t cap)
+static bool forgets(const nn_cache_shape *s, size_t layer)
 {
-    size_t n;
-    return checked_mul(&n, s->layers, s->kv_heads) && checked_mul(&n, n, row_bytes(s)) &&
-           checked_mul(out, n, cap);
+    return s->windowed && s->windowed[layer];
+}
+
+/* Which of the layers of its kind. */
+static size_t place_of(const nn_cache_shape *s, size_t layer)
+{
+    if (!s->windowed) return layer;
+    size_t n = 0;
+    for (size_t l = 0; l < layer; l++) n += forgets(s, l) == forgets(s, layer);
+    return n;
 }
 
 mltf_status nn_cache_init(nn_cache *c, const nn_cache_shape *shape, size_t max, mltf_err *err)
 {
     (void)err;
     *c = (nn_cache){.shape = *shape, .max = max};
+    for (size_t l = 0; l < shape->layers; l++) (forgets(shape, l) ? &c->near : &c->all)->layers++;
     return MLTF_OK;
 }
 
 void nn_cache_release(nn_cache *c)
 {
-    free(c->data);
-    c->data = NULL;
-    c->len = c->cap = 0;
+    free(c->all.data);
+    free(c->near.data);
+    c->all = (nn_kept){.layers = c->all.layers};
+    c->near = (nn_kept){.layers = c->near.layers};
+    c->len = 0;
 }
 
-static unsigned char *head_data(const nn_cache_shape *s, unsigned char *data, size_t cap,
-                                size_t layer, size_t head)
+static unsigned char *head_data(const nn_cache_shape *s, const nn_kept *p, size_t place,
+                                size_t head)
 {
-    return data + (layer * s->kv_heads + head) * cap * row_bytes(s);
+    return p->data + (place * s->kv_heads + head) * p->cap * row_bytes(s);
 }
 
 void *nn_cache_k(const nn_cache *c, size_t layer, size_t head)
 {
-    return head_data(&c->shape, c->data, c->cap, layer, head);
+    const nn_cache_shape *s = &c->shape;
+    return head_data(s, forgets(s, layer) ? &c->near : &c->all, place_of(s, layer), head);
 }
 
 void *nn_cache_v(const nn_cache *c, size_t layer, size_t head)
 {
-    return head_data(&c->shape, c->data, c->cap, layer, head) +
-           c->cap * c->shape.k_dim * dtype_size(c->shape.dtype);
+    const nn_cache_shape *s = &c->shape;
+    const nn_kept *p = forgets(s, layer) ? &c->near : &c->all;
+    return head_data(s, p, place_of(s, layer), head) + p->cap * s->k_dim * dtype_size(s->dtype);
 }
 
-/* Tokens [first, len) of every head into `data`, laid out for `cap`. */
-static void copy_tokens(unsigned char *data, size_t cap, const nn_cache *from, size_t first,
-                        size_t len)
+size_t nn_cache_first(const nn_cache *c, size_t layer)
 {
-    const nn_cache_shape *s = &from->shape;
-    const size_t es = dtype_size(s->dtype);
-    for (size_t l = 0; l < s->layers; l++)
+    return forgets(&c->shape, layer) ? c->near.first : 0;
+}
+
+/* Tokens [from, end) of every head into another block, or to another place in the same. */
+static void move_tokens(const nn_cache_shape *s, nn_kept *to, const nn_kept *p, size_t from,
+                        size_t end)
+{
+    const size_t es = dtype_size(s->dtype), n = end - from;
+    for (size_t l = 0; l < p->layers; l++)
         for (size_t h = 0; h < s->kv_heads; h++) {
-            unsigned char *k = head_data(s, data, cap, l, h), *v = k + cap * s->k_dim * es;
-            const size_t k_at = first * s->k_dim * es, v_at = first * s->v_dim * es;
-            memcpy(k + k_at, (const char *)nn_cache_k(from, l, h) + k_at,
-                   (len - first) * s->k_dim * es);
-            memcpy(v + v_at, (const char *)nn_cache_v(from, l, h) + v_at,
-                   (len - first) * s->v_dim * es);
+            unsigned char *k = head_data(s, to, l, h), *v = k + to->cap * s->k_dim * es;
+            const unsigned char *ok = head_data(s, p, l, h), *ov = ok + p->cap * s->k_dim * es;
+            memmove(k + (from - to->first) * s->k_dim * es, ok + (from - p->first) * s->k_dim * es,
+                    n * s->k_dim * es);
+            memmove(v + (from - to->first) * s->v_dim * es, ov + (from - p->first) * s->v_dim * es,
+                    n * s->v_dim * es);
         }
+}
+
+/* A new block for `cap` tokens from `first` on, with tokens [first, held) in it. */
+static mltf_status new_block(const nn_cache_shape *s, nn_kept *p, size_t first, size_t held,
+                             size_t cap, mltf_err *err)
+{
+    nn_kept fresh = {.layers = p->layers, .first = first, .cap = cap};
+    size_t bytes;
+    if (checked_mul(&bytes, p->layers, s->kv_heads) && checked_mul(&bytes, bytes, row_bytes(s)) &&
+        checked_mul(&bytes, bytes, cap))
+        fresh.data = malloc(bytes ? bytes : 1);
+    if (!fresh.data) return mltf_fail_memory(err);
+    if (held > first && p->data) move_tokens(s, &fresh, p, first, held);
+    free(p->data);
+    *p = fresh;
+    return MLTF_OK;
+}
+
+static size_t grown(const nn_kept *p, size_t need)
+{
+    const size_t cap = p->cap ? p->cap * 2 : FIRST_TOKENS;
+    return cap < need ? need : cap;
+}
+
+/* Room for tokens [len of now, len) where a window forgets: the block moves on by whole blocks of the attention kernel,
+ * so that its bits stay the same, and grows only until that is seldom. */
+static mltf_status reserve_near(nn_cache *c, size_t len, mltf_err *err)
+{
+    nn_kept *p = &c->near;
+    const size_t keep = c->shape.window + NN_CACHE_ROLLBACK; // the token to come counts in both
+    size_t first = c->len + 1 > keep ? (c->len + 1 - keep) / K_ATTN_BLOCK * K_ATTN_BLOCK : 0;
+    if (first < p->first) first = p->first; // after a rollback
+    const size_t most = keep + 2 * K_ATTN_BLOCK + (len - c->len);
+    if (len - p->first <= p->cap && p->cap / 2 <= most) return MLTF_OK;
+    if (first > p->first && len - first <= p->cap && p->cap / 2 <= most) {
+        nn_kept moved = *p;
+        moved.first = first;
+        move_tokens(&c->shape, &moved, p, first, c->len);
+        *p = moved;
+        return MLTF_OK;
+    }
+    const size_t cap = grown(p, len - first);
+    return new_block(&c->shape, p, first, c->len, cap < most ? cap : most, err);
 }
 
 mltf_status nn_cache_reserve(nn_cache *c, size_t len, mltf_err *err)
 {
-    if (len <= c->cap) return MLTF_OK;
     if (len > c->max)
         return mltf_fail(err, MLTF_INVALID_INPUT,
                          "the sequence needs %zu positions, the cache was made for %zu", len,
                          c->max);
-    size_t cap = c->cap ? c->cap * 2 : FIRST_TOKENS;
-    if (cap < len) cap = len;
-    if (cap > c->max) cap = c->max;
-    size_t bytes;
-    unsigned char *data = NULL;
-    if (cache_bytes(&bytes, &c->shape, cap)) data = malloc(bytes ? bytes : 1);
-    if (!data) return mltf_fail_memory(err);
-    if (c->len) copy_tokens(data, cap, c, 0, c->len);
-    free(c->data);
-    c->data = data;
-    c->cap = cap;
+    if (c->all.layers && len > c->all.cap) {
+        const size_t cap = grown(&c->all, len);
+        TRY(new_block(&c->shape, &c->all, 0, c->len, cap > c->max ? c->max : cap, err));
+    }
+    return c->near.layers ? reserve_near(c, len, err) : MLTF_OK;
+}
+
+void nn_cache_truncate(nn_cache *c, size_t len)
+{
+    if (len >= c->len) return;
+    const bool gone = c->near.first && len + 1 < c->near.first + c->shape.window;
+    c->len = gone ? 0 : len;
+    if (c->len == 0) c->near.first = 0;
+}
+
+/* `to` shall hold what `from` holds, and has tokens [from->first, held) of it already. */
+static mltf_status copy_block(const nn_cache_shape *s, nn_kept *to, const nn_kept *from,
+                              size_t held, size_t len, mltf_err *err)
+{
+    if (!from->layers) return MLTF_OK;
+    if (to->cap < len - from->first) TRY(new_block(s, to, from->first, held, from->cap, err));
+    to->first = from->first;
+    if (len > held) move_tokens(s, to, from, held, len);
     return MLTF_OK;
 }
 
@@ -94,12 +163,14 @@ mltf_status nn_cache_copy(nn_cache *to, const nn_cache *from, size_t held, mltf_
     if (to == from) return MLTF_OK;
     if (held > to->len) held = to->len;
     if (held > from->len) held = from->len;
-    to->len = held;
+    const size_t first = from->near.first;
     if (to->max < from->len) to->max = from->max;
-    TRY(nn_cache_reserve(to, from->len, err));
-    if (from->len > held) copy_tokens(to->data, to->cap, from, held, from->len);
+    mltf_status st = copy_block(&to->shape, &to->all, &from->all, held, from->len, err);
+    if (held < first || to->near.first != first) held = first;
+    if (!st) st = copy_block(&to->shape, &to->near, &from->near, held, from->len, err);
     to->len = from->len;
-    return MLTF_OK;
+    if (st) nn_cache_truncate(to, 0);
+    return st;
 }
 
 /* ------------------------------------------------------------------ memory of an encoder */

@@ -27,6 +27,7 @@ typedef struct task_def {
     const char *class_suffix; /* of the model's class: "ForMaskedLM"; NULL: as config.json says */
     const char *const *class_also; /* other suffixes that serve; ends with NULL; may be NULL */
     const char *gen_defaults;      /* JSON: the pipeline's own generation defaults, or NULL */
+    size_t type_width;             /* token types of a token; 0: one */
     bool no_tokenizer;             /* audio and images: loaded only where it exists */
     mltf_status (*init)(pipeline *p, mltf_err *err); /* after loading; may be NULL */
     void (*release)(pipeline *p);                    /* of p->state; may be NULL */

@@ -81,7 +81,7 @@ typedef struct packed {
     size_t n, rows;
     size_t *start;  /* [n + 1] */
     int32_t *ids;   /* [rows] */
-    int32_t *types; /* [rows] */
+    int32_t *types; /* [rows, width] */
     uint8_t *mask;  /* [rows] */
 } packed;
 
@@ -93,7 +93,8 @@ static void packed_release(packed *b)
     free(b->mask);
 }
 
-static mltf_status pack(packed *b, piece *const *pieces, size_t n_pieces, mltf_err *err)
+static mltf_status pack(packed *b, piece *const *pieces, size_t n_pieces, size_t width,
+                        mltf_err *err)
 {
     *b = (packed){0};
     for (size_t i = 0; i < n_pieces; i++) {
@@ -103,7 +104,7 @@ static mltf_status pack(packed *b, piece *const *pieces, size_t n_pieces, mltf_e
     const size_t some = b->rows ? b->rows : 1;
     b->start = calloc(b->n + 1, sizeof *b->start);
     b->ids = calloc(some, sizeof *b->ids);
-    b->types = calloc(some, sizeof *b->types);
+    b->types = calloc(some, width * sizeof *b->types);
     b->mask = calloc(some, sizeof *b->mask);
     if (!b->start || !b->ids || !b->types || !b->mask) return mltf_fail_memory(err);
     size_t number = 0;
@@ -113,7 +114,8 @@ static mltf_status pack(packed *b, piece *const *pieces, size_t n_pieces, mltf_e
             const size_t at = b->start[number];
             b->start[number + 1] = at + e->n;
             if (e->n) memcpy(b->ids + at, e->ids, e->n * sizeof *b->ids);
-            if (e->n && e->type_ids) memcpy(b->types + at, e->type_ids, e->n * sizeof *b->types);
+            if (e->n && e->type_ids)
+                memcpy(b->types + at * width, e->type_ids, e->n * width * sizeof *b->types);
             for (size_t t = 0; t < e->n; t++) b->mask[at + t] = !(e->special && e->special[t] == 2);
         }
     return MLTF_OK;
@@ -133,7 +135,7 @@ static mltf_status deliver(piece *p, const packed *b, size_t at, const arch_outp
         if (out->pooled) row.pooled = out->pooled + at * H;
         row.n_logits = out->n_logits;
         if (out->logits) row.logits = out->logits + (per_row ? b->start[at] : at) * out->n_logits;
-        row.n_extra = out->n_extra / (b->n ? b->n : 1);
+        row.n_extra = out->n_extra;
         if (out->extra) row.extra = out->extra + at * row.n_extra;
         st = p->fn(p->user, &row, &p->err);
     }
@@ -146,12 +148,14 @@ static void run_together(arch_session *session, piece *const *pieces, size_t n)
     mltf_err err = {0};
     arch_output out = {0};
     const pipeline *p = pieces[0]->call->p;
-    mltf_status st = pack(&b, pieces, n, &err);
+    const size_t width = p->def->type_width ? p->def->type_width : 1;
+    mltf_status st = pack(&b, pieces, n, width, &err);
     if (!st) {
         const arch_batch batch = {.n_seqs = b.n,
                                   .start = b.start,
                                   .ids = b.ids,
-                                  .type_ids = tokenizer_adds_type_ids(p->tk) ? b.types : NULL,
+                                  .type_ids =
+                                      width > 1 || tokenizer_adds_type_ids(p->tk) ? b.types : NULL,
                                   .attention_mask = pieces[0]->masked ? b.mask : NULL};
         st = arch_forward(session, &batch, pieces[0]->want, &out, &err);
         // ids and lengths come from the text of the caller: to MLflow this is a failed prediction

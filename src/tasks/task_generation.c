@@ -72,7 +72,9 @@ mltf_status task_generation_init(pipeline *p, mltf_err *err)
 mltf_status pipeline_gen_config(const pipeline *p, const json *kwargs, gen_config *cfg,
                                 mltf_arena *arena, mltf_err *err)
 {
-    *cfg = p->gen;
+    // generation_config=None means the model's own settings, without the pipeline's
+    const json *own = json_get(kwargs, "generation_config");
+    *cfg = json_is(own, JSON_NULL) ? p->model_gen : p->gen;
     TRY(gen_config_merge(cfg, kwargs, GEN_FROM_CALL, arena, err));
     const mltf_status st = gen_config_validate(cfg, err);
     if (st != MLTF_INVALID_INPUT) return st;

@@ -53,16 +53,20 @@ typedef struct tokens {
     size_t longest; /* tokens of the longest cell */
 } tokens;
 
-typedef struct table_seq {
-    int32_t *ids;   /* [n] */
-    int32_t *types; /* [n, TYPES] */
-    size_t n;
-} table_seq;
+/* What the answer to one query needs of its table. */
+typedef struct table_job {
+    const table *t;
+    json *answers; /* of that table */
+} table_job;
 
 typedef struct table_qa {
     const task_call *c;
     bool drop_rows, sequential;
-    json *answers; /* of one table */
+    task_seqs seqs;  /* TAPAS: the queries of all tables; type_ids are [n, TYPES] */
+    table_job *jobs; /* [seqs.n] */
+    size_t cap;
+    double
+        *previous; /* sequential: the probabilities of the cells for the query before; NULL: none */
 } table_qa;
 
 /* ---- the table ---- */
@@ -372,7 +376,7 @@ static mltf_status tokenize_question(const task_call *c, mltf_str query, tok_enc
 }
 
 static mltf_status build_sequence(const table_qa *q, const table *t, const tokens *all, numbers *n,
-                                  mltf_str query, const table_value **values, table_seq *out,
+                                  mltf_str query, const table_value **values, tok_encoding *out,
                                   mltf_err *err)
 {
     const task_call *c = q->c;
@@ -386,9 +390,10 @@ static mltf_status build_sequence(const table_qa *q, const table *t, const token
     if (!st && !skipped) st = table_parse(c->arena, query, &asked, err);
     if (!st) {
         relate_columns(t, n, &asked, values);
-        out->ids = arena_calloc(c->arena, question.n + 2 + all->n, sizeof *out->ids);
-        out->types = arena_calloc(c->arena, (question.n + 2 + all->n) * TYPES, sizeof *out->types);
-        if (!out->ids || !out->types) st = mltf_fail_memory(err);
+        out->cap = question.n + 2 + all->n;
+        out->ids = calloc(out->cap, sizeof *out->ids);
+        out->type_ids = calloc(out->cap, TYPES * sizeof *out->type_ids);
+        if (!out->ids || !out->type_ids) st = mltf_fail_memory(err);
     }
     if (st) {
         tok_encoding_release(&question);
@@ -401,7 +406,7 @@ static mltf_status build_sequence(const table_qa *q, const table *t, const token
     for (size_t i = 0; i < all->n; i++) {
         const table_token *token = &all->p[i];
         if (token->row > n_rows || token->word_begin >= n_tokens) continue;
-        int32_t *type = out->types + k * TYPES;
+        int32_t *type = out->type_ids + k * TYPES;
         out->ids[k++] = token->id;
         type[TYPE_SEGMENT] = 1;
         type[TYPE_COLUMN] = (int32_t)token->column + 1;
@@ -420,7 +425,7 @@ static mltf_status build_sequence(const table_qa *q, const table *t, const token
 /* ---- answers ---- */
 
 /* Mean probability of each cell's tokens; -1 for cells that are not there. */
-static mltf_status cell_probabilities(const task_call *c, const table *t, const table_seq *s,
+static mltf_status cell_probabilities(const task_call *c, const table *t, const tok_encoding *s,
                                       const float *logits, double **out, mltf_err *err)
 {
     const size_t cells = t->n_rows * t->n_columns;
@@ -428,7 +433,7 @@ static mltf_status cell_probabilities(const task_call *c, const table *t, const 
     uint32_t *count = arena_calloc(c->arena, cells, sizeof *count);
     if (!sum || !count) return mltf_fail_memory(err);
     for (size_t i = 0; i < s->n; i++) {
-        const int32_t *type = s->types + i * TYPES;
+        const int32_t *type = s->type_ids + i * TYPES;
         if (type[TYPE_SEGMENT] != 1 || type[TYPE_ROW] < 1 || type[TYPE_COLUMN] < 1) continue;
         const size_t cell =
             (size_t)(type[TYPE_ROW] - 1) * t->n_columns + (size_t)(type[TYPE_COLUMN] - 1);
@@ -441,10 +446,11 @@ static mltf_status cell_probabilities(const task_call *c, const table *t, const 
     return MLTF_OK;
 }
 
-static mltf_status write_answer(table_qa *q, const table *t, const double *probabilities,
-                                const float *aggregation, size_t n_aggregation, mltf_err *err)
+static mltf_status write_answer(const task_call *c, const table_job *job,
+                                const double *probabilities, const float *aggregation,
+                                size_t n_aggregation, mltf_err *err)
 {
-    const task_call *c = q->c;
+    const table *t = job->t;
     mltf_arena *a = c->arena;
     const json *config = c->p->info->config, *labels = json_get(config, "aggregation_labels");
     json *answer = json_new_object(a), *coordinates = json_new_array(a), *cells = json_new_array(a);
@@ -477,35 +483,58 @@ static mltf_status write_answer(table_qa *q, const table *t, const double *proba
     json_set(a, answer, "coordinates", coordinates);
     json_set(a, answer, "cells", cells);
     if (aggregator.n) json_set(a, answer, "aggregator", json_new_string(a, aggregator));
-    json_push(a, q->answers, answer);
+    json_push(a, job->answers, answer);
     mltf_buf_release(&text);
     return st;
 }
 
-static mltf_status run_query(table_qa *q, arch_session *session, const table *t, table_seq *s,
-                             const double *previous, double **probabilities, mltf_err *err)
+static mltf_status add_cells(void *user, const task_row *row, mltf_err *err)
 {
-    for (size_t i = 0; previous && i < s->n; i++) { // sequential: what the query before found
-        int32_t *type = s->types + i * TYPES;
-        if (type[TYPE_SEGMENT] == 1 && type[TYPE_ROW] >= 1 && type[TYPE_COLUMN] >= 1)
-            type[TYPE_PREVIOUS] = previous[(size_t)(type[TYPE_ROW] - 1) * t->n_columns +
-                                           (size_t)(type[TYPE_COLUMN] - 1)] > 0.5;
-    }
-    const size_t start[2] = {0, s->n};
-    const arch_batch batch = {.n_seqs = 1, .start = start, .ids = s->ids, .type_ids = s->types};
-    arch_output out = {0};
-    TRY(task_check(q->c, err));
-    mltf_status st = arch_forward(session, &batch, ARCH_WANT_LOGITS, &out, err);
-    if (st == MLTF_INVALID_INPUT && err) err->status = st = MLTF_PREDICT_FAILED;
-    TRY(st);
-    TRY(cell_probabilities(q->c, t, s, out.logits, probabilities, err));
-    return write_answer(q, t, *probabilities, out.extra, out.n_extra, err);
+    table_qa *q = user;
+    const table_job *job = &q->jobs[row->seq];
+    TRY(cell_probabilities(q->c, job->t, row->enc, row->logits, &q->previous, err));
+    return write_answer(q->c, job, q->previous, row->extra, row->n_extra, err);
 }
 
-static mltf_status answer_tapas(table_qa *q, const table *t, const mltf_str *queries,
-                                size_t n_queries, mltf_err *err)
+/* Marks what the query before found. */
+static void mark_previous(const table_qa *q, const table *t, tok_encoding *s)
+{
+    for (size_t i = 0; q->previous && i < s->n; i++) {
+        int32_t *type = s->type_ids + i * TYPES;
+        if (type[TYPE_SEGMENT] == 1 && type[TYPE_ROW] >= 1 && type[TYPE_COLUMN] >= 1)
+            type[TYPE_PREVIOUS] = q->previous[(size_t)(type[TYPE_ROW] - 1) * t->n_columns +
+                                              (size_t)(type[TYPE_COLUMN] - 1)] > 0.5;
+    }
+}
+
+static mltf_status run_queries(table_qa *q, mltf_err *err)
+{
+    const mltf_status st = task_forward(q->c, &q->seqs, ARCH_WANT_LOGITS, add_cells, q, err);
+    task_seqs_release(&q->seqs);
+    q->seqs = (task_seqs){0};
+    return st;
+}
+
+/* A place for a query's sequence and for what its answer needs. */
+static tok_encoding *add_job(table_qa *q, table_job job)
+{
+    if (q->seqs.n == q->cap) {
+        const size_t cap = q->cap ? 2 * q->cap : 8;
+        table_job *grown = realloc(q->jobs, cap * sizeof *grown);
+        if (!grown) return NULL;
+        q->jobs = grown;
+        q->cap = cap;
+    }
+    q->jobs[q->seqs.n] = job;
+    return task_seqs_add(&q->seqs);
+}
+
+/* Adds the queries to those that run together; sequential ones run here, one after another. */
+static mltf_status ask_tapas(table_qa *q, const table_job *job, const mltf_str *queries,
+                             size_t n_queries, mltf_err *err)
 {
     const task_call *c = q->c;
+    const table *t = job->t;
     tokens all = {0};
     numbers n = {0};
     const table_value **values = arena_calloc(c->arena, t->n_rows + 1, sizeof *values);
@@ -513,17 +542,14 @@ static mltf_status answer_tapas(table_qa *q, const table *t, const mltf_str *que
     mltf_status st = tokenize_table(c, t, &all, err);
     if (!st) st = parse_columns(c, t, &n, err);
     if (!st) rank_columns(t, &n, values);
-    arch_session *session = NULL;
-    if (!st) st = pipeline_session_take(c->p, &session, err);
-    double *probabilities = NULL;
+    q->previous = NULL;
     for (size_t i = 0; i < n_queries && !st; i++) {
-        table_seq s = {0};
-        st = build_sequence(q, t, &all, &n, queries[i], values, &s, err);
-        if (!st)
-            st = run_query(q, session, t, &s, q->sequential ? probabilities : NULL, &probabilities,
-                           err);
+        tok_encoding *s = add_job(q, *job);
+        st = s ? build_sequence(q, t, &all, &n, queries[i], values, s, err) : mltf_fail_memory(err);
+        if (st || !q->sequential) continue;
+        mark_previous(q, t, s);
+        st = run_queries(q, err);
     }
-    pipeline_session_give(c->p, session);
     free(all.p);
     return st;
 }
@@ -577,9 +603,14 @@ static mltf_status linearize(const task_call *c, const table *t, mltf_str query,
     return st ? st : buf_status(out, err);
 }
 
+typedef struct tapex {
+    const task_call *c;
+    json *answers;
+} tapex;
+
 static mltf_status add_generated(void *user, const task_generated *g, mltf_err *err)
 {
-    table_qa *q = user;
+    const tapex *q = user;
     mltf_arena *a = q->c->arena;
     mltf_buf text = MLTF_BUF_INIT;
     mltf_status st =
@@ -591,10 +622,9 @@ static mltf_status add_generated(void *user, const task_generated *g, mltf_err *
     return st;
 }
 
-static mltf_status answer_tapex(table_qa *q, const table *t, const mltf_str *queries,
-                                size_t n_queries, mltf_err *err)
+static mltf_status ask_tapex(const task_call *c, const table_job *job, const mltf_str *queries,
+                             size_t n_queries, mltf_err *err)
 {
-    const task_call *c = q->c;
     gen_config cfg;
     TRY(task_gen_config(c, NULL, &cfg, err));
     task_seqs seqs = {0};
@@ -602,11 +632,12 @@ static mltf_status answer_tapex(table_qa *q, const table *t, const mltf_str *que
     for (size_t i = 0; i < n_queries && !st; i++) {
         mltf_buf text = MLTF_BUF_INIT;
         tok_encoding *enc = task_seqs_add(&seqs);
-        st = enc ? linearize(c, t, queries[i], &text, err) : mltf_fail_memory(err);
+        st = enc ? linearize(c, job->t, queries[i], &text, err) : mltf_fail_memory(err);
         if (!st) st = tokenizer_encode(c->p->tk, enc, buf_str(&text), (mltf_str){0}, NULL, err);
         mltf_buf_release(&text);
     }
-    if (!st) st = task_generate(c, &cfg, &seqs, NULL, NULL, add_generated, q, err);
+    tapex q = {c, job->answers};
+    if (!st) st = task_generate(c, &cfg, &seqs, NULL, NULL, add_generated, &q, err);
     task_seqs_release(&seqs);
     return st;
 }
@@ -634,32 +665,32 @@ static mltf_status read_queries(const task_call *c, const json *v, mltf_str **ou
     return MLTF_OK;
 }
 
-static mltf_status answer_item(const task_call *c, const json *item, bool drop_rows,
-                               bool sequential, json **out, mltf_err *err)
+/* One table with its queries; *answers gets theirs, for TAPAS when the call's sequences run. */
+static mltf_status ask_item(table_qa *q, const json *item, json *answers, mltf_err *err)
 {
-    table_qa q = {.c = c,
-                  .drop_rows = drop_rows,
-                  .sequential = sequential,
-                  .answers = json_new_array(c->arena)};
-    table t;
+    const task_call *c = q->c;
+    table *t = arena_calloc(c->arena, 1, sizeof *t);
     mltf_str *queries = NULL;
     size_t n = 0;
-    TRY(read_table(c, json_get(item, "table"), &t, err));
+    if (!t || !answers) return mltf_fail_memory(err);
+    TRY(read_table(c, json_get(item, "table"), t, err));
     TRY(read_queries(c, json_get(item, "query"), &queries, &n, err));
-    TRY(c->p->info->head == ARCH_HEAD_TABLE_QA ? answer_tapas(&q, &t, queries, n, err)
-                                               : answer_tapex(&q, &t, queries, n, err));
-    if (c->arena->failed) return mltf_fail_memory(err);
-    *out = json_len(q.answers) == 1 ? &q.answers->a.items[0] : q.answers;
-    return MLTF_OK;
+    const table_job job = {t, answers};
+    return c->p->info->head == ARCH_HEAD_TABLE_QA ? ask_tapas(q, &job, queries, n, err)
+                                                  : ask_tapex(c, &job, queries, n, err);
 }
 
 static mltf_status call(const task_call *c, json **out, mltf_err *err)
 {
     const json *input = c->input ? c->input : c->kwargs, *truncation = task_arg(c, "truncation");
+    const mltf_str named = json_string(truncation, STR(""));
     const bool drop = !truncation || truncation->type == JSON_NULL ||
-                      json_bool(truncation, false) ||
-                      str_is(json_string(truncation, STR("")), "drop_rows_to_fit");
-    const bool sequential = json_bool(task_arg(c, "sequential"), false);
+                      json_bool(truncation, false) || str_is(named, "drop_rows_to_fit");
+    if (json_is(truncation, JSON_STRING) && !drop && !str_is(named, "do_not_truncate"))
+        return mltf_fail(err, MLTF_PREDICT_FAILED,
+                         STR_FMT " is not a valid TapasTruncationStrategy, please select one of "
+                                 "['drop_rows_to_fit', 'do_not_truncate']",
+                         STR_ARG(named));
     const bool many = json_is(input, JSON_ARRAY);
     const size_t n = many ? input->a.n : 1;
     if (!many && !json_is(input, JSON_OBJECT))
@@ -667,14 +698,22 @@ static mltf_status call(const task_call *c, json **out, mltf_err *err)
                          "Invalid input. Keyword argument `table` should be either of type `dict` "
                          "or `list`, but is <class '%s'>)",
                          json_type_name(input));
-    json *answers = json_new_array(c->arena);
-    for (size_t i = 0; i < n; i++) {
-        json *one = NULL;
-        TRY(answer_item(c, many ? json_at(input, i) : input, drop, sequential, &one, err));
-        json_push(c->arena, answers, one);
-    }
+    table_qa q = {
+        .c = c, .drop_rows = drop, .sequential = json_bool(task_arg(c, "sequential"), false)};
+    json **answers = arena_calloc(c->arena, n + 1, sizeof *answers); // [n], a list a table
+    mltf_status st = answers ? MLTF_OK : mltf_fail_memory(err);
+    for (size_t i = 0; i < n && !st; i++)
+        st = ask_item(&q, many ? json_at(input, i) : input, answers[i] = json_new_array(c->arena),
+                      err);
+    if (!st) st = run_queries(&q, err);
+    task_seqs_release(&q.seqs);
+    free(q.jobs);
+    TRY(st);
+    json *list = json_new_array(c->arena);
+    for (size_t i = 0; i < n; i++)
+        json_push(c->arena, list, json_len(answers[i]) == 1 ? &answers[i]->a.items[0] : answers[i]);
     if (c->arena->failed) return mltf_fail_memory(err);
-    *out = n == 1 ? &answers->a.items[0] : answers;
+    *out = n == 1 ? &list->a.items[0] : list;
     return MLTF_OK;
 }
 
@@ -682,5 +721,6 @@ const task_def task_table_question_answering = {
     .info = {"table-question-answering", "TableQuestionAnsweringPipeline", NULL,
              "AutoModelForTableQuestionAnswering", true},
     .gen_defaults = "{\"max_new_tokens\": 256}",
+    .type_width = TYPES,
     .call = call,
 };

@@ -155,12 +155,11 @@ static mltf_status set_truncation(task_tok_args *a, const json *v, mltf_err *err
 
 static mltf_status set_padding(task_tok_args *a, const json *v, mltf_err *err)
 {
-    if (v->type == JSON_NULL || v->type == JSON_BOOL) {
-        a->padding_given =
-            json_bool(v, false); // one text a row: padding to the longest adds nothing
+    if (v->type == JSON_BOOL) {
+        a->padding_given = v->b; // one text a row: padding to the longest adds nothing
         return MLTF_OK;
     }
-    const mltf_str s = json_string(v, STR(""));
+    const mltf_str s = json_string(v, v->type == JSON_NULL ? STR("None") : STR(""));
     a->padding_given = !str_is(s, "do_not_pad");
     if (str_is(s, "max_length"))
         a->pad_to = SIZE_MAX; // settled when max_length is known
@@ -192,11 +191,7 @@ mltf_status task_tok_arg(const task_call *c, task_tok_args *a, mltf_str key, con
     // what only shapes the Python object that a tokenizer returns
     static const char *const neutral[] = {"return_attention_mask",
                                           "return_token_type_ids",
-                                          "return_tensors",
                                           "return_overflowing_tokens",
-                                          "return_offsets_mapping",
-                                          "return_length",
-                                          "return_special_tokens_mask",
                                           "verbose",
                                           "padding_side",
                                           NULL};
@@ -215,6 +210,22 @@ mltf_status task_tok_arg(const task_call *c, task_tok_args *a, mltf_str key, con
     }
     for (size_t i = 0; neutral[i]; i++)
         if (str_is(key, neutral[i])) return MLTF_OK;
+    // what else it returns goes into the model's forward(), unless the model generates
+    static const char *const outputs[][2] = {{"return_offsets_mapping", "offset_mapping"},
+                                             {"return_special_tokens_mask", "special_tokens_mask"},
+                                             {"return_length", "length"}};
+    for (size_t i = 0; i < sizeof outputs / sizeof *outputs; i++) {
+        if (!str_is(key, outputs[i][0])) continue;
+        if (c->p->def->info.generates || !json_bool(value, false)) return MLTF_OK;
+        return mltf_fail(err, MLTF_PREDICT_FAILED,
+                         "%s.forward() got an unexpected keyword argument '%s'",
+                         c->p->info->architecture, outputs[i][1]);
+    }
+    if (str_is(key, "return_tensors")) {
+        if (c->p->def->info.generates) return MLTF_OK;
+        return mltf_fail(err, MLTF_PREDICT_FAILED,
+                         "the tokenizer got multiple values for keyword argument 'return_tensors'");
+    }
     return mltf_fail(err, MLTF_INVALID_INPUT,
                      "%s._batch_encode_plus() got an unexpected keyword argument '" STR_FMT "'",
                      tokenizer_is_fast(c->p->tk) ? "PreTrainedTokenizerFast"

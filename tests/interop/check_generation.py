@@ -38,6 +38,11 @@ def decoder(r, **more):
                 max_position_embeddings=96, bos_token_id=BOS, eos_token_id=EOS, pad_token_id=PAD, **more)
 
 
+def windowed(r, **more):
+    """Positions for texts of which a cache forgets the beginning."""
+    return {**decoder(r, **more), "max_position_embeddings": 1024}
+
+
 def seq2seq(r, **more):
     return dict(vocab_size=V, d_model=24, encoder_layers=r.choice([1, 2]), decoder_layers=r.choice([1, 2]), encoder_attention_heads=2, decoder_attention_heads=3, encoder_ffn_dim=40, decoder_ffn_dim=32,
                 max_position_embeddings=96, bos_token_id=BOS, eos_token_id=EOS, pad_token_id=PAD, decoder_start_token_id=2, forced_eos_token_id=r.choice([None, 2]), **more)
@@ -46,17 +51,19 @@ def seq2seq(r, **more):
 FAMILIES = {
     "gpt2": ("GPT2LMHeadModel", "GPT2Config", lambda r: dict(vocab_size=V, n_embd=24, n_layer=r.choice([1, 2]), n_head=3, n_positions=96, bos_token_id=BOS, eos_token_id=EOS, pad_token_id=PAD)),
     "llama": ("LlamaForCausalLM", "LlamaConfig", decoder),
-    "mistral": ("MistralForCausalLM", "MistralConfig", lambda r: decoder(r, sliding_window=r.choice([4, 7]), head_dim=8)),
-    "qwen2": ("Qwen2ForCausalLM", "Qwen2Config", lambda r: decoder(r, use_sliding_window=True, sliding_window=r.choice([4, 7]), max_window_layers=r.choice([0, 1]))),
-    "gemma2": ("Gemma2ForCausalLM", "Gemma2Config", lambda r: decoder(r, head_dim=8, sliding_window=r.choice([4, 7]), query_pre_attn_scalar=8)),
+    "mistral": ("MistralForCausalLM", "MistralConfig", lambda r: windowed(r, sliding_window=r.choice([4, 7, 60]), head_dim=8)),
+    "qwen2": ("Qwen2ForCausalLM", "Qwen2Config", lambda r: windowed(r, use_sliding_window=True, sliding_window=r.choice([4, 7]), max_window_layers=r.choice([0, 1]))),
+    "gemma2": ("Gemma2ForCausalLM", "Gemma2Config", lambda r: windowed(r, head_dim=8, sliding_window=r.choice([4, 7]), query_pre_attn_scalar=8)),
     "t5": ("T5ForConditionalGeneration", "T5Config", lambda r: dict(vocab_size=V, d_model=24, d_ff=40, d_kv=6, num_layers=r.choice([1, 2]), num_decoder_layers=r.choice([1, 2]), num_heads=4, feed_forward_proj=r.choice(["relu", "gated-gelu"]),
                                                                  decoder_start_token_id=PAD, eos_token_id=EOS, pad_token_id=PAD)),
     "bart": ("BartForConditionalGeneration", "BartConfig", seq2seq),
     "mbart": ("MBartForConditionalGeneration", "MBartConfig", lambda r: seq2seq(r, forced_bos_token_id=r.randrange(3, V))),
     "m2m_100": ("M2M100ForConditionalGeneration", "M2M100Config", seq2seq),
     "pegasus": ("PegasusForConditionalGeneration", "PegasusConfig", seq2seq),
+    "led": ("LEDForConditionalGeneration", "LEDConfig", lambda r: {**seq2seq(r), **dict(attention_window=r.choice([4, 8]), max_encoder_position_embeddings=96, max_decoder_position_embeddings=96)}),
 }
-SEQ2SEQ = ("t5", "bart", "mbart", "m2m_100", "pegasus")
+SEQ2SEQ = ("t5", "bart", "mbart", "m2m_100", "pegasus", "led")
+WINDOWED = ("mistral", "qwen2", "gemma2")
 
 
 def make_tokenizer(r):
@@ -485,6 +492,8 @@ def one_model(name, seed, count, until, modes):
                 if mode == "assisted" and name in SEQ2SEQ:
                     continue
                 inputs = [[r.randrange(3, V) for _ in range(r.choice([1, 4, 9, 14]))] for _ in range(r.choice([1, 2, 3]))]
+                if name in WINDOWED and r.random() < 0.25:
+                    inputs[0] = [r.randrange(3, V) for _ in range(r.choice([380, 500, 700]))]
                 kw = draw_case(r, name, mode, 1 if name in SEQ2SEQ else max(len(x) for x in inputs), settings)
                 one_case(name, mode, model, draft_folder, tk, mine, inputs, kw, settings, r.randrange(1 << 40), count, r)
         finally:

@@ -7,7 +7,7 @@ typedef struct heads {
     size_t Tq, Tk, D, Dv, ldq, ldk, ldv;
     float *q, *bias, *probs;
     void *k, *v;
-    uint8_t *mask;
+    uint8_t *mask, *few; // three keys of four, one of thirty
 } heads;
 
 static void heads_new(heads *h, mltf_dtype kv, size_t Tq, size_t Tk, size_t D, size_t Dv)
@@ -25,7 +25,11 @@ static void heads_new(heads *h, mltf_dtype kv, size_t Tq, size_t Tk, size_t D, s
     h->bias = malloc((Tq * (Tk + 2) + 1) * 4);
     for (size_t i = 0; i < Tq * (Tk + 2); i++) h->bias[i] = check_float();
     h->mask = malloc(Tk + 1);
-    for (size_t i = 0; i < Tk; i++) h->mask[i] = check_random() % 4 != 0;
+    h->few = malloc(Tk + 1);
+    for (size_t i = 0; i < Tk; i++) {
+        h->mask[i] = check_random() % 4 != 0;
+        h->few[i] = check_random() % 30 == 0;
+    }
     h->probs = malloc((Tq * Tk + 1) * 4);
     free(wide);
 }
@@ -37,6 +41,7 @@ static void heads_free(heads *h)
     free(h->v);
     free(h->bias);
     free(h->mask);
+    free(h->few);
     free(h->probs);
 }
 
@@ -46,7 +51,7 @@ static void run(const kernel_table *t, float *out, size_t ldo, const heads *h, m
     const size_t bytes = t->attn_scratch(Tq, h->Tk, h->D, h->Dv);
     char *scratch = guarded_new(bytes, 0);
     k_attn_opts opts = *o;
-    opts.pos0 += i;
+    if (!opts.one_place) opts.pos0 += i;
     if (opts.bias) opts.bias += i * opts.ld_bias;
     if (opts.probs) opts.probs += i * h->Tk;
     t->attention(out + i * ldo, ldo, h->q + i * h->ldq, h->ldq, h->k, h->ldk, h->v, h->ldv, kv, Tq,
@@ -117,6 +122,17 @@ static void every_tier_at_all_sizes_and_masks(void **state)
                 check_one(t, &h, kv, &o, "causal window sink");
                 o = (k_attn_opts){.scale = scale, .window = 40};
                 check_one(t, &h, kv, &o, "window");
+                o = (k_attn_opts){.scale = scale, .window = 9, .always = h.few};
+                check_one(t, &h, kv, &o, "window and keys always seen");
+                o = (k_attn_opts){
+                    .scale = scale, .window = 70, .always = h.few, .key_mask = h.mask};
+                check_one(t, &h, kv, &o, "window and keys always seen, mask");
+                o = (k_attn_opts){.scale = scale,
+                                  .causal = true,
+                                  .pos0 = h.Tk ? h.Tk - 1 : 0,
+                                  .window = 11,
+                                  .one_place = true};
+                check_one(t, &h, kv, &o, "one place");
                 o = (k_attn_opts){
                     .scale = scale, .key_mask = h.mask, .bias = h.bias, .ld_bias = h.Tk + 2};
                 check_one(t, &h, kv, &o, "mask bias");
@@ -131,6 +147,31 @@ static void every_tier_at_all_sizes_and_masks(void **state)
                 check_one(t, &h, kv, &o, "probs");
                 heads_free(&h);
             }
+    }
+}
+
+static void whole_blocks_before_the_window_may_be_left_off(void **state)
+{
+    (void)state;
+    for_each_tier(t)
+    {
+        heads h;
+        heads_new(&h, DT_BF16, 20, 500, 64, 64);
+        for (size_t window = 1; window < 300; window += 37) {
+            float all[20 * 64], cut[20 * 64];
+            const k_attn_opts o = {.scale = 0.1f, .causal = true, .pos0 = 480, .window = window};
+            run(t, all, 64, &h, DT_BF16, &o, 0, 20);
+            const size_t off = (481 - window) / K_ATTN_BLOCK * K_ATTN_BLOCK;
+            heads rest = h;
+            rest.k = (char *)h.k + off * h.ldk * 2;
+            rest.v = (char *)h.v + off * h.ldv * 2;
+            rest.Tk -= off;
+            k_attn_opts p = o;
+            p.pos0 -= off;
+            run(t, cut, 64, &rest, DT_BF16, &p, 0, 20);
+            assert_memory_equal(all, cut, sizeof all);
+        }
+        heads_free(&h);
     }
 }
 
@@ -172,6 +213,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_tier_at_all_sizes_and_masks),
+        cmocka_unit_test(whole_blocks_before_the_window_may_be_left_off),
         cmocka_unit_test(a_query_without_keys_gets_zeros),
         cmocka_unit_test(large_scores_do_not_overflow_and_nan_stays_in_its_row),
     };

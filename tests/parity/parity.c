@@ -58,6 +58,8 @@ static const struct {
     {"--chat-template", "DIR                  templates with cases.jsonl", parity_chat_template},
     {"--checkpoint", "DIR                  broken and hostile files with manifest.json",
      parity_checkpoint},
+    {"--hostile", "DIR [FILE]           a checkpoint with ever another value in its JSON files",
+     parity_hostile},
     {"--golden", "DIR                  MLflow models with recording.json", parity_golden},
     {"--logits", "CHECKPOINT DTYPE [ADAPTER]  JSON ids on stdin, JSON logits [T][V] on stdout",
      parity_logits},

@@ -31,6 +31,7 @@ int parity_tokenizer(const char *dir, int argc, char **argv);
 int parity_tokenize(const char *dir, int argc, char **argv);
 int parity_chat_template(const char *dir, int argc, char **argv);
 int parity_checkpoint(const char *dir, int argc, char **argv);
+int parity_hostile(const char *dir, int argc, char **argv);
 int parity_golden(const char *dir, int argc, char **argv);
 int parity_logits(const char *dir, int argc, char **argv);
 int parity_generate(const char *dir, int argc, char **argv);

@@ -160,6 +160,97 @@ static void test_attention_keeps_sequences_apart(void **state)
     near(y[1], 2);
 }
 
+static uint32_t chance;
+
+static uint32_t draw(uint32_t n)
+{
+    chance = chance * 1664525u + 1013904223u;
+    return (chance >> 8) % n;
+}
+
+/* Rows [n, 2 heads of 8] attend behind what the cache holds, in both layers. */
+static void attend_rows(nn_cache *c, float *out, const float *x, size_t n, size_t window)
+{
+    mltf_err err = {0};
+    assert_int_equal(nn_cache_reserve(c, c->len + n, &err), MLTF_OK);
+    const size_t start[] = {0, n};
+    const nn_seqs seqs = {.n = 1, .start = start, .rows = n, .caches = (nn_cache *[]){c}};
+    for (size_t layer = 0; layer < 2; layer++) {
+        const nn_attn a = {.heads = 4,
+                           .kv_heads = 2,
+                           .dim = 8,
+                           .scale = 0.5f,
+                           .causal = true,
+                           .window = layer ? window : 0};
+        float *p = (float *)(uintptr_t)x;
+        nn_attend(&cx, out + layer * n * 32, (nn_heads){p, 32, 8}, (nn_heads){p + 16, 32, 8},
+                  (nn_heads){p, 32, 8}, &seqs, &a, layer);
+    }
+    c->len += n;
+    assert_true(nn_ok(&cx));
+}
+
+/* The same texts, pieces, rollbacks and copies on a cache that forgets and one that keeps all. */
+static void forgets_what_nobody_sees(mltf_dtype dtype, size_t window)
+{
+    static const uint8_t second[] = {0, 1};
+    nn_cache_shape all = {2, 2, 8, 8, dtype, 0, NULL}, some = {2, 2, 8, 8, dtype, window, second};
+    nn_cache c[4]; // a pair, and a pair that becomes its copy now and then
+    mltf_err err = {0};
+    for (int i = 0; i < 4; i++) nn_cache_init(&c[i], i % 2 ? &some : &all, SIZE_MAX, &err);
+    static float x[300 * 32], y[2][2 * 300 * 32];
+    size_t most = 0, same = 0; // tokens that the copy shares with the first pair
+    for (int turn = 0; turn < 400; turn++) {
+        const size_t n = draw(4) ? 1 + draw(3) : 1 + draw(300);
+        for (size_t i = 0; i < n * 32; i++) x[i] = (float)draw(2000) / 1000.0f - 1.0f;
+        const int pair = draw(3) == 0 ? 2 : 0;
+        for (int i = 0; i < 2; i++) attend_rows(&c[pair + i], y[i], x, n, window);
+        assert_memory_equal(y[0], y[1], 2 * n * 32 * sizeof(float));
+        const size_t len = c[pair].len, back = draw(NN_CACHE_ROLLBACK + 1);
+        if (draw(8) == 0 && back < len) {
+            for (int i = 0; i < 2; i++) nn_cache_truncate(&c[pair + i], len - back);
+            assert_int_equal(c[pair + 1].len, len - back);
+        }
+        for (int i = 0; i < 4; i++)
+            if (c[i].len < same) same = c[i].len;
+        if (draw(5) == 0) {
+            for (int i = 0; i < 2; i++)
+                assert_int_equal(nn_cache_copy(&c[2 + i], &c[i], same, &err), MLTF_OK);
+            same = c[0].len;
+        }
+        if (c[1].near.cap > most) most = c[1].near.cap;
+    }
+    assert_true(c[0].len > 2000);
+    assert_true(most <= 2 * (window + NN_CACHE_ROLLBACK + 2 * K_ATTN_BLOCK + 300));
+    nn_cache_truncate(&c[1], 1); // further than it can: it says so, and begins anew
+    assert_int_equal(c[1].len, 0);
+    for (int i = 0; i < 4; i++) nn_cache_release(&c[i]);
+}
+
+static void test_caches_of_windows_forget_what_nobody_sees(void **state)
+{
+    (void)state;
+    forgets_what_nobody_sees(DT_F32, 1);
+    forgets_what_nobody_sees(DT_F32, 50);
+    forgets_what_nobody_sees(DT_BF16, 129);
+    forgets_what_nobody_sees(DT_F32, 700);
+}
+
+static void test_a_long_text_in_one_piece_leaves_a_small_cache(void **state)
+{
+    (void)state;
+    static const uint8_t windowed[] = {1};
+    const nn_cache_shape s = {1, 1, 8, 8, DT_F32, 10, windowed};
+    nn_cache c;
+    mltf_err err = {0};
+    nn_cache_init(&c, &s, SIZE_MAX, &err);
+    assert_int_equal(nn_cache_reserve(&c, 100000, &err), MLTF_OK);
+    c.len = 100000;
+    assert_int_equal(nn_cache_reserve(&c, 100001, &err), MLTF_OK);
+    assert_true(c.near.cap < 1000);
+    nn_cache_release(&c);
+}
+
 static void test_experts_are_chosen_by_weight_and_ties_go_to_the_first(void **state)
 {
     (void)state;
@@ -204,6 +295,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_alibi_slopes, enter, leave),
         cmocka_unit_test_setup_teardown(test_rope_turns_pairs, enter, leave),
         cmocka_unit_test_setup_teardown(test_attention_keeps_sequences_apart, enter, leave),
+        cmocka_unit_test_setup_teardown(test_caches_of_windows_forget_what_nobody_sees, enter,
+                                        leave),
+        cmocka_unit_test_setup_teardown(test_a_long_text_in_one_piece_leaves_a_small_cache, enter,
+                                        leave),
         cmocka_unit_test_setup_teardown(test_experts_are_chosen_by_weight_and_ties_go_to_the_first,
                                         enter, leave),
         cmocka_unit_test_setup_teardown(test_activations_by_name, enter, leave),

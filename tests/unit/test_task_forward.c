@@ -111,6 +111,43 @@ static void test_task_forward_batch_size_changes_no_bit(void **state)
     arena_release(&a);
 }
 
+/* Seven token types a token; answers that depend on the pooled output as well. */
+static void test_task_forward_tables_share_a_batch(void **state)
+{
+    (void)state;
+    static const char both[] =
+        "[{\"table\": {\"city\": [\"Ulm\", \"Bonn\"], \"people\": [\"126\", \"330\"]}, \"query\": "
+        "[\"how many people live in Ulm?\", \"which city?\", \"the sum of the people\"]}, "
+        "{\"table\": {\"a\": [\"1\", \"2\", \"3\"]}, \"query\": \"the largest a?\"}]";
+    mltf_arena a = MLTF_ARENA_INIT;
+    mltf_err err = {0};
+    pipeline *tables = NULL;
+    assert_int_equal(
+        pipeline_load(&tables,
+                      &(pipeline_options){.task = "table-question-answering",
+                                          .model_dir = "tests/fixtures/models/tapas-base"},
+                      &err),
+        MLTF_OK);
+    json *input = parse(&a, both), *all = NULL;
+    assert_int_equal(pipeline_call(tables, input, NULL, NULL, &a, &all, &err), MLTF_OK);
+    assert_int_equal(json_len(all), 2);
+    assert_int_equal(json_len(json_at(all, 0)), 3);
+    for (int64_t size = 1; size <= 3; size++) {
+        json *kw = json_new_object(&a), *some = NULL;
+        json_set(&a, kw, "batch_size", json_new_int(&a, size));
+        assert_int_equal(pipeline_call(tables, input, kw, NULL, &a, &some, &err), MLTF_OK);
+        assert_true(json_equal(all, some));
+    }
+    for (size_t i = 0; i < 2; i++) {
+        json *alone = NULL;
+        assert_int_equal(pipeline_call(tables, json_at(input, i), NULL, NULL, &a, &alone, &err),
+                         MLTF_OK);
+        assert_true(json_equal(json_at(all, i), alone));
+    }
+    pipeline_free(tables);
+    arena_release(&a);
+}
+
 static void test_task_forward_a_flag_and_a_deadline_end_a_call(void **state)
 {
     (void)state;
@@ -153,6 +190,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_task_forward_answers_are_the_same_in_company),
         cmocka_unit_test(test_task_forward_batch_size_changes_no_bit),
+        cmocka_unit_test(test_task_forward_tables_share_a_batch),
         cmocka_unit_test(test_task_forward_a_flag_and_a_deadline_end_a_call),
     };
     return cmocka_run_group_tests(tests, load, unload);

@@ -13,9 +13,10 @@ static float stored(const void *x, mltf_dtype t, size_t i)
 
 static bool hidden(const k_attn_opts *o, size_t i, size_t j)
 {
-    const size_t pos = o->pos0 + i;
+    const size_t pos = o->pos0 + (o->one_place ? 0 : i);
     if (o->key_mask && !o->key_mask[j]) return true;
     if (o->causal && j > pos) return true;
+    if (o->always && o->always[j]) return false;
     return o->window && (j > pos ? j - pos : pos - j) >= o->window;
 }
 

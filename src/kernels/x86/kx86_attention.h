@@ -16,7 +16,7 @@
 #include <math.h>
 #include <string.h>
 
-#define BLOCK 128
+#define BLOCK K_ATTN_BLOCK
 
 static inline size_t at_least(size_t a, size_t b)
 {
@@ -45,6 +45,7 @@ typedef struct attn {
     size_t ld_acc;
     const float *v; /* [BLOCK, ldv] values of the block in f32 */
     size_t ldv;
+    size_t always_lo, always_hi; /* among these keys of the block are those that are always seen */
 } attn;
 
 /* s[r][j0 ..] = q[r] . k[j0 ..] for R queries and T vectors of keys. */
@@ -101,11 +102,12 @@ VEC_INLINE void attn_mix(const int R, const int T, const attn *a, size_t i, size
         for (int t = 0; t < T; t++) f_store(to + (size_t)r * a->ld_acc + t * VL, acc[r][t]);
 }
 
-/* Keys [*lo, *hi) that queries [i, i + R) may see between them. */
+/* Keys [*lo, *hi) that queries [i, i + R) may see between them, those that are always seen apart. */
 static inline void attn_range(const k_attn_opts *o, size_t i, size_t R, size_t Tk, size_t *lo,
                               size_t *hi)
 {
-    const size_t first = o->pos0 + i, last = first + R - 1;
+    const size_t first = o->pos0 + (o->one_place ? 0 : i),
+                 last = first + (o->one_place ? 0 : R - 1);
     *lo = 0;
     *hi = Tk;
     if (o->causal) *hi = at_most(*hi, last + 1);
@@ -113,6 +115,45 @@ static inline void attn_range(const k_attn_opts *o, size_t i, size_t R, size_t T
         if (first + 1 > o->window) *lo = first + 1 - o->window;
         *hi = at_most(*hi, last + o->window);
     }
+}
+
+/* Look for the keys of the block at j0 that are always seen. */
+static inline void attn_find_always(attn *a, size_t j0, size_t keys)
+{
+    a->always_lo = keys;
+    a->always_hi = 0;
+    if (!a->o->always) return;
+    const uint8_t *is = a->o->always + j0, *first = memchr(is, 1, keys);
+    if (!first) return;
+    a->always_lo = (size_t)(first - is);
+    for (a->always_hi = keys; !is[a->always_hi - 1];) a->always_hi--;
+}
+
+/* Keys j0 + [*lo, *hi) of a block that queries [i, i + R) may see between them; false if there are none. */
+static inline bool attn_block_range(const attn *a, size_t i, size_t R, size_t j0, size_t keys,
+                                    size_t *lo, size_t *hi)
+{
+    size_t from, to;
+    attn_range(a->o, i, R, a->Tk, &from, &to);
+    *lo = at_most(from > j0 ? from - j0 : 0, keys);
+    *hi = at_most(to > j0 ? to - j0 : 0, keys);
+    if (*lo >= *hi) {
+        *lo = a->always_lo;
+        *hi = a->always_hi;
+    } else if (a->always_lo < a->always_hi) {
+        *lo = at_most(*lo, a->always_lo);
+        *hi = at_least(*hi, a->always_hi);
+    }
+    return *lo < *hi;
+}
+
+/* Scores [from, to) of the block at j0 are not to be seen, but for keys in [lo, hi) that always are. */
+static inline void attn_hide(const attn *a, float *s, size_t j0, size_t from, size_t to, size_t lo,
+                             size_t hi)
+{
+    const uint8_t *always = a->o->always;
+    for (size_t j = from; j < to; j++)
+        if (!always || j < lo || j >= hi || !always[j0 + j]) s[j] = -INFINITY;
 }
 
 /* What lies between the dot product and the softmax, for query i and keys j0 + [lo, hi) of the block. The row
@@ -136,8 +177,8 @@ static void attn_shape_scores(const attn *a, float *s, size_t i, size_t j0, size
     attn_range(o, i, 1, a->Tk, &from, &to);
     from = from > j0 ? from - j0 : 0; // in the block
     to = to > j0 ? to - j0 : 0;
-    for (size_t j = lo / VL * VL; j < at_most(from, end); j++) s[j] = -INFINITY;
-    for (size_t j = at_least(at_most(to, hi), lo / VL * VL); j < end; j++) s[j] = -INFINITY;
+    attn_hide(a, s, j0, lo / VL * VL, at_most(from, end), lo, hi);
+    attn_hide(a, s, j0, at_least(at_most(to, hi), lo / VL * VL), end, lo, hi);
     if (o->key_mask)
         for (size_t j = lo; j < hi; j++)
             if (!o->key_mask[j0 + j]) s[j] = -INFINITY;
@@ -179,10 +220,7 @@ static float attn_softmax_row(const attn *a, int r, size_t i, size_t j0, size_t 
 VEC_INLINE void attn_group(const int R, const attn *a, size_t i, size_t j0, size_t keys)
 {
     size_t lo, hi;
-    attn_range(a->o, i, (size_t)R, a->Tk, &lo, &hi);
-    if (hi <= j0 || lo >= j0 + keys) return;
-    lo = lo > j0 ? lo - j0 : 0;
-    hi = at_most(hi - j0, keys);
+    if (!attn_block_range(a, i, (size_t)R, j0, keys, &lo, &hi)) return;
     size_t j = lo / VL * VL;
     if (R == 1)
         for (; j + 3 * VL < hi; j += 4 * VL) attn_dot(R, 4, a, i, j);
@@ -289,10 +327,7 @@ VEC_INLINE void few_block(const int R, const mltf_dtype type, const attn *a, con
                           size_t ldk, const char *v, size_t ldv, size_t j0, size_t keys)
 {
     size_t lo, hi;
-    attn_range(a->o, 0, (size_t)R, a->Tk, &lo, &hi);
-    if (hi <= j0 || lo >= j0 + keys) return;
-    lo = lo > j0 ? lo - j0 : 0;
-    hi = at_most(hi - j0, keys);
+    if (!attn_block_range(a, 0, (size_t)R, j0, keys, &lo, &hi)) return;
     for (size_t j = lo / VL * VL; j < hi; j += VL) few_dot(R, type, a, k, ldk, j, keys);
     float shrink[FEW];
     for (int r = 0; r < R; r++) shrink[r] = attn_softmax_row(a, r, (size_t)r, j0, lo, hi);
@@ -391,8 +426,12 @@ static void tmpl_attention(float *out, size_t ldo, const float *q, size_t ldq, c
 
     size_t lo = 0, hi = 0;
     if (Tq) attn_range(o, 0, Tq, Tk, &lo, &hi);
+    if (Tq && o->always) lo = 0, hi = Tk;
     for (size_t j0 = lo / BLOCK * BLOCK; j0 < hi; j0 += BLOCK) {
         const size_t keys = at_most(BLOCK, hi - j0);
+        size_t first, last;
+        attn_find_always(&a, j0, keys);
+        if (!attn_block_range(&a, 0, Tq, j0, keys, &first, &last)) continue;
         if (Tq <= FEW && in_out) {
             const char *kj = (const char *)k + j0 * ldk * size,
                        *vj = (const char *)v + j0 * ldv * size;
