@@ -8,6 +8,7 @@
 #define LIMIT_ST_HEADER_BYTES  ((size_t)100000000)      /* safetensors' own bound on its header */
 #define LIMIT_TENSOR_DIMS      16u                      /* models use at most 5 */
 #define LIMIT_LAYERS           1024u                    /* config.json: the deepest models have about 130 */
+#define LIMIT_EXPERTS          4096u                    /* of a layer: the largest models have 512 */
 #define LIMIT_TEXT_BYTES       ((size_t)256 << 20)      /* one text to tokenize */
 #define LIMIT_TEMPLATE_OUTPUT  ((size_t)16 << 20)       /* a rendered chat prompt */
 

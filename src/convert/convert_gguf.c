@@ -1,4 +1,4 @@
-#include "convert/convert_gguf.h"
+#include "convert/convert_config.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,8 +9,9 @@
 
 /* One tensor to write: where it comes from and what happens to it. */
 typedef struct piece {
-    const gguf_tensor *t;
+    const gguf_tensor *t, *joined; /* joined: of CONVERT_JOIN */
     convert_op op;
+    size_t first_row, rows, cols; /* of t; where values of a vector change places, each is a row */
 } piece;
 
 typedef struct job {
@@ -22,7 +23,7 @@ typedef struct job {
     json *config;
     piece *pieces;  // [n]
     st_spec *specs; // [n]
-    size_t n;
+    size_t n, cap;
     mltf_err *err;
 } job;
 
@@ -72,6 +73,14 @@ static bool matches(mltf_str name, const char *pattern, int64_t *layer, mltf_str
     return str_is(*suffix, ".weight") || str_is(*suffix, ".bias");
 }
 
+static const convert_rule *find_rule(const job *j, const gguf_tensor *t, int64_t *layer,
+                                     mltf_str *suffix)
+{
+    for (const convert_rule *r = j->family->rules; r->from; r++)
+        if (matches(t->name, r->from, layer, suffix)) return r;
+    return NULL;
+}
+
 static char *fill_in(job *j, const char *pattern, int64_t layer, mltf_str suffix)
 {
     const char *percent = strchr(pattern, '%');
@@ -82,13 +91,52 @@ static char *fill_in(job *j, const char *pattern, int64_t layer, mltf_str suffix
 
 /* ---- what will be written ------------------------------------------------------------------ */
 
+static mltf_status add_piece(job *j, const piece *p, const st_spec *s)
+{
+    if (!s->name) return mltf_fail_memory(j->err);
+    if (j->n == j->cap)
+        return mltf_fail(j->err, MLTF_CORRUPT_FILE, "the GGUF file's tensors become more than %zu",
+                         j->cap);
+    j->pieces[j->n] = *p;
+    j->specs[j->n++] = *s;
+    return MLTF_OK;
+}
+
+/* Rows of matrices (or values of biases) that change places must come in whole heads. */
+static mltf_status check_heads(const job *j, const piece *p)
+{
+    const size_t H = (size_t)j->heads, kv = (size_t)j->kv_heads;
+    const size_t of = p->op == CONVERT_ROWS_Q   ? 2 * H
+                      : p->op == CONVERT_ROWS_K ? 2 * kv
+                      : p->op == CONVERT_QKV    ? H + 2 * kv
+                                                : 1;
+    if (p->rows % of == 0) return MLTF_OK;
+    return mltf_fail(j->err, MLTF_CORRUPT_FILE,
+                     "tensor \"" STR_FMT "\" has %zu rows, which do not make %lld heads",
+                     STR_ARG(p->t->name), p->rows, (long long)j->heads);
+}
+
+/* The tensor that CONVERT_JOIN writes with this one. */
+static mltf_status find_joined(job *j, const convert_rule *next, int64_t layer, mltf_str suffix,
+                               piece *p)
+{
+    const char *name = fill_in(j, next->from, layer, suffix);
+    if (!name) return mltf_fail_memory(j->err);
+    p->joined = gguf_find(j->g, name);
+    if (p->t->ndim == 3 && p->joined && p->joined->ndim == 3 &&
+        p->t->shape[0] == p->joined->shape[0] && p->t->shape[0] > 1 &&
+        p->t->shape[2] == p->joined->shape[2])
+        return MLTF_OK;
+    return mltf_fail(j->err, MLTF_CORRUPT_FILE, "tensors \"" STR_FMT "\" and \"%s\" do not fit",
+                     STR_ARG(p->t->name), name);
+}
+
 static mltf_status plan_tensor(job *j, const gguf_tensor *t)
 {
-    const convert_rule *r = j->family->rules;
     int64_t layer;
     mltf_str suffix;
-    while (r->from && !matches(t->name, r->from, &layer, &suffix)) r++;
-    if (!r->from)
+    const convert_rule *r = find_rule(j, t, &layer, &suffix);
+    if (!r)
         return mltf_fail(j->err, MLTF_UNSUPPORTED,
                          "tensor \"" STR_FMT "\" has no place in a model of type \"%s\"",
                          STR_ARG(t->name), j->family->model_type);
@@ -96,31 +144,55 @@ static mltf_status plan_tensor(job *j, const gguf_tensor *t)
         return mltf_fail(j->err, MLTF_CORRUPT_FILE,
                          "tensor \"" STR_FMT "\" belongs to no layer: there are %lld",
                          STR_ARG(t->name), (long long)j->layers);
-    if (r->op == CONVERT_SETTING) return MLTF_OK;
-    piece p = {t, r->op};
-    if (p.op == CONVERT_TRANSPOSE && t->ndim < 2) p.op = CONVERT_COPY; // biases
-    if (p.op == CONVERT_MINUS_ONE && t->ndim > 1) p.op = CONVERT_COPY;
-    st_spec s = {.name = fill_in(j, r->to, layer, suffix), .dtype = j->dtype, .ndim = t->ndim};
-    if (!s.name) return mltf_fail_memory(j->err);
-    for (size_t d = 0; d < t->ndim; d++)
-        s.shape[d] = t->shape[t->ndim - 1 - d]; // row-major: last one contiguous
+    if (r->op == CONVERT_SETTING || r->op == CONVERT_JOINED) return MLTF_OK;
     if (t->count == 0)
         return mltf_fail(j->err, MLTF_CORRUPT_FILE, "tensor \"" STR_FMT "\" is empty",
                          STR_ARG(t->name));
+    piece p = {.t = t, .op = r->op};
+    if (p.op == CONVERT_TRANSPOSE && t->ndim < 2) p.op = CONVERT_COPY; // biases
+    if (p.op == CONVERT_MINUS_ONE && (t->ndim > 1 || str_is(suffix, ".bias"))) p.op = CONVERT_COPY;
+    const bool vector_rows =
+        t->ndim < 2 && p.op != CONVERT_COPY && p.op != CONVERT_MINUS_ONE && p.op != CONVERT_ONE_ROW;
+    p.cols = vector_rows ? 1 : t->shape[0];
+    p.rows = t->count / p.cols;
+    TRY(check_heads(j, &p));
+    st_spec s = {.dtype = j->dtype, .ndim = t->ndim};
+    for (size_t d = 0; d < t->ndim; d++)
+        s.shape[d] = t->shape[t->ndim - 1 - d]; // row-major: last one contiguous
+    if (p.op == CONVERT_SPLIT) {
+        const size_t parts = s.shape[0];
+        if (t->ndim < 2 || parts > LIMIT_EXPERTS)
+            return mltf_fail(j->err, MLTF_CORRUPT_FILE,
+                             "tensor \"" STR_FMT "\" is no stack of tensors", STR_ARG(t->name));
+        p.rows /= parts;
+        s.ndim--;
+        for (size_t d = 0; d < s.ndim; d++) s.shape[d] = s.shape[d + 1];
+        char *pattern = fill_in(j, r->to, layer, suffix);
+        if (!pattern) return mltf_fail_memory(j->err);
+        const char *mark = strchr(pattern, '#');
+        for (size_t i = 0; i < parts; i++, p.first_row += p.rows) {
+            s.name =
+                arena_printf(&j->arena, "%.*s%zu%s", (int)(mark - pattern), pattern, i, mark + 1);
+            TRY(add_piece(j, &p, &s));
+        }
+        return MLTF_OK;
+    }
+    s.name = fill_in(j, r->to, layer, suffix);
     if (p.op == CONVERT_TRANSPOSE) {
         s.shape[0] = t->shape[0];
         s.shape[1] = t->shape[1];
     }
-    if (p.op == CONVERT_ROWS_Q || p.op == CONVERT_ROWS_K) {
-        const int64_t heads = p.op == CONVERT_ROWS_Q ? j->heads : j->kv_heads;
-        if (heads < 1 || s.shape[0] % (2 * (size_t)heads))
-            return mltf_fail(j->err, MLTF_CORRUPT_FILE,
-                             "tensor \"" STR_FMT "\" has %zu rows, which do not make %lld heads",
-                             STR_ARG(t->name), s.shape[0], (long long)heads);
+    if (p.op == CONVERT_ONE_ROW && t->ndim == 1) {
+        s.ndim = 2;
+        s.shape[0] = 1;
+        s.shape[1] = t->count;
     }
-    j->pieces[j->n] = p;
-    j->specs[j->n++] = s;
-    return MLTF_OK;
+    if (p.op == CONVERT_JOIN) {
+        TRY(find_joined(j, r + 1, layer, suffix, &p));
+        s.shape[1] += p.joined->shape[1];
+        p.rows += p.joined->count / p.joined->shape[0];
+    }
+    return add_piece(j, &p, &s);
 }
 
 static mltf_status check_complete(job *j)
@@ -151,9 +223,17 @@ static int by_name(const void *a, const void *b)
 static mltf_status plan(job *j)
 {
     const size_t n = gguf_count(j->g);
-    j->pieces = arena_calloc(&j->arena, n + 1, sizeof *j->pieces);
-    j->specs = arena_calloc(&j->arena, n + 1, sizeof *j->specs);
-    const st_spec **order = arena_calloc(&j->arena, n + 1, sizeof *order);
+    for (size_t i = 0; i < n; i++) {
+        int64_t layer;
+        mltf_str suffix;
+        const gguf_tensor *t = gguf_at(j->g, i);
+        const convert_rule *r = find_rule(j, t, &layer, &suffix);
+        const size_t parts = r && r->op == CONVERT_SPLIT ? t->shape[t->ndim - 1] : 1;
+        j->cap += parts < LIMIT_EXPERTS ? parts : LIMIT_EXPERTS;
+    }
+    j->pieces = arena_calloc(&j->arena, j->cap + 1, sizeof *j->pieces);
+    j->specs = arena_calloc(&j->arena, j->cap + 1, sizeof *j->specs);
+    const st_spec **order = arena_calloc(&j->arena, j->cap + 1, sizeof *order);
     if (!j->pieces || !j->specs || !order) return mltf_fail_memory(j->err);
     TRY(check_complete(j));
     for (size_t i = 0; i < n; i++) TRY(plan_tensor(j, gguf_at(j->g, i)));
@@ -189,54 +269,80 @@ static mltf_status put_row(job *j, st_sink *to, float *row, size_t n, mltf_err *
     return st_put(to, row, n * dtype_size(j->dtype), err);
 }
 
-static mltf_status put_tensor(void *user, size_t index, st_sink *to, mltf_err *err)
+/* The row of p.t that comes r-th. */
+static size_t source_row(const job *j, const piece *p, size_t r)
 {
-    job *j = user;
-    const piece p = j->pieces[index];
-    const gguf_tensor *t = p.t;
-    const size_t cols =
-        t->ndim < 2 && p.op != CONVERT_COPY && p.op != CONVERT_MINUS_ONE ? 1 : t->shape[0];
-    const size_t rows = t->count / cols;
-    const bool whole = p.op == CONVERT_TRANSPOSE || cols == 1;
-    size_t bytes;
-    if (!checked_mul(&bytes, whole ? t->count : cols, sizeof(float))) return mltf_fail_memory(err);
-    float *x = malloc(bytes), *column = whole ? malloc(rows * sizeof(float)) : NULL;
-    mltf_status st = x && (!whole || column) ? MLTF_OK : mltf_fail_memory(err);
-    if (!st && whole) gguf_dequantize(x, t, 0, t->count);
-
-    if (p.op == CONVERT_TRANSPOSE) {
-        for (size_t c = 0; c < cols && !st; c++) {
-            for (size_t r = 0; r < rows; r++) column[r] = x[r * cols + c];
-            st = put_row(j, to, column, rows, err);
-        }
-    } else if (p.op == CONVERT_ROWS_Q || p.op == CONVERT_ROWS_K) {
+    const size_t H = (size_t)j->heads, kv = (size_t)j->kv_heads;
+    if (p->op == CONVERT_ROWS_Q || p->op == CONVERT_ROWS_K) {
         // llama.cpp stores row 2 i + half of a head where transformers has row half * (D / 2) + i
-        const size_t D = rows / (size_t)(p.op == CONVERT_ROWS_Q ? j->heads : j->kv_heads);
-        for (size_t r = 0; r < rows && !st; r++) {
-            const size_t in_head = r % D,
-                         from = r - in_head + 2 * (in_head % (D / 2)) + in_head / (D / 2);
-            float one;
-            if (whole)
-                one = x[from];
-            else
-                gguf_dequantize(x, t, from * cols, cols);
-            st = put_row(j, to, whole ? &one : x, cols, err);
+        const size_t D = p->rows / (p->op == CONVERT_ROWS_Q ? H : kv), in_head = r % D;
+        return r - in_head + 2 * (in_head % (D / 2)) + in_head / (D / 2);
+    }
+    if (p->op == CONVERT_QKV) {
+        // a group is a key head: its queries, its key, its value
+        const size_t D = p->rows / (H + 2 * kv), per = H / kv, group = r / (D * (per + 2)),
+                     in_group = r % (D * (per + 2)), head = in_group / D;
+        if (head < per) return group * per * D + in_group;
+        return (head == per ? H + group : H + kv + group) * D + in_group % D;
+    }
+    return p->first_row + r;
+}
+
+static mltf_status put_rows(job *j, const piece *p, st_sink *to, mltf_err *err)
+{
+    const size_t cols = p->cols;
+    const bool whole = cols == 1; // quantized blocks are not taken apart
+    size_t bytes;
+    if (!checked_mul(&bytes, whole ? p->t->count : cols, sizeof(float)))
+        return mltf_fail_memory(err);
+    float *x = malloc(bytes), one;
+    mltf_status st = x ? MLTF_OK : mltf_fail_memory(err);
+    if (!st && whole) gguf_dequantize(x, p->t, 0, p->t->count);
+    for (size_t r = 0; r < p->rows && !st; r++) {
+        const gguf_tensor *t = p->t;
+        size_t row = source_row(j, p, r);
+        if (p->op == CONVERT_JOIN) {
+            const size_t mine = t->shape[1], all = mine + p->joined->shape[1];
+            row = r / all * mine + r % all;
+            if (r % all >= mine) {
+                t = p->joined;
+                row = r / all * p->joined->shape[1] + r % all - mine;
+            }
         }
-    } else {
-        for (size_t r = 0; r < rows && !st; r++) {
-            float one;
-            if (whole)
-                one = x[r];
-            else
-                gguf_dequantize(x, t, r * cols, cols);
-            float *row = whole ? &one : x;
-            for (size_t c = 0; c < cols && p.op == CONVERT_MINUS_ONE; c++) row[c] -= 1.0f;
-            st = put_row(j, to, row, cols, err);
-        }
+        if (whole)
+            one = x[row];
+        else
+            gguf_dequantize(x, t, row * cols, cols);
+        float *values = whole ? &one : x;
+        for (size_t c = 0; c < cols && p->op == CONVERT_MINUS_ONE; c++) values[c] -= 1.0f;
+        st = put_row(j, to, values, cols, err);
+    }
+    free(x);
+    return st;
+}
+
+static mltf_status put_transposed(job *j, const gguf_tensor *t, st_sink *to, mltf_err *err)
+{
+    const size_t cols = t->shape[0], rows = t->count / cols;
+    size_t bytes;
+    if (!checked_mul(&bytes, t->count, sizeof(float))) return mltf_fail_memory(err);
+    float *x = malloc(bytes), *column = malloc(rows * sizeof *column);
+    mltf_status st = x && column ? MLTF_OK : mltf_fail_memory(err);
+    if (!st) gguf_dequantize(x, t, 0, t->count);
+    for (size_t c = 0; c < cols && !st; c++) {
+        for (size_t r = 0; r < rows; r++) column[r] = x[r * cols + c];
+        st = put_row(j, to, column, rows, err);
     }
     free(x);
     free(column);
     return st;
+}
+
+static mltf_status put_tensor(void *user, size_t index, st_sink *to, mltf_err *err)
+{
+    job *j = user;
+    const piece *p = &j->pieces[index];
+    return p->op == CONVERT_TRANSPOSE ? put_transposed(j, p->t, to, err) : put_rows(j, p, to, err);
 }
 
 /* ---- settings ------------------------------------------------------------------------------ */
@@ -254,11 +360,12 @@ static mltf_status make_config(job *j)
     json_push(a, classes, json_new_cstr(a, j->family->class_name));
     json_set(a, c, "architectures", classes);
     json_set(a, c, "model_type", json_new_cstr(a, j->family->model_type));
-    TRY(j->family->config(j->g, a, c, j->err));
-    const gguf_tensor *embedding = gguf_find(j->g, j->family->embedding);
+    const convert_config cc = {j->g, a, c, j->err};
+    TRY(j->family->config(&cc));
+    const gguf_tensor *embedding = gguf_find(j->g, "token_embd.weight");
     if (!embedding || embedding->ndim != 2)
-        return mltf_fail(j->err, MLTF_CORRUPT_FILE, "the GGUF file lacks the tensor \"%s\"",
-                         j->family->embedding);
+        return mltf_fail(j->err, MLTF_CORRUPT_FILE,
+                         "the GGUF file lacks the tensor \"token_embd.weight\"");
     json_set(a, c, "vocab_size", json_new_int(a, (int64_t)embedding->shape[1]));
     json_set(a, c, "tie_word_embeddings", json_new_bool(a, !gguf_find(j->g, "output.weight")));
     put_id(j, c, "bos_token_id", convert_token_id(j->g, "bos"));
@@ -266,13 +373,13 @@ static mltf_status make_config(job *j)
     put_id(j, c, "pad_token_id", convert_token_id(j->g, "padding"));
     json_set(a, c, "torch_dtype", json_new_cstr(a, dtype_name(j->dtype)));
     json_set(a, c, "transformers_version", json_new_cstr(a, MLTF_TRANSFORMERS_VERSION));
-    const json *layers = json_get(c, "num_hidden_layers"),
-               *heads = json_get(c, "num_attention_heads");
-    if (!layers) layers = json_get(c, "n_layer");
-    if (!heads) heads = json_get(c, "n_head");
-    j->layers = json_int(layers, 0);
-    j->heads = json_int(heads, 1);
-    j->kv_heads = json_int(json_get(c, "num_key_value_heads"), j->heads);
+    j->layers = file_int(&cc, "block_count", 0);
+    j->heads = file_int(&cc, "attention.head_count", 1);
+    j->kv_heads = file_int(&cc, "attention.head_count_kv", j->heads);
+    if (j->heads < 1 || j->kv_heads < 1 || j->heads > INT32_MAX || j->kv_heads > j->heads ||
+        j->heads % j->kv_heads)
+        return mltf_fail(j->err, MLTF_CORRUPT_FILE, "%lld key heads do not divide %lld query heads",
+                         (long long)j->kv_heads, (long long)j->heads);
     if (j->layers > (int64_t)LIMIT_LAYERS)
         return mltf_fail(j->err, MLTF_CORRUPT_FILE, "%lld layers are more than any model has",
                          (long long)j->layers);
@@ -308,7 +415,7 @@ static mltf_status write_settings(job *j, const char *dir)
 static mltf_status convert(job *j, const char *dir, const mltf_convert_options *o)
 {
     const mltf_str arch = gguf_string(j->g, "general.architecture", STR(""));
-    j->family = convert_family_find(arch);
+    j->family = convert_family_find(j->g);
     if (!j->family) {
         mltf_buf names = {.max = 1024};
         convert_family_names(&names);

@@ -13,22 +13,29 @@
 
 /* dir must be missing or empty; it appears whole or not at all. UNSUPPORTED names an architecture, tokenizer
  * or option that has no form there. opts may be NULL. */
-mltf_status convert_gguf(const char *file, const char *dir, const mltf_convert_options *opts, mltf_err *err);
+mltf_status convert_gguf(const char *file, const char *dir, const mltf_convert_options *opts,
+                         mltf_err *err);
 
 /* A checkpoint with its linear layers in the width of opts->quantize ("int8", "int4"); see convert_quantize.c.
  * UNSUPPORTED if the network is unknown or has none of a fitting size. */
-mltf_status convert_quantize(const char *from, const char *dir, const mltf_convert_options *opts, mltf_err *err);
+mltf_status convert_quantize(const char *from, const char *dir, const mltf_convert_options *opts,
+                             mltf_err *err);
 
 /* ---- the parts, shared by the files of this directory -------------------------------------- */
 
 /* A family: how its tensors and settings are called on either side. */
 typedef enum {
     CONVERT_COPY,
-    CONVERT_ROWS_Q,    /* rows of each query head in halves instead of pairs (rotary embedding of Llama) */
+    CONVERT_ROWS_Q, /* rows of each query head in halves instead of pairs (rotary embedding of Llama) */
     CONVERT_ROWS_K,    /* the same by the number of key heads */
+    CONVERT_QKV,       /* rows of queries, keys, values: those of each key head together */
     CONVERT_TRANSPOSE, /* GPT-2's Conv1D */
-    CONVERT_MINUS_ONE, /* Gemma's norms hold 1 + w in the GGUF file */
-    CONVERT_SETTING,   /* goes into config.json */
+    CONVERT_MINUS_ONE, /* norms that hold 1 + w in the GGUF file */
+    CONVERT_SPLIT,     /* stacked: each a tensor of its own, "#" is its number */
+    CONVERT_ONE_ROW,   /* a vector becomes a matrix of one row */
+    CONVERT_JOIN,    /* stacked; behind each of its matrices comes that of the next rule's tensor */
+    CONVERT_JOINED,  /* written with the one before */
+    CONVERT_SETTING, /* goes into config.json */
 } convert_op;
 
 typedef struct convert_rule {
@@ -37,26 +44,25 @@ typedef struct convert_rule {
     bool required; /* in every layer; otherwise only where there */
 } convert_rule;
 
+typedef struct convert_config convert_config; /* convert_config.h */
+
 typedef struct convert_family {
-    const char *name;       /* general.architecture */
-    const char *model_type; /* of config.json */
-    const char *class_name; /* architectures[0] */
-    const char *embedding;  /* tensor whose rows are the vocabulary, in the GGUF file */
+    const char *name;          /* general.architecture */
+    const char *marker;        /* a tensor that the file must have to be of this family, or NULL */
+    const char *model_type;    /* of config.json */
+    const char *class_name;    /* architectures[0] */
     const convert_rule *rules; /* ends with from NULL */
-    mltf_status (*config)(const gguf_file *g, mltf_arena *a, json *config, mltf_err *err);
+    mltf_status (*config)(const convert_config *cc);
 } convert_family;
 
-const convert_family *convert_family_find(mltf_str name); /* NULL if unknown */
+const convert_family *convert_family_find(const gguf_file *g); /* NULL if unknown */
 void convert_family_names(mltf_buf *out);
-
-/* "llama.block_count" by its last part; fallback where absent. */
-int64_t convert_int(const gguf_file *g, const char *key, int64_t fallback);
-double convert_double(const gguf_file *g, const char *key, double fallback);
 
 /* Write tokenizer.json, tokenizer_config.json, special_tokens_map.json and the chat templates into dir. */
 mltf_status convert_tokenizer(const gguf_file *g, const char *dir, mltf_err *err);
 /* An id of tokenizer.ggml.NAME_token_id, or -1 where absent or no token. */
 int64_t convert_token_id(const gguf_file *g, const char *name);
-mltf_status convert_write_json(const char *dir, const char *name, const json *v, mltf_err *err); /* indent 2, as HF */
+mltf_status convert_write_json(const char *dir, const char *name, const json *v,
+                               mltf_err *err); /* indent 2, as HF */
 
 #endif

@@ -7,7 +7,7 @@
  * Easy to get wrong: only a known `pre` gives the right tokens (smollm splits digits one by one, gpt-2 does
  * not), so an unknown one is refused; a BOS token is added only where the file says so, or where llama.cpp
  * adds it without being told. */
-#include "convert/convert_gguf.h"
+#include "convert/convert_config.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -555,7 +555,8 @@ static mltf_status write_tokenizer_config(vocab *v, const char *dir)
         json_set(v->a, map, specials[i].theirs, text_of(v, v->tokens[id]));
     }
     set_bool(v, c, "clean_up_tokenization_spaces", false);
-    const int64_t positions = convert_int(v->g, "context_length", 0);
+    const convert_config cc = {.g = v->g};
+    const int64_t positions = file_int(&cc, "context_length", 0);
     if (positions > 0) json_set(v->a, c, "model_max_length", json_new_int(v->a, positions));
     // the class alone would answer with token_type_ids, which generate() of these families refuses
     json *inputs = json_new_array(v->a);
