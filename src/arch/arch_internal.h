@@ -127,9 +127,9 @@ float arch_rope_partial(arch_config *c, const char *key, float fallback);
 
 /* ------------------------------------------------------------------ wrappers (arch_wrapper.c)
  *
- * If config.json describes a model of images and text whose text model is to be run: sets m->text_config and the
- * architecture, and *model_type becomes the text model's. */
-bool arch_wrapper_open(arch_model *m, mltf_str *model_type, mltf_str *architecture);
+ * If config.json describes a model of images and text, and a language model is wanted (AutoModelForCausalLM makes the
+ * wrapper itself): sets m->text_config and the architecture; *model_type becomes the text model's, *want the wrapper. */
+bool arch_wrapper_open(arch_model *m, mltf_str *model_type, mltf_str *want);
 /* Before every name of the text model, "language_model." or "", and the base model's prefix behind it. */
 const char *arch_wrapper_root(const checkpoint *ck);
 #define ARCH_WRAPPER_PREFIX "model.language_model.|model."

@@ -23,16 +23,15 @@ static const struct {
     {"mistral3", "Mistral3ForConditionalGeneration", "mistral"},
 };
 
-bool arch_wrapper_open(arch_model *m, mltf_str *model_type, mltf_str *architecture)
+bool arch_wrapper_open(arch_model *m, mltf_str *model_type, mltf_str *want)
 {
     const json *text = json_get(m->config.root, "text_config");
-    if (!json_is(text, JSON_OBJECT)) return false;
+    if (!json_is(text, JSON_OBJECT) || (want->n && arch_head_of(*want) != ARCH_HEAD_LM))
+        return false;
     for (size_t i = 0; i < sizeof wrappers / sizeof *wrappers; i++) {
-        if (!str_is(*model_type, wrappers[i].model_type) ||
-            !str_is(*architecture, wrappers[i].architecture))
-            continue;
+        if (!str_is(*model_type, wrappers[i].model_type)) continue;
         m->text_config = text;
-        m->info.architecture = wrappers[i].architecture;
+        *want = str_from(m->info.architecture = wrappers[i].architecture);
         *model_type = json_string(json_get(text, "model_type"), str_from(wrappers[i].text_type));
         return true;
     }

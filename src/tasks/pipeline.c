@@ -22,6 +22,7 @@ static size_t class_stem(const char *architecture)
                                         "ForNextSentencePrediction",
                                         "DoubleHeadsModel",
                                         "WithLMHeadModel",
+                                        "ForNextSentencePrediction",
                                         "LMHeadModel",
                                         "EncoderModel",
                                         "MTModel",

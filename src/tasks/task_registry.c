@@ -143,6 +143,7 @@ const char *task_from_architecture(const char *architecture)
         {"Pix2Struct", "ForConditionalGeneration", "image-to-text"},
         {"Llava", "ForConditionalGeneration", "image-text-to-text"},
         {"Gemma3", "ForConditionalGeneration", "text-generation"},
+        {"Mistral3", "ForConditionalGeneration", "text-generation"},
         {"Pegasus", "ForConditionalGeneration", "summarization"},
         {"M2M100", "ForConditionalGeneration", "translation"},
         {"", "ForConditionalGeneration", "text2text-generation"},
