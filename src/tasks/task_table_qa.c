@@ -572,35 +572,43 @@ static mltf_status put_cell(const task_call *c, mltf_buf *out, mltf_str cell, ml
     return st;
 }
 
-/* "question col : a | b row 1 : x | y row 2 : …", in lower case. */
+/* Letter by letter, as the tokenizer does it; before cells are cut, whose length counts. */
+static mltf_str lowered(const task_call *c, mltf_str s)
+{
+    if (!json_bool(json_get(tokenizer_config(c->p->tk), "do_lower_case"), true)) return s;
+    mltf_buf out = MLTF_BUF_INIT;
+    for (const char *p = s.p, *end = s.p + s.n; s.n && p < end;) {
+        uint32_t second = 0;
+        const uint32_t first = uc_lower(utf8_next(&p), &second);
+        char bytes[4];
+        buf_append(&out, bytes, utf8_encode(bytes, first));
+        if (second) buf_append(&out, bytes, utf8_encode(bytes, second));
+    }
+    const mltf_str low = out.p ? arena_str(c->arena, buf_str(&out)) : STR("");
+    mltf_buf_release(&out);
+    return low;
+}
+
+/* "question col : a | b row 1 : x | y row 2 : …" */
 static mltf_status linearize(const task_call *c, const table *t, mltf_str query, mltf_buf *out,
                              mltf_err *err)
 {
-    mltf_buf text = MLTF_BUF_INIT;
-    buf_put_str(&text, query);
-    buf_puts(&text, " col : ");
+    buf_put_str(out, lowered(c, query));
+    buf_puts(out, " col : ");
     for (size_t k = 0; k < t->n_columns; k++) {
-        if (k) buf_puts(&text, " | ");
-        buf_put_str(&text, t->names[k]);
+        if (k) buf_puts(out, " | ");
+        buf_put_str(out, lowered(c, t->names[k]));
     }
-    mltf_status st = MLTF_OK;
     for (size_t r = 0; r < t->n_rows; r++) {
-        buf_printf(&text, " row %zu : ", r + 1);
-        for (size_t k = 0; k < t->n_columns && !st; k++) {
-            if (k) buf_puts(&text, " | ");
-            st = put_cell(c, &text, t->cells[r * t->n_columns + k], err);
+        buf_printf(out, " row %zu : ", r + 1);
+        for (size_t k = 0; k < t->n_columns; k++) {
+            if (k) buf_puts(out, " | ");
+            TRY(put_cell(c, out, lowered(c, t->cells[r * t->n_columns + k]), err));
         }
     }
-    const bool lower = json_bool(json_get(tokenizer_config(c->p->tk), "do_lower_case"), true);
-    for (const char *s = text.p, *end = text.p + text.n; s && s < end;) {
-        uint32_t second = 0;
-        const uint32_t cp = utf8_next(&s), first = lower ? uc_lower(cp, &second) : cp;
-        char bytes[4];
-        buf_append(out, bytes, utf8_encode(bytes, first));
-        if (second) buf_append(out, bytes, utf8_encode(bytes, second));
-    }
-    mltf_buf_release(&text);
-    return st ? st : buf_status(out, err);
+    while (out->n && (unsigned char)out->p[out->n - 1] <= ' ') // an empty last cell
+        out->p[--out->n] = 0;
+    return c->arena->failed ? mltf_fail_memory(err) : buf_status(out, err);
 }
 
 typedef struct tapex {

@@ -22,20 +22,20 @@ static const struct {
     {"GPT2Tokenizer", "nnn-n--"},       {"RobertaTokenizer", "nnnnnnm"},
     {"LongformerTokenizer", "nnnnnnm"}, {"BlenderbotTokenizer", "nnnnnnm"},
     {"BartTokenizer", "nnnnnnl"},       {"LEDTokenizer", "nnnnnnl"},
-    {"LayoutLMv3Tokenizer", "nnnnnnl"}, {"MarkupLMTokenizer", "nnnnnnl"},
-    {"BigBirdTokenizer", "nnnnnnl"},    {"CodeGenTokenizer", "sss-s--"},
-    {"DebertaTokenizer", "ssssssl"},    {"MvpTokenizer", "ssssssm"},
-    {"MPNetTokenizer", "ssssssm"},      {"CLIPTokenizer", "nnn----"},
-    {"Qwen2Tokenizer", "sss-s--"},      {"WhisperTokenizer", "sss-s--"},
-    {"LlamaTokenizer", "sss-s--"},      {"CodeLlamaTokenizer", "sss----"},
-    {"GemmaTokenizer", "sss-s--"},      {"T5Tokenizer", "-ss-s--"},
-    {"UdopTokenizer", "-ssss--"},       {"NllbTokenizer", "sss-s-l"},
-    {"XLMRobertaTokenizer", "------m"}, {"BarthezTokenizer", "------m"},
-    {"XLNetTokenizer", "------m"},      {"LayoutXLMTokenizer", "------m"},
-    {"CamembertTokenizer", "------m"},  {"FNetTokenizer", "---s-sm"},
-    {"AlbertTokenizer", "------m"},     {"MBartTokenizer", "------m"},
-    {"MBart50Tokenizer", "------l"},    {"RemBertTokenizer", "------l"},
-    {"DebertaV2Tokenizer", "--n----"},
+    {"TapexTokenizer", "nnnnnnl"},      {"LayoutLMv3Tokenizer", "nnnnnnl"},
+    {"MarkupLMTokenizer", "nnnnnnl"},   {"BigBirdTokenizer", "nnnnnnl"},
+    {"CodeGenTokenizer", "sss-s--"},    {"DebertaTokenizer", "ssssssl"},
+    {"MvpTokenizer", "ssssssm"},        {"MPNetTokenizer", "ssssssm"},
+    {"CLIPTokenizer", "nnn----"},       {"Qwen2Tokenizer", "sss-s--"},
+    {"WhisperTokenizer", "sss-s--"},    {"LlamaTokenizer", "sss-s--"},
+    {"CodeLlamaTokenizer", "sss----"},  {"GemmaTokenizer", "sss-s--"},
+    {"T5Tokenizer", "-ss-s--"},         {"UdopTokenizer", "-ssss--"},
+    {"NllbTokenizer", "sss-s-l"},       {"XLMRobertaTokenizer", "------m"},
+    {"BarthezTokenizer", "------m"},    {"XLNetTokenizer", "------m"},
+    {"LayoutXLMTokenizer", "------m"},  {"CamembertTokenizer", "------m"},
+    {"FNetTokenizer", "---s-sm"},       {"AlbertTokenizer", "------m"},
+    {"MBartTokenizer", "------m"},      {"MBart50Tokenizer", "------l"},
+    {"RemBertTokenizer", "------l"},    {"DebertaV2Tokenizer", "--n----"},
 };
 
 static void slow_specials(tok_settings *s)
@@ -547,7 +547,7 @@ static mltf_status post_bpe(tokenizer *tk, tok_settings *s, mltf_err *err)
         return tok_set_template_words(tk, "%c $A %s", "%c $A %s $B %s", err);
     if (tok_is_class(s, "BlenderbotTokenizer"))
         return tok_set_template_words(tk, "$A:0 %e:0", "$A:0 $B:1", err);
-    if (s->cls->flags & TOK_CLASS_ROBERTA_POST)
+    if ((s->cls->flags & TOK_CLASS_ROBERTA_POST) || tok_is_class(s, "TapexTokenizer"))
         return post_pair(tk, "RobertaProcessing", TOK_CLS, TOK_SEP, true, prefix, err);
     if (tok_settings_bool(s, "add_bos_token", false))
         return tok_set_template_words(tk, "%b:0 $A:0", "%b:0 $A:0 $B:1", err);
@@ -591,6 +591,7 @@ static const struct {
     {"OpenAIGPTTokenizer", convert_bpe, post_bpe},
     {"Qwen2Tokenizer", convert_bpe, post_bpe},
     {"RobertaTokenizer", convert_bpe, post_bpe},
+    {"TapexTokenizer", convert_bpe, post_bpe}, // as Tapas: the task writes the table as text
     {"WhisperTokenizer", convert_bpe, tok_post_whisper},
     {"AlbertTokenizer", tok_convert_spm, tok_post_spm},
     {"BarthezTokenizer", tok_convert_spm, tok_post_spm},
