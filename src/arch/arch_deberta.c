@@ -335,12 +335,13 @@ static float *score_rows(arch_run *r, const distances *d, nn_heads x, const floa
     float *y = nn_f32(cx, T, N * d->rows);
     if (!nn_ok(cx)) return NULL;
     p += (d->first - d->projected->first) * N * D;
-    for (size_t h = 0; h < N; h++) {
-        const nn_linear_w head = {
+    nn_linear_w *head = nn_bytes(cx, N * sizeof *head);
+    if (!nn_ok(cx)) return NULL;
+    for (size_t h = 0; h < N; h++)
+        head[h] = (nn_linear_w){
             .w = {.data = p + h * D, .dtype = DT_F32, .N = d->rows, .K = D, .stride = N * D},
             .compute = compute};
-        nn_linear_strided(cx, y + h * d->rows, N * d->rows, x.p + h * x.head, x.ld, &head, T);
-    }
+    nn_linear_each(cx, y, N * d->rows, d->rows, x.p, x.ld, x.head, head, N, T);
     return y;
 }
 

@@ -138,6 +138,10 @@ void nn_linear_strided(nn_ctx *cx, float *y, size_t ldy, const float *x, size_t 
 void nn_linear_group(nn_ctx *cx, float *const *y, const float *x, const nn_linear_w *const *w,
                      size_t n, size_t T);
 
+/* n layers of one shape and type at once, each on an input of its own, without adapters: layer i takes x + i x_step
+ * [T, K] (row stride ldx) to y + i y_step [T, N] (row stride ldy). */
+void nn_linear_each(nn_ctx *cx, float *y, size_t ldy, size_t y_step, const float *x, size_t ldx,
+                    size_t x_step, const nn_linear_w *w, size_t n, size_t T);
 /* A linear layer in `groups` blocks on the diagonal (grouped convolution of width 1): w is [N, K / groups],
  * x is [T, K], y [T, N]. */
 void nn_linear_grouped(nn_ctx *cx, float *y, const float *x, const nn_linear_w *w, size_t groups,

@@ -35,23 +35,36 @@ enum {
 };
 
 typedef struct {
-    const kernel_table *k;
-    const nn_linear_w *w[GROUP_MAX];
-    float *y[GROUP_MAX];
-    size_t ldy[GROUP_MAX];
-    size_t end[GROUP_MAX]; // grains up to and with member i
-    size_t n;
-    void *panel;
+    const nn_linear_w *w;
     const float *x;
-    size_t ldx, T;
+    float *y;
+    size_t ldy;
+    const void *panel; // x packed
+    size_t end;        // grains up to and with this one
+} linear_part;
+
+/* Layers of one type, K and compute type that run together: on one input, or each on its own. */
+typedef struct {
+    const kernel_table *k;
+    linear_part *part; // [n]
+    size_t n, inputs;  // inputs: 1 or n
+    char *panels;      // [inputs] of panel_bytes
+    size_t panel_bytes, ldx, T;
 } linear_job;
 
 static void pack_piece(void *arg, size_t first, size_t last, int worker)
 {
     (void)worker;
     const linear_job *j = arg;
-    const size_t end = last * PACK_ROWS < j->T ? last * PACK_ROWS : j->T;
-    j->k->pack(j->panel, j->x, j->ldx, &j->w[0]->w, j->w[0]->compute, j->T, first * PACK_ROWS, end);
+    const size_t pieces = (j->T + PACK_ROWS - 1) / PACK_ROWS; // of an input
+    while (first < last) {
+        const size_t i = first / pieces, from = first % pieces;
+        const size_t to = last - i * pieces < pieces ? last - i * pieces : pieces;
+        const linear_part *p = &j->part[i];
+        j->k->pack(j->panels + i * j->panel_bytes, p->x, j->ldx, &p->w->w, p->w->compute, j->T,
+                   from * PACK_ROWS, to * PACK_ROWS < j->T ? to * PACK_ROWS : j->T);
+        first += to - from;
+    }
 }
 
 static void gemm_piece(void *arg, size_t first, size_t last, int worker)
@@ -59,28 +72,34 @@ static void gemm_piece(void *arg, size_t first, size_t last, int worker)
     (void)worker;
     const linear_job *j = arg;
     const size_t g = j->k->gemm_grain;
-    for (size_t i = 0, begin = 0; i < j->n; begin = j->end[i], i++) {
-        const size_t a = first > begin ? first : begin, b = last < j->end[i] ? last : j->end[i];
+    for (size_t i = 0, begin = 0; i < j->n; begin = j->part[i].end, i++) {
+        const linear_part *p = &j->part[i];
+        const size_t a = first > begin ? first : begin, b = last < p->end ? last : p->end;
         if (a >= b) continue;
-        const nn_linear_w *w = j->w[i];
+        const nn_linear_w *w = p->w;
         const size_t n0 = (a - begin) * g, n1 = (b - begin) * g < w->w.N ? (b - begin) * g : w->w.N;
-        j->k->gemm(j->y[i], j->ldy[i], j->panel, &w->w, w->compute, w->bias, j->T, n0, n1);
+        j->k->gemm(p->y, p->ldy, p->panel, &w->w, w->compute, w->bias, j->T, n0, n1);
     }
 }
 
 static void linear_run(nn_ctx *cx, linear_job *j)
 {
-    const nn_linear_w *w = j->w[0];
+    const nn_linear_w *w = j->part[0].w;
     const nn_mark mark = nn_save(cx);
-    j->panel = nn_bytes(cx, j->k->pack_bytes(&w->w, w->compute, j->T));
-    nn_for(cx, (j->T + PACK_ROWS - 1) / PACK_ROWS, w->w.K * 2 * PACK_ROWS, pack_piece, j);
+    j->k = cx->k;
+    j->panel_bytes = (j->k->pack_bytes(&w->w, w->compute, j->T) + 63) / 64 * 64;
+    j->panels = nn_bytes(cx, j->panel_bytes * j->inputs);
+    if (!nn_ok(cx)) return;
+    nn_for(cx, (j->T + PACK_ROWS - 1) / PACK_ROWS * j->inputs, w->w.K * 2 * PACK_ROWS, pack_piece,
+           j);
     size_t grains = 0;
     for (size_t i = 0; i < j->n; i++) {
-        grains += (j->w[i]->w.N + j->k->gemm_grain - 1) / j->k->gemm_grain;
-        j->end[i] = grains;
+        grains += (j->part[i].w->w.N + j->k->gemm_grain - 1) / j->k->gemm_grain;
+        j->part[i].end = grains;
+        j->part[i].panel = j->panels + (j->inputs == 1 ? 0 : i * j->panel_bytes);
     }
     nn_for(cx, grains, 2 * j->T * w->w.K * j->k->gemm_grain, gemm_piece, j);
-    if (nn_ok(cx)) nn_restore(cx, mark);
+    nn_restore(cx, mark);
 }
 
 /* y += lora_b (lora_a x): two thin layers in f32. */
@@ -122,8 +141,8 @@ void nn_linear_strided(nn_ctx *cx, float *y, size_t ldy, const float *x, size_t 
         ldx = w->w.K;
     }
     if (!nn_ok(cx)) return;
-    linear_job j = {
-        .k = cx->k, .w = {w}, .y = {y}, .ldy = {ldy}, .n = 1, .x = x, .ldx = ldx, .T = T};
+    linear_part part = {.w = w, .x = x, .y = y, .ldy = ldy};
+    linear_job j = {.part = &part, .n = 1, .inputs = 1, .ldx = ldx, .T = T};
     linear_run(cx, &j);
     adapt(cx, y, ldy, x, ldx, w, T);
     if (nn_ok(cx)) nn_restore(cx, mark);
@@ -134,14 +153,34 @@ void nn_linear(nn_ctx *cx, float *y, const float *x, const nn_linear_w *w, size_
     nn_linear_strided(cx, y, w->w.N, x, w->w.K, w, T);
 }
 
+void nn_linear_each(nn_ctx *cx, float *y, size_t ldy, size_t y_step, const float *x, size_t ldx,
+                    size_t x_step, const nn_linear_w *w, size_t n, size_t T)
+{
+    if (!nn_ok(cx) || T == 0 || n == 0) return;
+    const nn_mark mark = nn_save(cx);
+    linear_part *part = nn_bytes(cx, n * sizeof *part);
+    if (!nn_ok(cx)) return;
+    for (size_t i = 0; i < n; i++)
+        part[i] = (linear_part){.w = &w[i], .x = x + i * x_step, .y = y + i * y_step, .ldy = ldy};
+    linear_job j = {.part = part, .n = n, .inputs = n, .ldx = ldx, .T = T};
+    linear_run(cx, &j);
+    if (nn_ok(cx)) nn_restore(cx, mark);
+}
+
 void nn_linear_grouped(nn_ctx *cx, float *y, const float *x, const nn_linear_w *w, size_t groups,
                        size_t T)
 {
+    if (!nn_ok(cx)) return;
     const size_t n = w->w.N / groups, k = w->w.K;
-    for (size_t g = 0; nn_ok(cx) && g < groups; g++) {
-        const nn_linear_w part = nn_linear_rows(w, g * n, n);
-        nn_linear_strided(cx, y + g * n, w->w.N, x + g * k, groups * k, &part, T);
-    }
+    const bool adapted = w->in_gain || w->gain || w->lora_a.data;
+    const nn_mark mark = nn_save(cx);
+    nn_linear_w *part = nn_bytes(cx, groups * sizeof *part);
+    if (!nn_ok(cx)) return;
+    for (size_t g = 0; g < groups; g++) part[g] = nn_linear_rows(w, g * n, n);
+    if (!adapted) nn_linear_each(cx, y, w->w.N, n, x, groups * k, k, part, groups, T);
+    for (size_t g = 0; adapted && g < groups; g++)
+        nn_linear_strided(cx, y + g * n, w->w.N, x + g * k, groups * k, &part[g], T);
+    if (nn_ok(cx)) nn_restore(cx, mark);
 }
 
 static bool same_panel(const nn_linear_w *a, const nn_linear_w *b)
@@ -163,17 +202,16 @@ void nn_linear_group(nn_ctx *cx, float *const *y, const float *x, const nn_linea
             i++;
             continue;
         }
-        linear_job j = {.k = cx->k, .x = x, .ldx = w[i]->w.K, .T = T};
+        linear_part part[GROUP_MAX];
+        linear_job j = {.part = part, .inputs = 1, .ldx = w[i]->w.K, .T = T};
         const size_t first = i;
         for (; i < n && j.n < GROUP_MAX; i++) {
             if (!nn_has(w[i])) continue;
             if (!same_panel(w[first], w[i]) || w[i]->in_gain) break;
-            j.w[j.n] = w[i];
-            j.y[j.n] = y[i];
-            j.ldy[j.n++] = w[i]->w.N;
+            part[j.n++] = (linear_part){.w = w[i], .x = x, .y = y[i], .ldy = w[i]->w.N};
         }
         linear_run(cx, &j);
-        for (size_t m = 0; m < j.n; m++) adapt(cx, j.y[m], j.ldy[m], x, j.ldx, j.w[m], T);
+        for (size_t m = 0; m < j.n; m++) adapt(cx, part[m].y, part[m].ldy, x, j.ldx, part[m].w, T);
     }
 }
 
