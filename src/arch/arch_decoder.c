@@ -184,6 +184,8 @@ void arch_decoder_fairseq_load(arch_build *b, arch_decoder *d, const fairseq_siz
     static const float eps = 1e-5f; // torch's own: no configuration has a key for it
     nn_loader *ld = &b->ld;
     const size_t H = d->hidden, F = s->ffn;
+    if (d->heads * d->head_dim != H || d->kv_heads != d->heads)
+        cfg_fail(&b->cfg, "%zu heads do not make up the model's width of %zu", d->heads, H);
     nn_load_norm(ld, &d->norm, "layer_norm", NN_NORM_LAYER, H, eps, NN_BIAS);
     for (size_t il = 0; il < d->n_layers; il++) {
         decoder_layer *l = &d->layers[il];

@@ -33,6 +33,11 @@ static size_t read_ffn(arch_config *c)
     const size_t multiple = cfg_dim(c, "block_multiple_of", 256);
     const json *by = json_get(c->root, "block_ffn_dim_multiplier");
     if (by && by->type == JSON_NULL) return n;
+    const float factor = cfg_float(c, "block_ffn_dim_multiplier", 1);
+    if (!(factor > 0 && factor <= 64)) {
+        cfg_fail(c, "\"block_ffn_dim_multiplier\" must be above 0 and at most 64");
+        return 1;
+    }
     n = (size_t)(json_double(by, 1.0) * (double)n);
     return (n + multiple - 1) / multiple * multiple;
 }

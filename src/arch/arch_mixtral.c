@@ -47,10 +47,10 @@ static void read_config(arch_config *c, moe_config *o, arch_decoder *d, mltf_str
     arch_decoder_config(c, d);
     o->ffn = cfg_dim(c, "intermediate_size", mixtral ? 14336 : qwen2 ? 5632 : qwen3 ? 6144 : 11008);
     o->expert_ffn = qwen ? cfg_dim(c, "moe_intermediate_size", qwen2 ? 1408 : 768) : o->ffn;
-    o->shared_ffn = qwen2 ? cfg_dim(c, "shared_expert_intermediate_size", 5632)
-                    : shared || hybrid
-                        ? cfg_size(c, "shared_intermediate_size", hybrid ? 1024 : 0, 0, 1 << 24)
-                        : 0;
+    o->shared_ffn = qwen2              ? cfg_dim(c, "shared_expert_intermediate_size", 5632)
+                    : shared || hybrid ? cfg_size(c, "shared_intermediate_size", hybrid ? 1024 : 0,
+                                                  hybrid, 1 << 24)
+                                       : 0;
     o->positions = cfg_dim(c, "max_position_embeddings", mixtral ? 131072 : qwen ? 32768 : 2048);
     o->experts = cfg_size(c, "num_local_experts|num_experts",
                           qwen2   ? 60

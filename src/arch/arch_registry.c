@@ -24,6 +24,7 @@
     X(bart) \
     X(bert) \
     X(bert_generation) \
+    X(big_bird) \
     X(biogpt) \
     X(bloom) \
     X(deberta) \
@@ -52,9 +53,11 @@
     X(mixtral) \
     X(mobilebert) \
     X(modernbert) \
+    X(modernbert_decoder) \
     X(mpnet) \
     X(mpt) \
     X(nomic_bert) \
+    X(openai_gpt) \
     X(opt) \
     X(persimmon) \
     X(phi) \

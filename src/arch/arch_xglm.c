@@ -8,6 +8,10 @@
 
 #include "arch/arch_decoder.h"
 
+enum {
+    MAX_POSITIONS = 1 << 16
+}; // their table is made, not read: it must not depend on a word alone
+
 static mltf_status load(arch_build *b, mltf_err *err)
 {
     nn_loader *ld = &b->ld;
@@ -20,7 +24,7 @@ static mltf_status load(arch_build *b, mltf_err *err)
                         .vocab = 256008,
                         .position_offset = 2};
     arch_decoder_config(c, d);
-    d->max_positions = cfg_dim(c, "max_position_embeddings", 2048);
+    d->max_positions = cfg_size(c, "max_position_embeddings", 2048, 1, MAX_POSITIONS);
     d->embed_scale = cfg_bool(c, "scale_embedding", true) ? sqrtf((float)d->hidden) : 1.0f;
     const size_t H = d->hidden, rows = d->max_positions + 2;
     const fairseq_sizes sizes = {.ffn = cfg_dim(c, "ffn_dim", 4096),

@@ -277,6 +277,9 @@ FAMILIES = {
     "olmoe": (["OlmoeForCausalLM"] * 2 + ["OlmoeModel"], "OlmoeConfig", lambda r: {**grouped(r, num_experts=r.choice([3, 4, 7]), num_experts_per_tok=r.choice([1, 2, 3]), norm_topk_prob=r.flag(), attention_bias=r.flag()), **r.rope(kinds=("none", "linear"))}),
     "granitemoeshared": (["GraniteMoeSharedForCausalLM"] * 2 + ["GraniteMoeSharedModel"], "GraniteMoeSharedConfig", lambda r: {**grouped(r, num_local_experts=r.choice([3, 4]), num_experts_per_tok=r.choice([1, 2, 3]), shared_intermediate_size=r.choice([0, 12, 33]), attention_bias=r.flag(), embedding_multiplier=r.uniform(0.5, 4), attention_multiplier=r.uniform(0.1, 0.5), residual_multiplier=r.uniform(0.3, 1), logits_scaling=r.uniform(0.5, 4)), **r.rope(kinds=("none", "linear"))}),
     "granitemoehybrid": (["GraniteMoeHybridForCausalLM"] * 2 + ["GraniteMoeHybridModel"], "GraniteMoeHybridConfig", lambda r: grouped(r, num_local_experts=r.choice([0, 0, 4]), num_experts_per_tok=r.choice([1, 2, 3]), shared_intermediate_size=r.choice([12, 33]), layer_types=["attention"] * r.layers, position_embedding_type=r.choice([None, "rope"]), attention_bias=r.flag(), embedding_multiplier=r.uniform(0.5, 4), attention_multiplier=r.uniform(0.1, 0.5), residual_multiplier=r.uniform(0.3, 1), logits_scaling=r.uniform(0.5, 4), mamba_n_heads=2 * r.heads, mamba_d_head=r.head_dim)),
+    "modernbert-decoder": (["ModernBertDecoderForCausalLM"] * 2 + ["ModernBertDecoderModel", "ModernBertDecoderForSequenceClassification"], "ModernBertDecoderConfig", lambda r: usual(r, global_attn_every_n_layers=r.choice([1, 2, 3]), local_attention=r.choice([4, 8, 64]), attention_bias=r.flag(), mlp_bias=r.flag(), norm_bias=r.flag(), classifier_bias=r.flag(), decoder_bias=r.flag(), hidden_activation=r.choice(["gelu", "silu"]), layer_types=r.choice([None, layer_types(r)]), global_rope_theta=r.choice([100.0, 160000.0]), tie_word_embeddings=r.flag())),
+    "openai-gpt": (["OpenAIGPTLMHeadModel"] * 2 + ["OpenAIGPTModel", "OpenAIGPTForSequenceClassification"], "OpenAIGPTConfig", lambda r: narrow(r, afn=r.choice(["gelu", "relu", "silu"]))),
+    "big_bird": (encoder("BigBird", drop=("ForQuestionAnswering",), more=("ForCausalLM",)), "BigBirdConfig", lambda r: bert(r, attention_type=r.choice(["block_sparse", "original_full"]), rescale_embeddings=r.flag(), is_decoder=r.flag())),
     "esm": (encoder("Esm", drop=("ForQuestionAnswering",)), "EsmConfig", lambda r: {**bert(r, even=True), "pad_token_id": 1, "mask_token_id": r.choice([5, 32]), "token_dropout": r.flag(), "emb_layer_norm_before": r.flag(), "position_embedding_type": r.choice(["absolute", "rotary"])}),
 }
 
@@ -431,6 +434,9 @@ def in_words_of_5(folder):
             c["rope_parameters"] = parameters(c.pop("rope_theta"))
             if "partial_rotary_factor" in c:
                 c["rope_parameters"]["partial_rotary_factor"] = c.pop("partial_rotary_factor")
+        elif c.get("model_type") == "modernbert-decoder":  # 4.57 reads one of its two
+            c["rope_parameters"] = {k: {"rope_type": "default", "rope_theta": c["global_rope_theta"]} for k in ("full_attention", "sliding_attention")}
+            del c["global_rope_theta"], c["local_rope_theta"]
         elif "global_rope_theta" in c:
             c["rope_parameters"] = {k: {"rope_type": "default", "rope_theta": c.pop(old)} for k, old in (("full_attention", "global_rope_theta"), ("sliding_attention", "local_rope_theta"))}
         elif scaling:
