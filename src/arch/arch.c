@@ -455,11 +455,27 @@ static arch_run make_run(arch_session *s, const arch_batch *b, unsigned want, ar
                       .out = out};
 }
 
-/* What the context holds, as output; its failure, if any. */
-static mltf_status finish(arch_session *s, arch_output *out, mltf_err *err)
+/* The same failure in a user's words where a sequence is longer than the model's positions. */
+static void explain_length(arch_session *s, const arch_batch *b, size_t bound)
+{
+    if (s->cx.err.status != MLTF_INVALID_INPUT || b->position_ids) return;
+    for (size_t i = 0; i < b->n_seqs; i++) {
+        const size_t n = b->start[i + 1] - b->start[i] + (b->caches ? b->caches[i]->kv.len : 0);
+        if (n <= bound) continue;
+        mltf_fail(&s->cx.err, MLTF_INVALID_INPUT,
+                  "a text of %zu tokens is too long for this model, which has positions for %zu", n,
+                  bound);
+        return;
+    }
+}
+
+/* What the context holds, as output; its failure, if any. `bound`: positions that the model has. */
+static mltf_status finish(arch_session *s, const arch_batch *b, size_t bound, arch_output *out,
+                          mltf_err *err)
 {
     nn_ctx *cx = &s->cx;
     if (!nn_ok(cx)) {
+        explain_length(s, b, bound);
         *out = (arch_output){0};
         if (err) *err = cx->err;
         return cx->err.status;
@@ -571,7 +587,8 @@ mltf_status arch_forward(arch_session *s, const arch_batch *b, unsigned want, ar
     }
     arch_positions(&r, 0);
     m->family->forward(&r);
-    TRY(finish(s, out, err));
+    TRY(finish(s, b, r.seqs.memory ? m->info.max_target_positions : m->info.max_positions, out,
+               err));
     TRY(remember_ids(m, b, err));
     for (size_t i = 0; r.seqs.caches && i < b->n_seqs; i++)
         b->caches[i]->kv.len += b->start[i + 1] - b->start[i];
@@ -593,7 +610,7 @@ mltf_status arch_encode(arch_session *s, const arch_batch *b, unsigned want, arc
     TRY(arch_run_memory(&r, err));
     arch_positions(&r, 0);
     m->family->encode(&r);
-    TRY(finish(s, out, err));
+    TRY(finish(s, b, m->info.max_positions, out, err));
     for (size_t i = 0; i < b->n_seqs; i++) {
         nn_memory_release(b->caches[i]->memory);
         b->caches[i]->memory = nn_memory_retain(s->memory[i]);

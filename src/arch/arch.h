@@ -68,7 +68,8 @@ typedef struct arch_info {
     arch_kind kind;
     arch_head head;
     size_t hidden, vocab, n_layers, n_labels;
-    size_t max_positions; /* SIZE_MAX: no bound */
+    size_t max_positions;        /* SIZE_MAX: no bound */
+    size_t max_target_positions; /* of an encoder-decoder's decoder; SIZE_MAX: no bound */
     uint64_t n_params, weight_bytes;
     mltf_dtype dtype;            /* of the stored weights (of most of them) */
     mltf_dtype compute;          /* DT_F32 or DT_BF16 */

@@ -229,6 +229,7 @@ static mltf_status load(arch_build *b, mltf_err *err)
         return arch_done(b, m, c->hidden, c->decoder_vocab, c->dec.layers, c->dec.positions, err);
     }
     b->m->cross_shape = b->m->cache_shape;
+    b->m->info.max_target_positions = c->sines_exp ? SIZE_MAX : c->dec.positions;
     return arch_done(b, m, c->hidden, c->decoder_vocab, c->enc.layers,
                      c->sines_exp ? SIZE_MAX : c->enc.positions, err);
 }

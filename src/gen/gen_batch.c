@@ -580,6 +580,32 @@ static mltf_status unit_stop(gen_unit *u, gen_finish why, mltf_err *err)
     return MLTF_OK;
 }
 
+/* Does what a unit wants to feed have positions in the model? Said before the pass, which others share. */
+static mltf_status check_positions(const gen_unit *u, mltf_err *err)
+{
+    const arch_info *info = arch_model_info(u->model);
+    const bool both = info->kind == ARCH_ENCODER_DECODER;
+    const size_t bound = both ? info->max_target_positions : info->max_positions;
+    if (both && !u->req->encode && u->req->n > info->max_positions)
+        return mltf_fail(err, MLTF_INVALID_INPUT,
+                         "the text has %zu tokens, and the model has positions for %zu", u->req->n,
+                         info->max_positions);
+    for (size_t i = 0; i < u->n_feeds; i++) {
+        const size_t n = arch_cache_len(u->feeds[i].cache) + u->feeds[i].n;
+        if (n <= bound) continue;
+        if (u->n_prompt > bound || n <= u->n_prompt)
+            return mltf_fail(err, MLTF_INVALID_INPUT,
+                             "the prompt has %zu tokens, and the model has positions for %zu", n,
+                             bound);
+        return mltf_fail(err, MLTF_INVALID_INPUT,
+                         "the model has positions for %zu tokens, and they are used up: %zu by the "
+                         "prompt, %zu by what was generated. Ask for fewer new tokens, or shorten "
+                         "the prompt",
+                         bound, u->n_prompt, bound - u->n_prompt);
+    }
+    return MLTF_OK;
+}
+
 /* Encoders of the requests that just came, all in one pass. */
 static mltf_status encode_new(gen_batch *b, mltf_err *err)
 {
@@ -689,14 +715,14 @@ mltf_status gen_batch_step(gen_batch *b, mltf_err *err)
             st = unit_stop(u, GEN_FINISH_TIME, &local);
         if (st) unit_fail(u, &local);
     }
-    TRY(encode_new(b, err));
     for (size_t i = 0; i < b->n_units; i++) {
         gen_unit *u = b->units[i];
         if (!u || u->done || u->planned) continue;
         u->n_feeds = 0;
         u->planned = true;
-        if (u->mode->plan(u, &local)) unit_fail(u, &local);
+        if (u->mode->plan(u, &local) || check_positions(u, &local)) unit_fail(u, &local);
     }
+    TRY(encode_new(b, err));
     for (int kind = 0; kind < 4; kind++) TRY(run_kind(b, kind & 1, kind >> 1, err));
     for (size_t i = 0; i < b->n_units; i++) {
         gen_unit *u = b->units[i];

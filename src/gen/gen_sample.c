@@ -140,6 +140,19 @@ static mltf_status propose_from_draft(gen_unit *u, sample_state *s, size_t want,
     return MLTF_OK;
 }
 
+/* How many tokens behind the row's own have positions in the model and in its assistant. */
+static size_t positions_left(const gen_unit *u, const gen_row *r)
+{
+    const arch_info *info = arch_model_info(u->model);
+    size_t positions =
+        info->kind == ARCH_ENCODER_DECODER ? info->max_target_positions : info->max_positions;
+    if (u->req->assistant) {
+        const size_t own = arch_model_info(arch_session_model(u->req->assistant))->max_positions;
+        if (own < positions) positions = own;
+    }
+    return positions > r->n ? positions - r->n : 0;
+}
+
 static mltf_status plan_proposals(gen_unit *u, sample_state *s, mltf_err *err)
 {
     gen_row *r = &u->rows[0];
@@ -150,6 +163,8 @@ static mltf_status plan_proposals(gen_unit *u, sample_state *s, mltf_err *err)
                       : (size_t)u->cfg.prompt_lookup_num_tokens;
     if (want > left - 1) want = left - 1;
     if (want > ARCH_CACHE_ROLLBACK) want = ARCH_CACHE_ROLLBACK;
+    const size_t room = positions_left(u, r);
+    if (want > room) want = room;
     TRY(propose_room(s, want, tail, err));
     s->n_proposed = 0;
     const bool stepwise =

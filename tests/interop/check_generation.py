@@ -63,6 +63,7 @@ FAMILIES = {
     "led": ("LEDForConditionalGeneration", "LEDConfig", lambda r: {**seq2seq(r), **dict(attention_window=r.choice([4, 8]), max_encoder_position_embeddings=96, max_decoder_position_embeddings=96)}),
 }
 SEQ2SEQ = ("t5", "bart", "mbart", "m2m_100", "pegasus", "led")
+LEARNED = ("gpt2", "bart", "mbart", "led")  # 96 positions, and none behind them
 WINDOWED = ("mistral", "qwen2", "gemma2")
 
 
@@ -494,6 +495,8 @@ def one_model(name, seed, count, until, modes):
                 inputs = [[r.randrange(3, V) for _ in range(r.choice([1, 4, 9, 14]))] for _ in range(r.choice([1, 2, 3]))]
                 if name in WINDOWED and r.random() < 0.25:
                     inputs[0] = [r.randrange(3, V) for _ in range(r.choice([380, 500, 700]))]
+                if name in LEARNED and r.random() < 0.1:  # to the end of the positions and past it
+                    inputs = [[r.randrange(3, V) for _ in range(r.choice([77, 91, 92, 95, 96, 97]))]]
                 kw = draw_case(r, name, mode, 1 if name in SEQ2SEQ else max(len(x) for x in inputs), settings)
                 one_case(name, mode, model, draft_folder, tk, mine, inputs, kw, settings, r.randrange(1 << 40), count, r)
         finally:
@@ -538,6 +541,9 @@ def one_case(name, mode, model, draft_folder, tk, mine, inputs, kw, settings, se
     got = mine.ask(task)
     if refused:
         count["refused"] += 1
+        if "error" not in got and "index out of range in self" in refused:
+            count["wrong"] += 1
+            print("WRONG %s %s: the library has no positions left, mltf answers %s" % (name, mode, json.dumps(task)))
         if "error" not in got and refused.startswith("ValueError"):
             count["lenient"] += 1
             print("only the library refuses: %s %s %s: %s" % (name, mode, json.dumps(kw), refused.split("\n")[0][:160]))

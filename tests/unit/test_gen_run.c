@@ -397,6 +397,61 @@ static void test_a_prompt_without_room_is_refused_in_the_words_of_the_library(vo
     gen_result_release(&res);
 }
 
+/* The model has 128 positions. The last token that is generated needs none. */
+static void test_a_text_that_leaves_the_positions_fails_alone(void **state)
+{
+    (void)state;
+    int32_t ids[140];
+    for (size_t i = 0; i < 140; i++) ids[i] = 20 + (int32_t)(i * 7 % 50);
+    const gen_config five = config("{\"max_new_tokens\": 5, \"eos_token_id\": 99999}"),
+                     six = config("{\"max_new_tokens\": 6, \"eos_token_id\": 99999}");
+    gen_request fits = request(&five), ends = request(&six), never = request(&five);
+    fits.ids = ends.ids = never.ids = ids;
+    fits.n = ends.n = 124;
+    never.n = 129;
+    gen_batch *b;
+    mltf_err err = {0};
+    const gen_request *const reqs[] = {&fits, &ends, &never};
+    size_t number[3];
+    assert_int_equal(gen_batch_new(&b, session, &err), MLTF_OK);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(gen_batch_add(b, reqs[i], &number[i], &err), MLTF_OK);
+    while (gen_batch_active(b)) assert_int_equal(gen_batch_step(b, &err), MLTF_OK);
+    gen_result res;
+    assert_int_equal(gen_batch_take(b, number[0], &res, &err), MLTF_OK);
+    assert_int_equal(res.seqs[0].n, 129);
+    gen_result_release(&res);
+    assert_int_equal(gen_batch_take(b, number[1], &res, &err), MLTF_INVALID_INPUT);
+    assert_string_equal(err.msg,
+                        "the model has positions for 128 tokens, and they are used up: 124 "
+                        "by the prompt, 4 by what was generated. Ask for fewer new "
+                        "tokens, or shorten the prompt");
+    assert_int_equal(gen_batch_take(b, number[2], &res, &err), MLTF_INVALID_INPUT);
+    assert_string_equal(err.msg, "the prompt has 129 tokens, and the model has positions for 128");
+    gen_batch_free(b);
+    const gen_config lookup = config("{\"max_new_tokens\": 5, \"eos_token_id\": 99999, "
+                                     "\"prompt_lookup_num_tokens\": 8}");
+    gen_request guess = fits;
+    guess.cfg = &lookup;
+    gen_result a = run(&fits, 1), g = run(&guess, 1); // proposals end before the positions do
+    assert_same(&a.seqs[0], &g.seqs[0]);
+    gen_result_release(&a);
+    gen_result_release(&g);
+}
+
+static void test_a_text_that_is_too_long_is_said_to_be(void **state)
+{
+    (void)state;
+    int32_t ids[140] = {0};
+    arch_output out;
+    mltf_err err = {0};
+    const arch_batch batch = {.n_seqs = 2, .start = (size_t[]){0, 6, 140}, .ids = ids};
+    assert_int_equal(arch_forward(session, &batch, ARCH_WANT_HIDDEN, &out, &err),
+                     MLTF_INVALID_INPUT);
+    assert_string_equal(
+        err.msg, "a text of 134 tokens is too long for this model, which has positions for 128");
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -441,6 +496,8 @@ int main(void)
         cmocka_unit_test(test_scores_are_shown_as_they_choose),
         cmocka_unit_test(test_an_end_that_is_forbidden_stays_so_however_long_the_text_gets),
         cmocka_unit_test(test_a_prompt_without_room_is_refused_in_the_words_of_the_library),
+        cmocka_unit_test(test_a_text_that_leaves_the_positions_fails_alone),
+        cmocka_unit_test(test_a_text_that_is_too_long_is_said_to_be),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
