@@ -198,6 +198,7 @@ static mltf_status score_texts(evaluation *e, mltf_err *err)
     add_metric(e, "rouge1/v1/mean", r.rouge1);
     add_metric(e, "rouge2/v1/mean", r.rouge2);
     add_metric(e, "rougeL/v1/mean", r.rougeL);
+    add_metric(e, "rougeLsum/v1/mean", r.rougeLsum);
     add_metric(e, "bleu/v1/mean", mean);
     add_metric(e, "corpus_bleu", corpus);
     return MLTF_OK;

@@ -269,7 +269,8 @@ typedef struct mltf_evaluate_options {
 /* Run a model over labelled rows, or over a text, and measure it. Appends a JSON object to *report: task, rows
  * (or tokens), seconds, metrics {name: number} and, when logged, run_id. Which metrics depends on the task:
  *   classification        accuracy_score, precision_score, recall_score, f1_score, macro_f1_score
- *   generation, answers   exact_match/v1, rouge1/v1/mean, rouge2/v1/mean, rougeL/v1/mean, bleu/v1/mean, corpus_bleu
+ *   generation, answers   exact_match/v1, rouge1/v1/mean, rouge2/v1/mean, rougeL/v1/mean, rougeLsum/v1/mean,
+ *                         bleu/v1/mean, corpus_bleu
  *   embeddings            spearman, of cosine similarity with the target; rows have two columns of text
  *   a text                perplexity, nll_per_token (windows of the model's length, each token predicted once)
  * *predictions, if not NULL, receives the JSON list of what was predicted, one text a row. */

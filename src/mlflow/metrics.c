@@ -4,6 +4,9 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "base/buf.h"
+#include "mlflow/pytext.h"
+
 /* ---- classification -------------------------------------------------------------------------- */
 
 typedef struct label_count {
@@ -130,19 +133,36 @@ static size_t common_ngrams(mltf_arena *a, const tokens *x, const tokens *y, siz
 
 /* ---- ROUGE ----------------------------------------------------------------------------------- */
 
+/* str.lower() as far as [a-z0-9] come out of it: two letters beyond ASCII do as well. */
+static char *lower_ascii(mltf_arena *a, mltf_str text)
+{
+    char *lower = arena_strdup(a, text.p, text.n);
+    for (size_t i = 0; lower && i < text.n; i++) {
+        if (lower[i] >= 'A' && lower[i] <= 'Z') lower[i] = (char)(lower[i] + 32);
+        const mltf_str rest = {text.p + i, text.n - i};
+        if (str_starts(rest, "\xC4\xB0")) lower[i] = 'i'; // and a dot of its own
+        if (str_starts(rest, "\xE2\x84\xAA")) // Kelvin: one letter where three bytes were
+            lower[i] = lower[i + 1] = '\x01', lower[i + 2] = 'k';
+    }
+    return lower;
+}
+
+static bool is_rouge_letter(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+}
+
 static tokens rouge_tokens(mltf_arena *a, mltf_str text)
 {
     tokens out = {arena_calloc(a, text.n / 2 + 1, sizeof(mltf_str)), 0};
-    char *lower = arena_strdup(a, text.p, text.n);
+    char *lower = lower_ascii(a, text);
     if (!out.t || !lower) return (tokens){NULL, 0};
+    size_t m = 0; // letters move together where bytes fell away
     for (size_t i = 0; i < text.n; i++)
-        if (lower[i] >= 'A' && lower[i] <= 'Z') lower[i] = (char)(lower[i] + 32);
-    for (size_t i = 0; i < text.n;) {
+        if (lower[i] != '\x01' || text.p[i] == '\x01') lower[m++] = lower[i];
+    for (size_t i = 0; i < m;) {
         size_t end = i;
-        while (end < text.n &&
-               (islower((unsigned char)lower[end]) || isdigit((unsigned char)lower[end])) &&
-               (unsigned char)lower[end] < 0x80)
-            end++;
+        while (end < m && is_rouge_letter(lower[end])) end++;
         if (end > i) out.t[out.n++] = (mltf_str){lower + i, end - i};
         i = end > i ? end : i + 1;
     }
@@ -170,6 +190,104 @@ static size_t longest_common_subsequence(mltf_arena *a, const tokens *x, const t
     return longest;
 }
 
+/* ---- ROUGE-Lsum: lines are sentences ---- */
+
+typedef struct sentences {
+    tokens *s; /* [n] */
+    size_t n, words;
+} sentences;
+
+static sentences split_lines(mltf_arena *a, mltf_str text)
+{
+    size_t lines = 1;
+    for (size_t i = 0; i < text.n; i++) lines += text.p[i] == '\n';
+    sentences out = {arena_calloc(a, lines, sizeof *out.s), 0, 0};
+    for (size_t from = 0, to = 0; out.s && from < text.n; from = to + 1) {
+        for (to = from; to < text.n && text.p[to] != '\n'; to++) {
+        }
+        if (to == from) continue;
+        out.s[out.n] = rouge_tokens(a, str_slice(text, from, to));
+        out.words += out.s[out.n++].n;
+    }
+    return out;
+}
+
+/* Marks the words of x that a longest common subsequence with y has. */
+static void mark_common(mltf_arena *a, const tokens *x, const tokens *y, bool *marked)
+{
+    const mltf_arena_mark mark = arena_save(a);
+    const size_t width = y->n + 1;
+    uint32_t *t = arena_calloc(a, x->n + 1, width * sizeof *t); // [x + 1, y + 1]
+    if (!t) return;                                             // a->failed tells
+    for (size_t i = 1; i <= x->n; i++)
+        for (size_t j = 1; j <= y->n; j++) {
+            const uint32_t above = t[(i - 1) * width + j], left = t[i * width + j - 1];
+            t[i * width + j] = str_eq(x->t[i - 1], y->t[j - 1]) ? t[(i - 1) * width + j - 1] + 1
+                               : above > left                   ? above
+                                                                : left;
+        }
+    for (size_t i = x->n, j = y->n; i > 0 && j > 0;) {
+        if (str_eq(x->t[i - 1], y->t[j - 1])) {
+            marked[--i] = true;
+            j--;
+        } else if (t[i * width + j - 1] > t[(i - 1) * width + j]) {
+            j--;
+        } else {
+            i--;
+        }
+    }
+    arena_restore(a, mark);
+}
+
+/* How often the word stands in the text, less what was counted already. */
+typedef struct word_count {
+    mltf_str word;
+    size_t left;
+} word_count;
+
+static word_count *count_words(mltf_arena *a, const sentences *text, size_t *n)
+{
+    mltf_str *all = arena_calloc(a, text->words + 1, sizeof *all);
+    word_count *counts = arena_calloc(a, text->words + 1, sizeof *counts);
+    *n = 0;
+    if (!all || !counts) return NULL;
+    size_t m = 0;
+    for (size_t i = 0; i < text->n; i++)
+        for (size_t k = 0; k < text->s[i].n; k++) all[m++] = text->s[i].t[k];
+    qsort(all, m, sizeof *all, compare_str);
+    for (size_t i = 0; i < m; i++) {
+        if (*n == 0 || !str_eq(counts[*n - 1].word, all[i]))
+            counts[(*n)++] = (word_count){all[i], 0};
+        counts[*n - 1].left++;
+    }
+    return counts;
+}
+
+/* Words of the target's sentences that the union of their subsequences with the predicted ones has, none more often
+ * than either text. */
+static size_t summary_hits(mltf_arena *a, const sentences *target, const sentences *predicted)
+{
+    size_t n_target, n_predicted, hits = 0;
+    word_count *of_target = count_words(a, target, &n_target),
+               *of_predicted = count_words(a, predicted, &n_predicted);
+    for (size_t i = 0; i < target->n && !a->failed; i++) {
+        const tokens *x = &target->s[i];
+        bool *marked = arena_calloc(a, x->n + 1, sizeof *marked);
+        for (size_t k = 0; marked && k < predicted->n; k++)
+            mark_common(a, x, &predicted->s[k], marked);
+        for (size_t k = 0; marked && k < x->n; k++) {
+            if (!marked[k]) continue;
+            word_count *t = bsearch(&x->t[k], of_target, n_target, sizeof *t, compare_str),
+                       *p = bsearch(&x->t[k], of_predicted, n_predicted, sizeof *p, compare_str);
+            if (!t || !p || !t->left || !p->left) continue;
+            t->left--;
+            p->left--;
+            hits++;
+        }
+    }
+    return hits;
+}
+
 static double f_measure(size_t common, size_t predicted, size_t target)
 {
     if (!common || !predicted || !target) return 0;
@@ -195,6 +313,11 @@ mltf_status metric_rouge(rouge_scores *out, const mltf_str *predicted, const mlt
         out->rouge2 +=
             f_measure(common_ngrams(&a, &p, &t, 2), grams_in(&p, 2), grams_in(&t, 2)) / (double)n;
         out->rougeL += f_measure(longest_common_subsequence(&a, &p, &t), p.n, t.n) / (double)n;
+        const sentences ps = split_lines(&a, predicted[i]), ts = split_lines(&a, target[i]);
+        const size_t hits = ps.n == 1 && ts.n == 1
+                                ? longest_common_subsequence(&a, &ps.s[0], &ts.s[0])
+                                : summary_hits(&a, &ts, &ps);
+        out->rougeLsum += f_measure(hits, ps.words, ts.words) / (double)n;
         failed = a.failed;
         arena_restore(&a, mark);
     }
@@ -206,30 +329,76 @@ mltf_status metric_rouge(rouge_scores *out, const mltf_str *predicted, const mlt
 
 enum { MAX_ORDER = 4 };
 
-/* mteval-v13a: punctuation stands apart, but . and , not inside numbers, and - only behind a digit. */
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+static void replace_all(mltf_buf *text, const char *what, const char *by)
+{
+    const size_t n = strlen(what), m = strlen(by);
+    size_t out = 0;
+    for (size_t i = 0; i < text->n;) {
+        const bool found = str_starts((mltf_str){text->p + i, text->n - i}, what);
+        if (found) memcpy(text->p + out, by, m); // by is the shorter one
+        if (!found) text->p[out] = text->p[i];
+        out += found ? m : 1;
+        i += found ? n : 1;
+    }
+    text->n = out;
+}
+
+/* The four substitutions of mteval-v13a one after another, each from left to right over what the one before left:
+ * symbols stand apart; "." and "," do unless a digit is before them; unless one is behind; "-" behind a digit. A
+ * character that one match has taken is not there for the next. */
+static void set_apart(mltf_buf *out, mltf_str in, int rule)
+{
+    buf_clear(out);
+    for (size_t i = 0; i < in.n; i++) {
+        const char c = in.p[i], next = i + 1 < in.n ? in.p[i + 1] : 0;
+        const bool more = i + 1 < in.n, dot = c == '.' || c == ',',
+                   next_dot = next == '.' || next == ',';
+        if (rule == 0 && (unsigned char)c < 0x80 && c >= ' ' && ispunct((unsigned char)c) &&
+            c != '\'' && c != '-' && !dot) {
+            buf_printf(out, " %c ", c);
+        } else if (rule == 1 && more && !is_digit(c) && next_dot) {
+            buf_printf(out, "%c %c ", c, next);
+            i++;
+        } else if (rule == 2 && more && dot && !is_digit(next)) {
+            buf_printf(out, " %c %c", c, next);
+            i++;
+        } else if (rule == 3 && more && is_digit(c) && next == '-') {
+            buf_printf(out, "%c - ", c);
+            i++;
+        } else {
+            buf_putc(out, c);
+        }
+    }
+}
+
 static tokens bleu_tokens(mltf_arena *a, mltf_str text)
 {
-    char *apart = arena_alloc(a, 3 * text.n + 1);
-    tokens out = {arena_calloc(a, text.n + 1, sizeof(mltf_str)), 0};
-    if (!apart || !out.t) return (tokens){NULL, 0};
-    size_t m = 0;
-    for (size_t i = 0; i < text.n; i++) {
-        const unsigned char c = (unsigned char)text.p[i],
-                            before = i ? (unsigned char)text.p[i - 1] : ' ',
-                            after = i + 1 < text.n ? (unsigned char)text.p[i + 1] : ' ';
-        bool alone = c < 0x80 && ispunct(c) && c != '\'' && c != '-' && c != '.' && c != ',';
-        if (c == '.' || c == ',') alone = !isdigit(before) || !isdigit(after);
-        if (c == '-') alone = isdigit(before);
-        if (alone) apart[m++] = ' ';
-        apart[m++] = (char)c;
-        if (alone) apart[m++] = ' ';
+    static const char *const replaced[][2] = {{"<skipped>", ""}, {"-\n", ""},    {"\n", " "},
+                                              {"&quot;", "\""},  {"&amp;", "&"}, {"&lt;", "<"},
+                                              {"&gt;", ">"}};
+    mltf_buf b[2] = {MLTF_BUF_INIT, MLTF_BUF_INIT};
+    buf_putc(&b[0], ' ');
+    buf_put_str(&b[0], text);
+    buf_putc(&b[0], ' ');
+    for (size_t i = 0; !b[0].failed && i < sizeof replaced / sizeof *replaced; i++)
+        replace_all(&b[0], replaced[i][0], replaced[i][1]);
+    for (int rule = 0; rule < 4 && !b[0].failed; rule++)
+        set_apart(&b[1 - rule % 2], buf_str(&b[rule % 2]), rule);
+    tokens out = {arena_calloc(a, b[0].n + 1, sizeof(mltf_str)), 0};
+    mltf_str rest = b[0].failed || b[1].failed ? (mltf_str){0} : arena_str(a, buf_str(&b[0]));
+    if (!out.t || !rest.p) {
+        a->failed = true;
+        out = (tokens){NULL, 0};
+    } else {
+        for (mltf_str w; (w = pytext_word(&rest)).n;) out.t[out.n++] = w;
     }
-    for (size_t i = 0; i < m;) {
-        size_t end = i;
-        while (end < m && !isspace((unsigned char)apart[end])) end++;
-        if (end > i) out.t[out.n++] = (mltf_str){apart + i, end - i};
-        i = end > i ? end : i + 1;
-    }
+    mltf_buf_release(&b[0]);
+    mltf_buf_release(&b[1]);
     return out;
 }
 

@@ -22,14 +22,16 @@ mltf_status metric_classes(class_scores *out, const mltf_str *predicted, const m
 double metric_exact_match(const mltf_str *predicted, const mltf_str *target, size_t n);
 
 /* ROUGE F-measures (Lin 2004), as the package rouge_score computes them without stemming: lower case, runs of
- * [a-z0-9] are the tokens. Mean over the pairs. */
+ * [a-z0-9] are the tokens. rougeLsum: lines are sentences, each compared with all of the other text. Mean over the
+ * pairs. */
 typedef struct rouge_scores {
-    double rouge1, rouge2, rougeL;
+    double rouge1, rouge2, rougeL, rougeLsum;
 } rouge_scores;
 mltf_status metric_rouge(rouge_scores *out, const mltf_str *predicted, const mltf_str *target,
                          size_t n, mltf_err *err);
 
-/* BLEU (Papineni et al. 2002): up to 4-grams, no smoothing, brevity penalty, tokens of mteval-v13a. One pair's
+/* BLEU (Papineni et al. 2002): up to 4-grams, no smoothing, brevity penalty, tokens of mteval-v13a as sacrebleu and
+ * evaluate write it. One pair's
  * score, then the mean over pairs (MLflow's bleu/v1/mean); *corpus is that of all pairs together. */
 mltf_status metric_bleu(double *mean, double *corpus, const mltf_str *predicted,
                         const mltf_str *target, size_t n, mltf_err *err);

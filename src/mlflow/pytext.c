@@ -50,3 +50,13 @@ mltf_str pytext_collapse(mltf_arena *a, mltf_str s)
     mltf_buf_release(&b);
     return out;
 }
+
+mltf_str pytext_word(mltf_str *rest)
+{
+    const mltf_str s = pytext_lstrip(*rest);
+    size_t n = 0;
+    for (size_t len = 1; n < s.n; n += len)
+        if (is_space(utf8_decode(s.p + n, s.n - n, &len))) break;
+    *rest = str_slice(s, n, s.n);
+    return str_slice(s, 0, n);
+}

@@ -8,5 +8,6 @@
 mltf_str pytext_strip(mltf_str s);
 mltf_str pytext_lstrip(mltf_str s);
 mltf_str pytext_collapse(mltf_arena *a, mltf_str s); /* re.sub(r"\s+", " ", s).strip() */
+mltf_str pytext_word(mltf_str *rest); /* the next of str.split(), which *rest moves past; n 0: no more */
 
 #endif

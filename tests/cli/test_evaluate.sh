@@ -37,6 +37,7 @@ same "$(grep -c answer data.jsonl)" 2
 expect 0 "$mltf" models evaluate -m "$t5" --task text2text-generation --data data.jsonl --target answer --model-config '{"max_new_tokens": 8}' --no-log --json
 near exact_match/v1 1
 contains out '"rougeL/v1/mean"'
+contains out '"rougeLsum/v1/mean"'
 contains out '"bleu/v1/mean"'
 
 # perplexity, as torch computes it in double precision

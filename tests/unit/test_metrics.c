@@ -143,6 +143,32 @@ static void test_rouge_and_bleu_agree_with_the_usual_packages(void **state)
     CLOSE(corpus, 0.5984074242684219);
 }
 
+/* rouge_score 0.1.2 and sacrebleu 2.6's 13a tokens under evaluate's formula: letters whose lower case is ASCII, lines as
+ * sentences, entities, hyphens at line ends, commas one after another, blanks of Unicode. */
+static void test_rouge_and_bleu_cut_texts_as_the_packages_do(void **state)
+{
+    (void)state;
+    const mltf_str p[] = {STR("\xE2\x84\xAA"
+                              "elvin \xC4\xB0stanbul is\nfar from here.\nthe cat"),
+                          STR("a ,,1 b &amp; c e-\nf 10-20 x"),
+                          STR("the cat sat.\n\nthe dog ran\naway"),
+                          STR(",,1 ... 5$ a.b\xC2\xA0"
+                              "c")};
+    const mltf_str t[] = {STR("kelvin istanbul is far.\nThe cat from"),
+                          STR("a ,,1 b & c ef 10-20 y"), STR("the dog ran away.\nthe cat sat on"),
+                          STR("1,,1 ... 5$ a.b c")};
+    rouge_scores r;
+    double mean, corpus;
+    assert_int_equal(metric_rouge(&r, p, t, 4, NULL), MLTF_OK);
+    CLOSE(r.rouge1, 0.8147727272727272);
+    CLOSE(r.rouge2, 0.579708485958486);
+    CLOSE(r.rougeL, 0.6835227272727272);
+    CLOSE(r.rougeLsum, 0.8147727272727272);
+    assert_int_equal(metric_bleu(&mean, &corpus, p, t, 4, NULL), MLTF_OK);
+    CLOSE(mean, 0.510885619034206);
+    CLOSE(corpus, 0.6141796058261787);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -153,6 +179,7 @@ int main(void)
         cmocka_unit_test(test_classes_agree_with_sklearn),
         cmocka_unit_test(test_spearman_agrees_with_scipy),
         cmocka_unit_test(test_rouge_and_bleu_agree_with_the_usual_packages),
+        cmocka_unit_test(test_rouge_and_bleu_cut_texts_as_the_packages_do),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
