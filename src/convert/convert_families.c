@@ -3,11 +3,12 @@
 #include "convert/convert_gguf.h"
 
 extern const convert_family convert_llama_families[], convert_qwen_families[],
-    convert_gemma_families[], convert_gpt_families[], convert_decoder_families[];
+    convert_gemma_families[], convert_gpt_families[], convert_decoder_families[],
+    convert_bert_families[];
 
-static const convert_family *const tables[] = {convert_llama_families, convert_qwen_families,
-                                               convert_gemma_families, convert_gpt_families,
-                                               convert_decoder_families};
+static const convert_family *const tables[] = {convert_llama_families,   convert_qwen_families,
+                                               convert_gemma_families,   convert_gpt_families,
+                                               convert_decoder_families, convert_bert_families};
 
 enum { N_TABLES = sizeof tables / sizeof *tables };
 

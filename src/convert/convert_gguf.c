@@ -387,10 +387,44 @@ static mltf_status make_config(job *j)
     return a->failed ? mltf_fail_memory(j->err) : MLTF_OK;
 }
 
+/* modules.json and 1_Pooling/config.json, as sentence-transformers writes them, where the file says how vectors of tokens
+ * become one. */
+static mltf_status write_pooling(job *j, const char *dir)
+{
+    static const char *const modes[] = {"pooling_mode_mean_tokens", "pooling_mode_cls_token",
+                                        "pooling_mode_lasttoken"};
+    static const char *const modules[][3] = {
+        {"", "0", "sentence_transformers.models.Transformer"},
+        {"1_Pooling", "1", "sentence_transformers.models.Pooling"}};
+    mltf_arena *a = &j->arena;
+    const convert_config cc = {j->g, a, json_new_object(a), j->err};
+    const int64_t mode = file_int(&cc, "pooling_type", 0);
+    if (mode < 1 || mode > 3) return MLTF_OK;
+    config_int(&cc, "word_embedding_dimension", file_int(&cc, "embedding_length", 0));
+    for (int64_t i = 0; i < 3; i++) config_bool(&cc, modes[i], i + 1 == mode);
+    json *list = json_new_array(a);
+    for (int64_t i = 0; i < 2; i++) {
+        const convert_config module = {j->g, a, json_new_object(a), j->err};
+        config_int(&module, "idx", i);
+        config_text(&module, "name", modules[i][1]);
+        config_text(&module, "path", modules[i][0]);
+        config_text(&module, "type", modules[i][2]);
+        json_push(a, list, module.c);
+    }
+    if (a->failed) return mltf_fail_memory(j->err);
+    TRY(convert_write_json(dir, "modules.json", list, j->err));
+    char *folder = path_join(dir, "1_Pooling");
+    mltf_status st = folder ? dir_make(folder, j->err) : mltf_fail_memory(j->err);
+    if (!st) st = convert_write_json(folder, "config.json", cc.c, j->err);
+    free(folder);
+    return st;
+}
+
 static mltf_status write_settings(job *j, const char *dir)
 {
     mltf_arena *a = &j->arena;
     TRY(convert_write_json(dir, "config.json", j->config, j->err));
+    TRY(write_pooling(j, dir));
     json *g = json_new_object(a);
     json_set(a, g, "_from_model_config", json_new_bool(a, true));
     const int64_t eos = convert_token_id(j->g, "eos"), eot = convert_token_id(j->g, "eot");

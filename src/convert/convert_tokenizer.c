@@ -2,7 +2,8 @@
  *
  * tokenizer.ggml.model "gpt2" is byte-level BPE with merges; how the text is split before is told by a name,
  * tokenizer.ggml.pre, each of which stands for the pre-tokenizer of some original tokenizer.json. "llama" is
- * SentencePiece BPE: pieces with scores, from which the merges are made as transformers makes them.
+ * SentencePiece BPE: pieces with scores, from which the merges are made as transformers makes them. "bert" is
+ * WordPiece in lower case.
  *
  * Easy to get wrong: only a known `pre` gives the right tokens (smollm splits digits one by one, gpt-2 does
  * not), so an unknown one is refused; a BOS token is added only where the file says so, or where llama.cpp
@@ -531,6 +532,81 @@ static mltf_status make_sentencepiece(vocab *v)
     return scored_merges(v, merges);
 }
 
+/* ---- WordPiece ------------------------------------------------------------------------------ */
+
+/* GGUF marks the pieces that begin a word with U+2581; tokenizer.json those that go on, with "##". */
+static mltf_status restore_prefixes(vocab *v)
+{
+    mltf_str *restored = arena_calloc(v->a, v->n, sizeof *restored);
+    if (!restored) return mltf_fail_memory(v->err);
+    for (size_t i = 0; i < v->n; i++) {
+        const mltf_str t = v->tokens[i];
+        restored[i] = t;
+        if (is_added(v, i)) continue;
+        if (str_starts(t, SPACE_PIECE)) {
+            restored[i] = str_slice(t, strlen(SPACE_PIECE), t.n);
+            continue;
+        }
+        char *whole = arena_alloc_small(v->a, t.n + 2);
+        if (!whole) return mltf_fail_memory(v->err);
+        memcpy(whole, "##", 2);
+        memcpy(whole + 2, t.p, t.n);
+        restored[i] = (mltf_str){whole, t.n + 2};
+    }
+    v->tokens = restored;
+    return MLTF_OK;
+}
+
+/* [CLS] A [SEP], and [CLS] A [SEP] B [SEP] with types 0 and 1. */
+static json *bert_processor(vocab *v, int64_t cls, int64_t sep)
+{
+    json *o = type_of(v, "TemplateProcessing");
+    for (int pair = 0; pair < 2; pair++) {
+        json *list = json_set(v->a, o, pair ? "pair" : "single", json_new_array(v->a));
+        json_push(v->a, list, template_piece(v, "SpecialToken", v->tokens[cls], 0));
+        for (int part = 0; part <= pair; part++) {
+            json_push(v->a, list, template_piece(v, "Sequence", part ? STR("B") : STR("A"), part));
+            json_push(v->a, list, template_piece(v, "SpecialToken", v->tokens[sep], part));
+        }
+    }
+    json *specials = json_new_object(v->a);
+    template_special(v, specials, cls);
+    if (sep != cls) template_special(v, specials, sep);
+    json_set(v->a, o, "special_tokens", specials);
+    return o;
+}
+
+static mltf_status make_wordpiece(vocab *v)
+{
+    const int64_t unk = convert_token_id(v->g, "unknown"),
+                  sep = convert_token_id(v->g, "seperator");
+    int64_t cls = convert_token_id(v->g, "cls");
+    if (cls < 0) cls = convert_token_id(v->g, "bos");
+    if (unk < 0 || sep < 0 || cls < 0)
+        return mltf_fail(v->err, MLTF_CORRUPT_FILE,
+                         "the GGUF file does not name its unknown, cls and separator tokens");
+    TRY(restore_prefixes(v));
+    json *normalizer = type_of(v, "BertNormalizer"); // llama.cpp has lower case in any case
+    set_bool(v, normalizer, "clean_text", true);
+    set_bool(v, normalizer, "handle_chinese_chars", true);
+    set_null(v, normalizer, "strip_accents");
+    set_bool(v, normalizer, "lowercase", true);
+    json_set(v->a, v->root, "normalizer", normalizer);
+    json_set(v->a, v->root, "pre_tokenizer", type_of(v, "BertPreTokenizer"));
+    json_set(v->a, v->root, "post_processor", bert_processor(v, cls, sep));
+    json *decoder = type_of(v, "WordPiece");
+    set_text(v, decoder, "prefix", "##");
+    set_bool(v, decoder, "cleanup", true);
+    json_set(v->a, v->root, "decoder", decoder);
+    json *model = type_of(v, "WordPiece");
+    json_set(v->a, model, "unk_token", text_of(v, v->tokens[unk]));
+    set_text(v, model, "continuing_subword_prefix", "##");
+    json_set(v->a, model, "max_input_chars_per_word", json_new_int(v->a, 100));
+    json_set(v->a, model, "vocab", vocab_object(v));
+    json_set(v->a, v->root, "model", model);
+    return MLTF_OK;
+}
+
 /* ---- the files ----------------------------------------------------------------------------- */
 
 static const struct {
@@ -541,6 +617,7 @@ static const struct {
 
 static mltf_status write_tokenizer_config(vocab *v, const char *dir)
 {
+    const bool bert = str_is(gguf_string(v->g, "tokenizer.ggml.model", STR("")), "bert");
     json *c = json_new_object(v->a), *map = json_new_object(v->a);
     json *added = json_set(v->a, c, "added_tokens_decoder", json_new_object(v->a));
     for (size_t i = 0; i < v->n; i++) {
@@ -551,19 +628,23 @@ static mltf_status write_tokenizer_config(vocab *v, const char *dir)
     for (size_t i = 0; i < sizeof specials / sizeof *specials; i++) {
         const int64_t id = convert_token_id(v->g, specials[i].ours);
         if (id < 0) continue;
-        json_set(v->a, c, specials[i].theirs, text_of(v, v->tokens[id]));
-        json_set(v->a, map, specials[i].theirs, text_of(v, v->tokens[id]));
+        // llama.cpp's BERT calls [CLS] the beginning of a text
+        const bool cls = bert && i == 0 && convert_token_id(v->g, "cls") < 0;
+        const char *name = cls ? "cls_token" : specials[i].theirs;
+        json_set(v->a, c, name, text_of(v, v->tokens[id]));
+        json_set(v->a, map, name, text_of(v, v->tokens[id]));
     }
     set_bool(v, c, "clean_up_tokenization_spaces", false);
     const convert_config cc = {.g = v->g};
     const int64_t positions = file_int(&cc, "context_length", 0);
     if (positions > 0) json_set(v->a, c, "model_max_length", json_new_int(v->a, positions));
-    // the class alone would answer with token_type_ids, which generate() of these families refuses
+    // the plain class alone would answer with token_type_ids, which generate() of decoders refuses
     json *inputs = json_new_array(v->a);
     json_push(v->a, inputs, json_new_cstr(v->a, "input_ids"));
+    if (bert) json_push(v->a, inputs, json_new_cstr(v->a, "token_type_ids"));
     json_push(v->a, inputs, json_new_cstr(v->a, "attention_mask"));
     json_set(v->a, c, "model_input_names", inputs);
-    set_text(v, c, "tokenizer_class", "PreTrainedTokenizerFast");
+    set_text(v, c, "tokenizer_class", bert ? "BertTokenizerFast" : "PreTrainedTokenizerFast");
     if (v->a->failed) return mltf_fail_memory(v->err);
     TRY(convert_write_json(dir, "tokenizer_config.json", c, v->err));
     return convert_write_json(dir, "special_tokens_map.json", map, v->err);
@@ -625,9 +706,12 @@ static mltf_status make_all(vocab *v, const char *dir)
         TRY(make_byte_level(v));
     else if (str_is(model, "llama"))
         TRY(make_sentencepiece(v));
+    else if (str_is(model, "bert"))
+        TRY(make_wordpiece(v));
     else
         return mltf_fail(v->err, MLTF_UNSUPPORTED,
-                         "the tokenizer is of the kind \"" STR_FMT "\"; known are gpt2 and llama",
+                         "the tokenizer is of the kind \"" STR_FMT
+                         "\"; known are gpt2, llama and bert",
                          STR_ARG(model));
     if (v->a->failed) return mltf_fail_memory(v->err);
     TRY(convert_write_json(dir, "tokenizer.json", v->root, v->err));

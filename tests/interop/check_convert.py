@@ -4,7 +4,7 @@ import json, os, random, re, subprocess, sys, tempfile, warnings
 
 import numpy as np
 import torch
-from gguf import GGMLQuantizationType as Q, GGUFReader, GGUFWriter, get_tensor_name_map
+from gguf import GGMLQuantizationType as Q, GGUFReader, GGUFWriter, PoolingType, get_tensor_name_map
 from gguf.constants import GGML_QUANT_SIZES, MODEL_ARCH_NAMES
 from gguf.quants import dequantize
 from safetensors.torch import load_file
@@ -338,6 +338,54 @@ for name, (arch, model_type, settings) in FAMILIES.items():
         got = back(ids).logits[0]
     exact = all(torch.equal(mine[k], original[k]) for k in original) or arch in ONE_PLUS  # 1 + w rounds
     check(exact and largest_difference(got, want) <= 2e-5, f"{name}: logits differ by {largest_difference(got, want)}")
+
+# ---- an embedding model: the real MiniLM as llama.cpp's converter writes it
+mini = os.path.join(MODELS, "minilm")
+tok = AutoTokenizer.from_pretrained(mini)
+bert = transformers.AutoModel.from_pretrained(mini, dtype=torch.float32).eval()
+path = os.path.join(work, "bert.gguf")
+w = GGUFWriter(path, "bert")
+c = bert.config
+w.add_block_count(c.num_hidden_layers)
+w.add_context_length(c.max_position_embeddings)
+w.add_embedding_length(c.hidden_size)
+w.add_feed_forward_length(c.intermediate_size)
+w.add_head_count(c.num_attention_heads)
+w.add_layer_norm_eps(c.layer_norm_eps)
+w.add_causal_attention(False)
+w.add_pooling_type(PoolingType.MEAN)
+pieces = tok.convert_ids_to_tokens(range(c.vocab_size))
+special = set(tok.all_special_tokens)
+w.add_tokenizer_model("bert")
+w.add_tokenizer_pre("default")
+w.add_token_type_count(c.type_vocab_size)
+w.add_token_list([p if p in special else p[2:] if p.startswith("##") else "\u2581" + p for p in pieces])
+w.add_token_types([3 if p in special else 1 for p in pieces])
+for key, token in (("unk", tok.unk_token_id), ("sep", tok.sep_token_id), ("pad", tok.pad_token_id), ("bos", tok.cls_token_id),
+                   ("mask", tok.mask_token_id)):
+    getattr(w, f"add_{key}_token_id")(token)
+names = get_tensor_name_map(next(k for k, v in MODEL_ARCH_NAMES.items() if v == "bert"), c.num_hidden_layers)
+for key, t in bert.state_dict().items():
+    if not key.startswith("pooler.") and "position_ids" not in key:
+        w.add_tensor(names.get_name(key, try_suffixes=(".weight", ".bias")), t.float().numpy())
+finish(w)
+folder = convert(path)
+mine, info = transformers.AutoModel.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
+check(all(k.startswith("pooler.") for k in info["missing_keys"]) and not info["unexpected_keys"], f"bert: {info}")
+check(all(torch.equal(v, bert.state_dict()[k]) for k, v in mine.state_dict().items() if not k.startswith("pooler.")), "bert: weights")
+mine_tok = AutoTokenizer.from_pretrained(folder)
+texts = ["Hello WORLD, it's me!", "naïve café 漢字", "unbelievably   long\ttext", "", "[MASK] of a [SEP] thing"]
+check(all(mine_tok(x)["input_ids"] == tok(x)["input_ids"] for x in texts), "bert: tokens")
+check(mine_tok("a b", "c d") == tok("a b", "c d"), "bert: pairs")
+said = subprocess.run([MLTF, "models", "predict", "-m", folder], input=json.dumps({"inputs": [texts[0]]}), capture_output=True, text=True)
+check(said.returncode == 0, f"bert: {said.stderr}")
+if llama_cpp:
+    ll = llama_cpp.Llama(path, embedding=True, n_ctx=128, verbose=False)
+    theirs = np.array(ll.embed(texts[0]))
+    ll.close()
+    with torch.no_grad():
+        ours = mine(**mine_tok(texts[0], return_tensors="pt")).last_hidden_state[0].mean(0).numpy()
+    check(np.abs(theirs - ours).max() <= 1e-2 * np.abs(ours).max(), f"bert: llama.cpp embeds otherwise, {np.abs(theirs - ours).max()}")
 
 # ---- tokens
 random.seed(5)
