@@ -8,7 +8,7 @@
 
 #define TILE  16   /* rows of weights whose sums are transposed together */
 #define PARTS 16   /* chunks times tokens whose partial sums are kept for a tile of rows */
-#define AHEAD 4096 /* bytes of a row that are asked for before they are needed */
+#define AHEAD 4096 /* memory is asked for what lies so many bytes ahead at least */
 
 /* What the tail takes of the panel. */
 static size_t tail_units(const m_layout *l)
@@ -33,17 +33,24 @@ VEC_INLINE void narrow_row(const int R, const mltf_dtype T, float *parts, const 
                            size_t x_step, const char *row, size_t K, size_t u, size_t end)
 {
     const size_t bits = T == DT_F32 ? 32 : T == DT_BF16 || T == DT_F16 ? 16 : T == DT_Q4 ? 4 : 8;
+    // the same place of a later row, so that every line of numbers and scales is asked for
+    const size_t row_bytes = quant_bytes(T, K);
+    const uintptr_t later = (uintptr_t)row + (AHEAD + row_bytes - 1) / row_bytes * row_bytes;
     const size_t begin = u;
     float scales[MAX_SCALES];
-    if (in_groups(T)) row_scales(scales, row, T, K, u * UNIT_K, (end - u) * UNIT_K);
+    if (in_groups(T)) {
+        const size_t at = u * UNIT_K / QUANT_GROUP * scales_of(T) * 2;
+        row_scales(scales, row, T, K, u * UNIT_K, (end - u) * UNIT_K);
+        for (size_t b = 0; b < MAX_SCALES * scales_of(T); b += 64)
+            __builtin_prefetch((const void *)(later + (T == DT_Q4 ? K / 2 : K) + at + b), 0, 3);
+    }
     vecf acc[12][VECTORS];
 #pragma GCC unroll 16
     for (int r = 0; r < R; r++)
         for (int h = 0; h < VECTORS; h++) acc[r][h] = f_zero();
     for (; u + LANES <= end && (u + LANES) * UNIT_K <= K; u += LANES) {
-        const uintptr_t ahead = (uintptr_t)row + u * UNIT_K * bits / 8 + AHEAD;
         for (size_t b = 0; b < LANES * UNIT_K * bits / 8; b += 64)
-            __builtin_prefetch((const void *)(ahead + b), 0, 3);
+            __builtin_prefetch((const void *)(later + u * UNIT_K * bits / 8 + b), 0, 3);
         vec w[VECTORS];
         const size_t k = u * UNIT_K;
         w_step(w, row, T, k, in_groups(T) ? K - k : LANES * UNIT_K,
