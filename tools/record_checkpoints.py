@@ -375,6 +375,7 @@ FAMILIES = {
     "family-bert-next-sentence": ("bert", "BertForNextSentencePrediction", {"is_decoder": False}),
     "family-big-bird": ("big_bird", "BigBirdForSequenceClassification", {"is_decoder": False, "attention_type": "block_sparse"}),
     "family-biogpt": ("biogpt", "BioGptForCausalLM", {}),
+    "family-ernie4-5-moe": ("ernie4_5_moe", "Ernie4_5_MoeForCausalLM", {"rope_scaling": None, "moe_layer_start_index": 1, "moe_layer_end_index": -1, "moe_layer_interval": 1}),
     "family-esm": ("esm", "EsmForMaskedLM", {"position_embedding_type": "rotary", "token_dropout": True}),
     "family-gemma3": ("gemma3", "Gemma3ForConditionalGeneration", {}),
     "family-gemma3-of-5": ("gemma3", "Gemma3ForConditionalGeneration", {}),

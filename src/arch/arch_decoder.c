@@ -124,7 +124,9 @@ void arch_decoder_experts_load(arch_build *b, nn_moe_w *m, size_t hidden, const 
     m->experts = arch_new(b, m->n, sizeof *m->experts);
     nn_load_linear(ld, &m->router, "mlp.gate", m->n, hidden, NN_NO_BIAS | NN_KEEP_FLOAT);
     if (p->correction)
-        m->correction = nn_load_vector(ld, "mlp.gate.e_score_correction_bias", m->n, 0);
+        m->correction = nn_load_vector(
+            ld, "mlp.gate.e_score_correction_bias|mlp.moe_statics.e_score_correction_bias", m->n,
+            0);
     for (size_t e = 0; m->experts && e < m->n; e++) {
         char name[64];
         snprintf(name, sizeof name, "mlp.experts.%zu", e);
@@ -148,7 +150,9 @@ static void load_planned_layer(arch_build *b, decoder_layer *l, const arch_decod
     arch_decoder_attn_load(ld, &l->attn, d, p->qkv, p->o);
     load_rms(ld, &l->attn.q_norm, p->q_norm, d->head_dim, p->eps);
     load_rms(ld, &l->attn.k_norm, p->k_norm, d->head_dim, p->eps);
-    if (p->experts && il >= p->dense_layers) {
+    const bool sparse = il >= p->dense_layers && (!p->sparse_end || il < p->sparse_end) &&
+                        (!p->sparse_step || (il + 1) % p->sparse_step == 0);
+    if (p->experts && sparse) {
         arch_decoder_experts_load(b, &l->moe, H, p->experts);
     } else if (p->gate_with_up) {
         nn_linear_w both;
@@ -175,7 +179,7 @@ mltf_status arch_decoder_load(arch_build *b, arch_decoder *d, const decoder_plan
         nn_scope(ld, "%slayers.%zu.", ld->base, il);
         load_planned_layer(b, &d->layers[il], d, p, il);
     }
-    arch_decoder_heads_load(b, &d->heads_w, d->hidden, &d->words, "lm_head", NN_NO_BIAS, p->tied);
+    arch_decoder_heads_load(b, &d->heads_w, d->hidden, &d->words, "lm_head", p->lm_head, p->tied);
     return arch_decoder_done(b, d, err);
 }
 

@@ -72,15 +72,16 @@ typedef struct decoder_plan {
     size_t ffn;
     k_act act;
     float eps;
-    unsigned qkv, o, mlp; /* NN_BIAS or NN_NO_BIAS */
-    bool ungated;         /* down(act(up x)) */
-    bool gate_with_up;    /* one matrix, mlp.gate_up_proj, gate first */
+    unsigned qkv, o, mlp, lm_head; /* NN_BIAS or NN_NO_BIAS */
+    bool ungated;                  /* down(act(up x)) */
+    bool gate_with_up;             /* one matrix, mlp.gate_up_proj, gate first */
     /* rms norms in a layer; NULL: none. All four NULL: input_layernorm and post_attention_layernorm before. */
     const char *norm1, *norm2, *post1, *post2;
     const char *q_norm, *k_norm; /* rms, of each head; NULL: none */
     bool tied;                   /* tie_word_embeddings where config.json is silent */
     const experts_plan *experts; /* instead of the mlp from layer dense_layers on; NULL: none */
     size_t dense_layers;
+    size_t sparse_step, sparse_end; /* every so many layers, before this one; 0: all */
 } decoder_plan;
 mltf_status arch_decoder_load(arch_build *b, arch_decoder *d, const decoder_plan *p, mltf_err *err);
 
