@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "formats/yaml.h"
+#include "mlflow/requirement.h"
 
 /* A growing list of lines in an arena. */
 typedef struct lines {
@@ -60,14 +61,6 @@ static bool same_package(const char *x, const char *y)
     char a[128], b[128];
     return package_name(a, sizeof a, x) > 0 && package_name(b, sizeof b, y) > 0 &&
            strcmp(a, b) == 0;
-}
-
-static const char *constraint_of(const char *line)
-{
-    char name[128];
-    line += package_name(name, sizeof name, line);
-    while (*line == ' ') line++;
-    return line;
 }
 
 static mltf_status read_file(lines *reqs, lines *constraints, const char *path, bool is_constraint,
@@ -134,24 +127,6 @@ static mltf_status collect(lines *reqs, lines *constraints, const char *const *i
         return read_file(reqs, constraints, items[0], false, 0, err);
     for (; *items; items++) TRY(add_line(reqs, constraints, *items, NULL, false, 0, err));
     return MLTF_OK;
-}
-
-/* pandas==3.1.1 and pandas>=2 become pandas==3.1.1,>=2 at the first one's place. */
-static void merge_duplicates(lines *l)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < l->n; i++) {
-        size_t k = 0;
-        while (k < n && !same_package(l->items[k], l->items[i])) k++;
-        if (k == n) {
-            l->items[n++] = l->items[i];
-            continue;
-        }
-        const char *more = constraint_of(l->items[i]), *have = constraint_of(l->items[k]);
-        if (*more && strcmp(more, have) != 0)
-            l->items[k] = arena_printf(l->a, "%s%s%s", l->items[k], *have ? "," : "", more);
-    }
-    l->n = n;
 }
 
 static void mlflow_first(lines *l)
@@ -290,9 +265,9 @@ mltf_status environment_write(const char *dir, const environment_options *o, mlt
             add(&reqs, "transformers==" MLTF_TRANSFORMERS_VERSION);
             if (o->extra_pip_requirements)
                 st = collect(&reqs, &constraints, o->extra_pip_requirements, err);
-            merge_duplicates(&reqs);
         }
         mlflow_first(&reqs);
+        requirements_merge(&a, reqs.items, &reqs.n);
         if (constraints.n > 0) add(&reqs, "-c constraints.txt");
         conda = default_conda(&a, &reqs);
     }
