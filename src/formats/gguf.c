@@ -1,6 +1,8 @@
 #include "formats/gguf.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/checked.h"
 #include "base/file.h"
@@ -271,6 +273,19 @@ mltf_status gguf_open(gguf_file **out, const char *path, mltf_err *err)
         (*out)->map = map;
     }
     return st;
+}
+
+mltf_status gguf_refuse(const char *path, mltf_err *err)
+{
+    char magic[4] = "";
+    FILE *f = file_exists(path) ? fopen(path, "rb") : NULL;
+    const bool is = f && fread(magic, 1, sizeof magic, f) == sizeof magic &&
+                    memcmp(magic, "GGUF", sizeof magic) == 0;
+    if (f) fclose(f);
+    if (!is) return MLTF_OK;
+    return mltf_fail(err, MLTF_UNSUPPORTED,
+                     "\"%s\" is a GGUF file; `mltf convert %s DIR` makes a checkpoint of it", path,
+                     path);
 }
 
 void gguf_close(gguf_file *g)

@@ -83,6 +83,8 @@ typedef struct gguf_tensor {
 typedef struct gguf_file gguf_file;
 
 /* CORRUPT_FILE names what is wrong; UNSUPPORTED an unknown version or tensor type. */
+/* For who wants a checkpoint's directory: UNSUPPORTED, and what to do about it, where path is a GGUF file; else OK. */
+mltf_status gguf_refuse(const char *path, mltf_err *err);
 mltf_status gguf_open(gguf_file **out, const char *path, mltf_err *err);
 mltf_status gguf_read(gguf_file **out, const uint8_t *p, size_t n, mltf_err *err); /* p stays the caller's, and must stay */
 void gguf_close(gguf_file *g);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "formats/gguf.h"
 #include "mlflow/hub_cache.h"
 #include "mlflow/mlmodel.h"
 #include "mlflow/wrapper.h"
@@ -311,7 +312,7 @@ static mltf_status load(mltf_model **out, const char *dir, const mltf_open_optio
         st = read_mlflow(m, o, err);
     else if (has_file(dir, "config.json") || has_file(dir, "adapter_config.json"))
         st = read_checkpoint(m, o, err);
-    else
+    else if ((st = gguf_refuse(dir, err)) == MLTF_OK)
         st = mltf_fail(err, MLTF_NOT_FOUND,
                        "Could not find an \"MLmodel\" configuration file at \"%s\"", dir);
     if (st == MLTF_OK && weights) st = load_pipeline(m, o, err);

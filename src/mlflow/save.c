@@ -6,6 +6,7 @@
 
 #include "base/file.h"
 #include "formats/checkpoint.h"
+#include "formats/gguf.h"
 #include "mlflow/environment.h"
 #include "mlflow/hub_cache.h"
 #include "mlflow/input_example.h"
@@ -105,6 +106,7 @@ static mltf_status find_source(save_plan *p, mltf_err *err)
         p->source = p->checkpoint;
         return MLTF_OK;
     }
+    TRY(gguf_refuse(p->checkpoint, err));
     mltf_buf dir = MLTF_BUF_INIT, commit = MLTF_BUF_INIT;
     mltf_err why = {0};
     mltf_status st = MLTF_NOT_FOUND;
