@@ -39,4 +39,10 @@ expect 2 "$mltf" models predict -m models:/clf/1 -i bad.json
 [ -s out ] && fail "a failed predict wrote to stdout"
 expect 2 "$mltf" models log -m "$ck" --name a/b --task text-classification
 contains err "Invalid model name"
+# a GGUF file is no checkpoint yet
+printf 'GGUF....' >model.gguf
+for command in "models log --name x --task text-generation" try; do
+    expect 5 "$mltf" $command -m model.gguf
+    contains err 'mltf convert model.gguf DIR'
+done
 finish
