@@ -16,6 +16,7 @@ typedef enum {
     KIND_BIAS,
     KIND_DECAY,
     KIND_FORCE,
+    KIND_WATERMARK,
     KIND_NOTE,
     KIND_REFUSE,
 } field_kind;
@@ -186,6 +187,50 @@ static mltf_status parse_bias(gen_biases *out, const char *name, const json *v, 
     return MLTF_OK;
 }
 
+static mltf_status parse_watermark(gen_watermark *w, const char *name, const json *v, mltf_err *err)
+{
+    if (!json_is(v, JSON_OBJECT)) return wrong_type(name, "a WatermarkingConfig", v, err);
+    *w = (gen_watermark){.on = true,
+                         .greenlist_ratio = 0.25,
+                         .bias = 2.0,
+                         .hashing_key = 15485863,
+                         .context_width = 1};
+    for (size_t i = 0; i < json_len(v); i++) {
+        const mltf_str key = v->o.members[i].key;
+        const json *x = &v->o.members[i].value;
+        bool ok = json_is_number(x);
+        if (str_is(key, "greenlist_ratio"))
+            w->greenlist_ratio = json_double(x, -1);
+        else if (str_is(key, "bias"))
+            w->bias = json_double(x, 0);
+        else if (str_is(key, "hashing_key"))
+            ok = as_int(&w->hashing_key, x);
+        else if (str_is(key, "context_width"))
+            ok = as_int(&w->context_width, x);
+        else if (str_is(key, "seeding_scheme"))
+            ok = (w->selfhash = str_is(json_string(x, STR("")), "selfhash")) ||
+                 str_is(json_string(x, STR("")), "lefthash");
+        else
+            return mltf_fail(err, MLTF_UNSUPPORTED,
+                             "`%s` with \"" STR_FMT "\" is not supported: it may hold "
+                             "greenlist_ratio, bias, hashing_key, seeding_scheme (`lefthash` or "
+                             "`selfhash`) and context_width",
+                             name, STR_ARG(key));
+        const double ratio = w->greenlist_ratio;
+        ok = ok && ratio > 0 && ratio < 1 && w->context_width >= 1;
+        if (!ok)
+            return mltf_fail(err, MLTF_INVALID_INPUT,
+                             "Some of the keys in `%s` are defined incorrectly. `" STR_FMT
+                             "` should be %s",
+                             name, STR_ARG(key),
+                             str_is(key, "seeding_scheme")    ? "[`selfhash`, `lefthash`]"
+                             : str_is(key, "greenlist_ratio") ? "in range between 0.0 and 1.0"
+                             : str_is(key, "bias")            ? "a number"
+                                                              : "a positive integer");
+    }
+    return MLTF_OK;
+}
+
 /* One value, not null, into the field at `place`. */
 static mltf_status parse_field(void *place, const field_info *f, const json *v, mltf_arena *arena,
                                mltf_err *err)
@@ -236,6 +281,8 @@ static mltf_status parse_field(void *place, const field_info *f, const json *v, 
     }
     case KIND_FORCE:
         return parse_force(place, f->name, v, arena, err);
+    case KIND_WATERMARK:
+        return parse_watermark(place, f->name, v, err);
     case KIND_NOTE:
     case KIND_REFUSE:
         *(const json **)place = json_clone(arena, v);
@@ -479,6 +526,8 @@ bool gen_config_is_default(const gen_config *cfg, gen_field f)
         return *(const gen_early_stopping *)a == *(const gen_early_stopping *)b;
     case KIND_DECAY:
         return ((const gen_decay *)a)->factor == 0;
+    case KIND_WATERMARK:
+        return !((const gen_watermark *)a)->on;
     case KIND_IDS:
         return ids_equal(*(const gen_ids *)a, *(const gen_ids *)b);
     case KIND_NOTE:

@@ -92,6 +92,7 @@ typedef enum { GEN_EARLY_FALSE, GEN_EARLY_TRUE, GEN_EARLY_NEVER } gen_early_stop
     F(begin_suppress_tokens,            IDS,     {0})      \
     F(sequence_bias,                    BIAS,    {0})      \
     F(guidance_scale,                   FLOAT,   NAN)      \
+    F(watermarking_config,              WATERMARK, {0})    \
     /* OpenAI's penalties and the seed: not transformers' own */ \
     F(frequency_penalty,                FLOAT,   0.0)      \
     F(presence_penalty,                 FLOAT,   0.0)      \
@@ -125,7 +126,6 @@ typedef enum { GEN_EARLY_FALSE, GEN_EARLY_TRUE, GEN_EARLY_NEVER } gen_early_stop
     F(disable_compile,                  NOTE,    NULL)     \
     F(low_memory,                       NOTE,    NULL)     \
     F(token_healing,                    REFUSE,  NULL)     \
-    F(watermarking_config,              REFUSE,  NULL)     \
     F(assistant_early_exit,             REFUSE,  NULL)     \
     F(dola_layers,                      REFUSE,  NULL)     \
     F(constraints,                      REFUSE,  NULL)     \
@@ -136,23 +136,30 @@ typedef struct gen_decay {
     int64_t start; /* tokens behind the prompt */
     double factor; /* 0: None */
 } gen_decay;
+/* WatermarkingConfig; SynthID's is refused. */
+typedef struct gen_watermark {
+    bool on, selfhash;
+    double greenlist_ratio, bias;
+    int64_t hashing_key, context_width;
+} gen_watermark;
 typedef struct gen_biases {
     const gen_bias *p;
     size_t n;
 } gen_biases;
 
-#define GEN_TYPE_INT     int64_t
-#define GEN_TYPE_FLOAT   double
-#define GEN_TYPE_BOOL    bool
-#define GEN_TYPE_IDS     gen_ids
-#define GEN_TYPE_WORDS   gen_words
-#define GEN_TYPE_STRINGS gen_strings
-#define GEN_TYPE_EARLY   gen_early_stopping
-#define GEN_TYPE_BIAS    gen_biases
-#define GEN_TYPE_DECAY   gen_decay
-#define GEN_TYPE_FORCE   gen_force
-#define GEN_TYPE_NOTE    const json *
-#define GEN_TYPE_REFUSE  const json *
+#define GEN_TYPE_INT       int64_t
+#define GEN_TYPE_WATERMARK gen_watermark
+#define GEN_TYPE_FLOAT     double
+#define GEN_TYPE_BOOL      bool
+#define GEN_TYPE_IDS       gen_ids
+#define GEN_TYPE_WORDS     gen_words
+#define GEN_TYPE_STRINGS   gen_strings
+#define GEN_TYPE_EARLY     gen_early_stopping
+#define GEN_TYPE_BIAS      gen_biases
+#define GEN_TYPE_DECAY     gen_decay
+#define GEN_TYPE_FORCE     gen_force
+#define GEN_TYPE_NOTE      const json *
+#define GEN_TYPE_REFUSE    const json *
 
 #define F(name, kind, fallback) GEN_F_##name,
 typedef enum { GEN_CONFIG_FIELDS(F) GEN_F_COUNT } gen_field;

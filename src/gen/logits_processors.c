@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "gen/gen_math.h"
+#include "gen/watermark.h"
 
 typedef mltf_status (*apply_fn)(gen_processors *p, float *s, const int32_t *ids, size_t n,
                                 mltf_err *err);
@@ -460,6 +461,15 @@ static mltf_status apply_eta(gen_processors *p, float *s, const int32_t *ids, si
     return MLTF_OK;
 }
 
+static mltf_status apply_watermark(gen_processors *p, float *s, const int32_t *ids, size_t n,
+                                   mltf_err *err)
+{
+    (void)err;
+    gen_watermark_apply(&p->facts.cfg->watermarking_config, p->watermark, s, p->facts.vocab, ids, n,
+                        p->order);
+    return MLTF_OK;
+}
+
 static mltf_status apply_renormalize(gen_processors *p, float *s, const int32_t *ids, size_t n,
                                      mltf_err *err)
 {
@@ -563,6 +573,10 @@ static bool on_eta(const gen_process_facts *f)
 {
     return f->cfg->do_sample && f->cfg->eta_cutoff > 0 && f->cfg->eta_cutoff < 1;
 }
+static bool on_watermark(const gen_process_facts *f)
+{
+    return f->cfg->watermarking_config.on;
+}
 static bool on_renormalize(const gen_process_facts *f)
 {
     return f->cfg->renormalize_logits;
@@ -598,6 +612,7 @@ static const processor table[] = {
     {on_typical,                 apply_typical},
     {on_epsilon,                 apply_epsilon},
     {on_eta,                     apply_eta},
+    {on_watermark,               apply_watermark},
     {on_renormalize,             apply_renormalize},
 };
 // clang-format on
@@ -658,7 +673,10 @@ mltf_status gen_processors_init(gen_processors *p, const gen_process_facts *fact
     p->values = arena_f32(arena, 1, facts->vocab);
     p->order = arena_calloc(arena, facts->vocab, sizeof *p->order);
     p->seen = arena_calloc(arena, facts->vocab, 1);
-    return p->values && p->order && p->seen ? MLTF_OK : mltf_fail_memory(err);
+    const gen_watermark *mark = &facts->cfg->watermarking_config;
+    if (mark->selfhash) p->watermark = gen_watermark_table(mark, arena);
+    const bool ok = p->values && p->order && p->seen && (p->watermark || !mark->selfhash);
+    return ok ? MLTF_OK : mltf_fail_memory(err);
 }
 
 mltf_status gen_processors_run(gen_processors *p, float *scores, const int32_t *ids, size_t n,

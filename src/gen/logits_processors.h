@@ -27,10 +27,11 @@ struct gen_processors {
     gen_process_facts facts;
     uint8_t list[GEN_MAX_PROCESSORS]; /* rows of the table, in order */
     size_t n;
-    size_t keep;     /* min_tokens_to_keep of the warpers */
-    float *values;   /* [vocab] scratch */
-    uint32_t *order; /* [vocab] scratch */
-    uint8_t *seen;   /* [vocab] scratch, zero between calls */
+    size_t keep;               /* min_tokens_to_keep of the warpers */
+    float *values;             /* [vocab] scratch */
+    uint32_t *order;           /* [vocab] scratch */
+    uint8_t *seen;             /* [vocab] scratch, zero between calls */
+    const uint32_t *watermark; /* selfhash's table, or NULL */
 };
 
 /* Check ids against the vocabulary and take scratch from the arena. INVALID_INPUT in transformers' words. */

@@ -121,6 +121,7 @@ def processors(r, name):
         "pad_token_id": lambda: r.choice([PAD, EOS, None]),
         "use_cache": lambda: False,
         "max_time": lambda: 1000.0,
+        "watermarking_config": lambda: {"greenlist_ratio": r.choice([0.25, 0.5]), "bias": r.choice([2.0, 9.0]), "seeding_scheme": r.choice(["lefthash", "selfhash"]), "context_width": r.choice([1, 2, 4]), "hashing_key": r.choice([15485863, 7, 2**40 + 9])},
         "output_scores": lambda: True,
         "prefill_chunk_size": lambda: r.choice([1, 3]),
     }
@@ -526,7 +527,7 @@ def one_case(name, mode, model, draft_folder, tk, mine, inputs, kw, settings, se
         if "negative" in task:
             more["negative_prompt_ids"] = torch.tensor([task["negative"][i]])
         try:
-            their = {k: ({tuple(a): b for a, b in v} if k == "sequence_bias" else v) for k, v in kw.items() if not (k == "stop_strings" and "stopping_criteria" in more)}
+            their = {k: ({tuple(a): b for a, b in v} if k == "sequence_bias" else T.WatermarkingConfig(**v) if k == "watermarking_config" else v) for k, v in kw.items() if not (k == "stop_strings" and "stopping_criteria" in more)}
             want = reference(model, torch.tensor([row]), their, mode, seed, more)
             if want[1] and not all(abs(x) < 1e8 for x in want[1]):
                 raise Closely()

@@ -149,8 +149,13 @@ static void test_gen_config_refuses_in_the_words_of_the_library(void **state)
         {"{\"num_return_sequences\": 5, \"num_beams\": 3}",
          "`num_return_sequences` (5) has to be smaller or equal to `num_beams` (3)."},
         {"{\"bad_words_ids\": []}", "`bad_words_ids` has to be a non-empty list, but is []."},
-        {"{\"watermarking_config\": {\"bias\": 2.5}}",
-         "`watermarking_config` is not supported; leave it out"},
+        {"{\"watermarking_config\": {\"ngram_len\": 5}}",
+         "`watermarking_config` with \"ngram_len\" is not supported: it may hold greenlist_ratio, "
+         "bias, hashing_key, seeding_scheme (`lefthash` or `selfhash`) and context_width"},
+        {"{\"watermarking_config\": {\"seeding_scheme\": \"hash\"}}",
+         "Some of the keys in `watermarking_config` are defined incorrectly. `seeding_scheme` "
+         "should be [`selfhash`, `lefthash`]"},
+        {"{\"token_healing\": true}", "`token_healing` is not supported; leave it out"},
         {"{\"top_k\": \"many\"}", "`top_k` has to be an integer, but is \"many\""},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
