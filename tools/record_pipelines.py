@@ -5,7 +5,9 @@ Everything is computed in float32. Made with transformers 4.57.6:
     python tools/record_pipelines.py > tests/fixtures/pipelines/cases.jsonl
     python tools/record_pipelines.py --keywords > tests/fixtures/pipelines/keywords.jsonl
 
-The second feeds every keyword that a pipeline's class takes, a call each, and stops where its table lacks one of them.
+    python tools/record_pipelines.py --words > tests/fixtures/pipelines/byt5/cases.jsonl
+
+The last asks bert-qa with the bytes of ByT5's tokenizer, which knows no offsets: answers are whole words. The second feeds every keyword that a pipeline's class takes, a call each, and stops where its table lacks one of them.
 "here" in a row says where mltf means to differ: it "answers" or "fails" (in words of its own).
 """
 import inspect
@@ -232,6 +234,18 @@ def keywords_of(cls):
     return found - {"prompt_text", "target_ids", "_legacy"}  # made by the class itself
 
 
+if sys.argv[1:] == ["--words"]:
+    tk = T.AutoTokenizer.from_pretrained(os.path.join(MODELS, "..", "pipelines", "byt5"))
+    pipe = T.pipeline("question-answering", model=os.path.join(MODELS, "bert-qa"), tokenizer=tk, dtype=torch.float32)
+    text = "Anna\u202fworks in  the mill.\nPeter naps, café"
+    for question, context, kwargs in [
+            ("</s>Who?", text, {"top_k": 3}), ("Who?", text, {"top_k": 2}), ("Who?", text + " mill", {"max_seq_len": 20, "top_k": 9}),
+            ("</s>Who naps there?", text * 2, {"max_seq_len": 40, "doc_stride": 12, "top_k": 2, "max_question_len": 8}),
+            ("</s>Who?", text, {"handle_impossible_answer": True, "top_k": 2, "max_answer_len": 4})]:
+        given = {"question": question, "context": context}
+        row = {"task": "question-answering", "input": given, "kwargs": kwargs}
+        print(json.dumps(record(pipe, row, given, kwargs), ensure_ascii=False))
+    sys.exit()
 if sys.argv[1:] == ["--keywords"]:
     for model, task, given, fixed, table in KEYWORDS:
         pipe = T.pipeline(task, model=os.path.join(MODELS, model), dtype=torch.float32)

@@ -1,16 +1,17 @@
 /* question-answering: the span of a context that answers a question.
  *
- * Mirrors QuestionAnsweringPipeline (transformers 4.57.6, pipelines/question_answering.py), fast tokenizers.
+ * Mirrors QuestionAnsweringPipeline (transformers 4.57.6, pipelines/question_answering.py); with tokenizers that have
+ * no offsets, answers are whole words (qa_slow.h).
  * Input     {"question": q, "context": c} · a list of those · {"question": [q…], "context": c or [c…]}.
  * Keywords  top_k (1; old: topk), doc_stride (min(max_seq_len / 2, 128)), max_seq_len (min(the model's, 384)),
  *           max_answer_len (15 tokens), handle_impossible_answer (false), align_to_words (true),
- *           max_question_len and padding (without effect here, as there). Others are ignored.
+ *           max_question_len (64; without offsets only, as there), padding (without effect). Others are ignored.
  * Output    one question: {"score": s, "start": a, "end": b, "answer": text}, or a list of up to top_k; several
  *           questions: a list of such answers. start and end count code points of the context.
  *
  * Easy to get wrong: the softmax runs over the context's tokens and [CLS], then [CLS] is struck out; the same
  * answer text found twice (or in two overlapping pieces) is one answer with the scores added. */
-#include "tasks/task.h"
+#include "tasks/qa_slow.h"
 
 #include <float.h>
 #include <math.h>
@@ -27,6 +28,7 @@ typedef struct candidate {
 typedef struct answer {
     double score;
     uint32_t start, end; /* bytes of the context */
+    mltf_str text;
 } answer;
 
 /* One question with its context, over all pieces of it. */
@@ -39,11 +41,12 @@ typedef struct sample {
 
 typedef struct qa {
     const task_call *c;
-    size_t top_k, max_seq_len, doc_stride, max_answer_len;
+    size_t top_k, max_seq_len, doc_stride, max_answer_len, max_question_len;
     bool impossible, align, question_first;
     sample *samples; /* [n] */
     size_t n, cap;
-    size_t *of_seq; /* [n_seqs] */
+    size_t *of_seq;            /* [n_seqs] */
+    const qa_piece **piece_of; /* [n_seqs] without offsets */
     size_t n_seqs, cap_seqs;
 } qa;
 
@@ -91,6 +94,8 @@ static mltf_status read_args(const task_call *c, qa *q, mltf_err *err)
     const size_t model_max = tokenizer_model_max_length(c->p->tk);
     TRY(size_arg(c, "max_seq_len", &q->max_seq_len, &given, err));
     if (!given) q->max_seq_len = model_max < 384 ? model_max : 384;
+    q->max_question_len = 64;
+    TRY(size_arg(c, "max_question_len", &q->max_question_len, &given, err));
     TRY(size_arg(c, "doc_stride", &q->doc_stride, &given, err));
     if (!given) q->doc_stride = q->max_seq_len / 2 < 128 ? q->max_seq_len / 2 : 128;
     if (q->doc_stride > q->max_seq_len)
@@ -187,8 +192,37 @@ static mltf_status read_input(const task_call *c, qa *q, mltf_err *err)
 
 /* ---- preprocess ---- */
 
+/* Notes whose the next sequence is. */
+static mltf_status add_seq(qa *q, size_t which, const qa_piece *piece, mltf_err *err)
+{
+    if (q->n_seqs == q->cap_seqs) {
+        const size_t cap = q->cap_seqs ? 2 * q->cap_seqs : 16;
+        size_t *of = realloc(q->of_seq, cap * sizeof *of);
+        if (of) q->of_seq = of;
+        const qa_piece **piece_of = realloc(q->piece_of, cap * sizeof *piece_of);
+        if (piece_of) q->piece_of = piece_of;
+        if (!of || !piece_of) return mltf_fail_memory(err);
+        q->cap_seqs = cap;
+    }
+    q->piece_of[q->n_seqs] = piece;
+    q->of_seq[q->n_seqs++] = which;
+    return MLTF_OK;
+}
+
+static mltf_status encode_words(qa *q, task_seqs *seqs, size_t which, mltf_err *err)
+{
+    const sample *s = &q->samples[which];
+    const qa_slow_options o = {q->max_seq_len, q->doc_stride, q->max_question_len};
+    qa_piece *pieces = NULL;
+    size_t n = 0;
+    TRY(qa_slow_encode(q->c, &o, s->question, s->context, seqs, &pieces, &n, err));
+    for (size_t i = 0; i < n; i++) TRY(add_seq(q, which, &pieces[i], err));
+    return MLTF_OK;
+}
+
 static mltf_status encode_sample(qa *q, task_seqs *seqs, size_t which, mltf_err *err)
 {
+    if (!tokenizer_is_fast(q->c->p->tk)) return encode_words(q, seqs, which, err);
     const sample *s = &q->samples[which];
     const tok_options o = {.truncation = q->question_first ? TOK_TRUNCATE_ONLY_SECOND
                                                            : TOK_TRUNCATE_ONLY_FIRST,
@@ -202,24 +236,12 @@ static mltf_status encode_sample(qa *q, task_seqs *seqs, size_t which, mltf_err 
     if (st == MLTF_INVALID_INPUT && err) err->status = st = MLTF_PREDICT_FAILED;
     if (st) return st;
     for (size_t i = 0; i < n && !st; i++) {
-        if (q->n_seqs == q->cap_seqs) {
-            const size_t cap = q->cap_seqs ? 2 * q->cap_seqs : 16;
-            size_t *of = realloc(q->of_seq, cap * sizeof *of);
-            if (!of) {
-                st = mltf_fail_memory(err);
-                break;
-            }
-            q->of_seq = of;
-            q->cap_seqs = cap;
-        }
-        tok_encoding *place = task_seqs_add(seqs);
-        if (!place) {
-            st = mltf_fail_memory(err);
-            break;
-        }
+        st = add_seq(q, which, NULL, err);
+        tok_encoding *place = st ? NULL : task_seqs_add(seqs);
+        if (!st && !place) st = mltf_fail_memory(err);
+        if (st) break;
         *place = encs[i]; // ownership moves
         encs[i] = (tok_encoding)TOK_ENCODING_INIT;
-        q->of_seq[q->n_seqs++] = which;
     }
     for (size_t i = 0; i < n; i++) tok_encoding_release(&encs[i]);
     free(encs);
@@ -301,11 +323,11 @@ static mltf_str context_slice(const sample *s, uint32_t start, uint32_t end)
     return end > start && end <= s->context.n ? str_slice(s->context, start, end) : STR("");
 }
 
-static mltf_status add_answer(const qa *q, sample *s, const answer *one, mltf_err *err)
+/* One more answer, or more of one that is there already; words are counted each time they are found. */
+static mltf_status add_answer(const qa *q, sample *s, const answer *one, bool words, mltf_err *err)
 {
-    const mltf_str text = context_slice(s, one->start, one->end);
-    for (size_t i = 0; i < s->n; i++) {
-        if (!same_lower(context_slice(s, s->answers[i].start, s->answers[i].end), text)) continue;
+    for (size_t i = 0; i < s->n && !words; i++) {
+        if (!same_lower(s->answers[i].text, one->text)) continue;
         s->answers[i].score += one->score;
         return MLTF_OK;
     }
@@ -338,9 +360,11 @@ static mltf_status add_piece(void *user, const task_row *row, mltf_err *err)
         st = mltf_fail_memory(err);
         goto done;
     }
+    const qa_piece *piece = q->piece_of[row->seq];
     for (size_t t = 0; t < T; t++)
-        allowed[t] = !q->question_first || row->enc->sequence_ids[t] == 1 ||
-                     (cls >= 0 && row->enc->ids[t] == cls);
+        allowed[t] = piece ? piece->allowed[t]
+                           : !q->question_first || row->enc->sequence_ids[t] == 1 ||
+                                 (cls >= 0 && row->enc->ids[t] == cls);
     span_softmax(start, row->logits, 0, allowed, T);
     span_softmax(end, row->logits, 1, allowed, T);
     if (q->impossible) {
@@ -358,8 +382,14 @@ static mltf_status add_piece(void *user, const task_row *row, mltf_err *err)
     for (size_t i = 0; i < n && !st; i++) {
         if (!allowed[best[i].s] || !allowed[best[i].e]) continue;
         answer one = {.score = (double)best[i].score};
-        answer_span(q, row->enc, best[i].s, best[i].e, &one.start, &one.end);
-        st = add_answer(q, s, &one, err);
+        if (piece) {
+            st = qa_slow_answer(q->c, piece, best[i].s, best[i].e, &one.text, &one.start, &one.end,
+                                err);
+        } else {
+            answer_span(q, row->enc, best[i].s, best[i].e, &one.start, &one.end);
+            one.text = context_slice(s, one.start, one.end);
+        }
+        if (!st) st = add_answer(q, s, &one, piece != NULL, err);
     }
 
 done:
@@ -398,7 +428,7 @@ static json *write_answers(const qa *q, sample *s)
                  json_new_int(a, cp[one->start <= s->context.n ? one->start : s->context.n]));
         json_set(a, o, "end",
                  json_new_int(a, cp[one->end <= s->context.n ? one->end : s->context.n]));
-        json_set(a, o, "answer", json_new_string(a, context_slice(s, one->start, one->end)));
+        json_set(a, o, "answer", json_new_string(a, one->text.p ? one->text : STR("")));
         json_push(a, list, o);
     }
     return list->a.n == 1 ? &list->a.items[0] : list;
@@ -407,10 +437,6 @@ static json *write_answers(const qa *q, sample *s)
 static mltf_status call(const task_call *c, json **out, mltf_err *err)
 {
     qa q = {.c = c};
-    if (!tokenizer_is_fast(c->p->tk))
-        return mltf_fail(err, MLTF_UNSUPPORTED,
-                         "question answering needs a tokenizer with offsets; %s has none",
-                         tokenizer_class(c->p->tk));
     TRY(read_args(c, &q, err));
     TRY(read_input(c, &q, err));
     task_seqs seqs = {0};
@@ -419,6 +445,7 @@ static mltf_status call(const task_call *c, json **out, mltf_err *err)
     if (!st) st = task_forward(c, &seqs, ARCH_WANT_LOGITS, add_piece, &q, err);
     task_seqs_release(&seqs);
     free(q.of_seq);
+    free(q.piece_of);
     if (st) return st;
     json *answers = json_new_array(c->arena);
     for (size_t i = 0; i < q.n; i++) json_push(c->arena, answers, write_answers(&q, &q.samples[i]));

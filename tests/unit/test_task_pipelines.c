@@ -138,6 +138,34 @@ TASK(test_task_summarization_answers_as_recorded, "summarization")
 TASK(test_task_translation_answers_as_recorded, "translation_en_to_de")
 TASK(test_task_table_qa_answers_as_recorded, "table-question-answering")
 
+/* A tokenizer without offsets: answers are whole words. */
+static void test_task_question_answering_by_words_answers_as_recorded(void **state)
+{
+    (void)state;
+    mltf_buf rows = MLTF_BUF_INIT;
+    mltf_err err = {0};
+    pipeline *p = NULL;
+    const pipeline_options o = {.task = "question-answering",
+                                .model_dir = "tests/fixtures/models/bert-qa",
+                                .tokenizer_dir = "tests/fixtures/pipelines/byt5",
+                                .arch = {.torch_dtype = "float32"}};
+    assert_int_equal(file_read(&rows, "tests/fixtures/pipelines/byt5/cases.jsonl", 1 << 20, &err),
+                     MLTF_OK);
+    assert_int_equal(pipeline_load(&p, &o, &err), MLTF_OK);
+    size_t failed = 0, n = 0;
+    for (char *line = rows.p, *end; (end = strchr(line, '\n')); line = end + 1) {
+        json *row = NULL;
+        assert_int_equal(json_parse_in(&parsed, &row, line, (size_t)(end - line), NULL, &err),
+                         MLTF_OK);
+        failed += check_row(p, row);
+        n++;
+    }
+    pipeline_free(p);
+    mltf_buf_release(&rows);
+    assert_int_equal(n, 5);
+    assert_int_equal(failed, 0);
+}
+
 int main(void)
 {
     mltf_err err = {0};
@@ -158,6 +186,7 @@ int main(void)
         cmocka_unit_test(test_task_fill_mask_answers_as_recorded),
         cmocka_unit_test(test_task_feature_extraction_answers_as_recorded),
         cmocka_unit_test(test_task_question_answering_answers_as_recorded),
+        cmocka_unit_test(test_task_question_answering_by_words_answers_as_recorded),
         cmocka_unit_test(test_task_zero_shot_answers_as_recorded),
         cmocka_unit_test(test_task_text_generation_answers_as_recorded),
         cmocka_unit_test(test_task_text2text_answers_as_recorded),
