@@ -3,14 +3,15 @@
  * How to add one:
  *  1. Read its modeling file in transformers 4.57 and the fixtures' config.json; name both in the head
  *     comment of arch_xxx.c, with the block diagram and what is easy to get wrong.
- *  2. Take the nearest file (bert or distilbert for encoders, llama for decoders: config and load lines on
- *     arch_decoder.h, which has the forward; t5 or bart for both) as the form: config,
- *     weights, load, block, forward, const arch_family arch_xxx. Write with nn/ blocks; what a second
- *     family needs as well belongs there, not into a copy.
+ *  2. Take the nearest file as the form: mpnet or roformer for encoders (config, load lines and forward on
+ *     arch_encoder.h), ernie4_5 or biogpt for decoders (arch_decoder.h), t5 or bart for both. Write with nn/ blocks;
+ *     what a second family needs as well belongs there, not into a copy.
  *  3. List every class it can load in `classes`: what follows the prefix decides the head.
- *  4. Set info.hidden, vocab, n_layers and max_positions (SIZE_MAX without a bound), and for decoders
- *     cache_shape.
- *  5. Add its line to FAMILIES below, and run build/parity on its folders with MLTF_CPU=ref and without. */
+ *  4. End load with arch_encoder_done(), arch_decoder_done() or arch_done(): hidden, vocab, n_layers, max_positions
+ *     (SIZE_MAX without a bound); decoders set cache_shape.
+ *  5. Add its line to FAMILIES below, and run build/parity on its folders with MLTF_CPU=ref and without;
+ *     tests/interop/check_fresh_checkpoints.py gets a line as well, tools/record_checkpoints.py makes its small
+ *     recording for make test. */
 #include <stdlib.h>
 #include <string.h>
 
