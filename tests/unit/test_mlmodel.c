@@ -131,7 +131,7 @@ static void test_given_requirements_replace_the_defaults(void **state)
 static void test_extra_requirements_are_merged_by_package(void **state)
 {
     (void)state;
-    const char *const extra[] = {"Torch>=2", "numpy", NULL};
+    const char *const extra[] = {"torch >= 2", "numpy", NULL};
     const environment_options o = {.extra_pip_requirements = extra};
     assert_int_equal(environment_write(tmp, &o, NULL), MLTF_OK);
     assert_string_equal(read_back(in_tmp("requirements.txt")),
