@@ -62,7 +62,7 @@ static mltf_status read_data(evaluation *e, mltf_err *err)
 {
     mltf_buf text = MLTF_BUF_INIT;
     json *rows = NULL;
-    mltf_status st = file_read(&text, e->o->data_path, MAX_DATA_BYTES, err);
+    mltf_status st = stream_read(&text, e->o->data_path, MAX_DATA_BYTES, err);
     if (st == MLTF_OK && str_ends(str_from(e->o->data_path), ".csv")) {
         scoring_request r;
         const signature untyped = {0};
@@ -297,7 +297,7 @@ static mltf_status evaluate_text(evaluation *e, mltf_err *err)
                          info->architecture);
     mltf_buf text = MLTF_BUF_INIT;
     tok_encoding enc = TOK_ENCODING_INIT;
-    mltf_status st = file_read(&text, e->o->text_path, MAX_DATA_BYTES, err);
+    mltf_status st = stream_read(&text, e->o->text_path, MAX_DATA_BYTES, err);
     if (st == MLTF_OK)
         st = tokenizer_encode(pipeline_tokenizer(e->m->pipe), &enc, buf_str(&text), (mltf_str){0},
                               &(tok_options){.ids_only = true}, err);

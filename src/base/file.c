@@ -56,20 +56,12 @@ void map_close(mltf_map *m)
     *m = (mltf_map){0};
 }
 
-mltf_status file_read(mltf_buf *out, const char *path, size_t max_bytes, mltf_err *err)
+/* What is left in fd, at most max_bytes, behind what `out` has; `size` is a hint. */
+static mltf_status read_rest(mltf_buf *out, int fd, size_t size, const char *path, size_t max_bytes,
+                             mltf_err *err)
 {
-    int fd;
-    struct stat st;
-    TRY(open_regular(&fd, &st, path, err));
     mltf_status status = MLTF_OK;
-    const size_t size = (size_t)st.st_size, start = out->n;
-    if (size > max_bytes) {
-        status =
-            mltf_fail(err, MLTF_CORRUPT_FILE, "\"%s\" is too large: %zu bytes, the limit is %zu",
-                      path, size, max_bytes);
-        goto done;
-    }
-    // the size is a hint: files in /proc say 0, others may grow
+    const size_t start = out->n;
     for (size_t want = size + 1;; want = 65536) {
         if (!buf_reserve(out, want)) {
             status = mltf_fail_memory(err);
@@ -89,9 +81,32 @@ mltf_status file_read(mltf_buf *out, const char *path, size_t max_bytes, mltf_er
             break;
         }
     }
-done:
     if (status) out->n = start;
     if (out->p) out->p[out->n] = '\0';
+    return status;
+}
+
+mltf_status file_read(mltf_buf *out, const char *path, size_t max_bytes, mltf_err *err)
+{
+    int fd;
+    struct stat st;
+    TRY(open_regular(&fd, &st, path, err));
+    const size_t size = (size_t)st.st_size; // files in /proc say 0, others may grow
+    const mltf_status status =
+        size > max_bytes
+            ? mltf_fail(err, MLTF_CORRUPT_FILE, "\"%s\" is too large: %zu bytes, the limit is %zu",
+                        path, size, max_bytes)
+            : read_rest(out, fd, size, path, max_bytes, err);
+    close(fd);
+    return status;
+}
+
+mltf_status stream_read(mltf_buf *out, const char *path, size_t max_bytes, mltf_err *err)
+{
+    if (!path) return read_rest(out, STDIN_FILENO, 65535, "standard input", max_bytes, err);
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return mltf_fail_errno(err, errno, "open", path);
+    const mltf_status status = read_rest(out, fd, 65535, path, max_bytes, err);
     close(fd);
     return status;
 }
@@ -147,6 +162,18 @@ done:
     free(temporary);
     free(parent);
     return st;
+}
+
+mltf_status stream_write(const char *path, const void *p, size_t n, mltf_err *err)
+{
+    struct stat st;
+    const bool in_place = lstat(path, &st) == 0 && !S_ISREG(st.st_mode);
+    if (!in_place) return file_write(path, p, n, err);
+    const int fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
+    if (fd < 0) return mltf_fail_errno(err, errno, "write", path);
+    const mltf_status status = write_all(fd, p, n, path, err);
+    close(fd);
+    return status;
 }
 
 mltf_status dir_sync(const char *path, mltf_err *err)

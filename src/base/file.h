@@ -18,6 +18,11 @@ void map_close(mltf_map *m); /* idempotent */
 
 mltf_status file_read(mltf_buf *out, const char *path, size_t max_bytes, mltf_err *err);
 mltf_status file_write(const char *path, const void *p, size_t n, mltf_err *err); /* temporary sibling, fsync, rename */
+/* What a user names on a command line: also a pipe, a terminal or a device (/dev/stdin, /dev/null).
+ * Reading waits for its end; NULL is standard input, whatever that is (a socket has no path).
+ * Writing: a file appears whole as with file_write(); anything else, symbolic links too, is written in place. */
+mltf_status stream_read(mltf_buf *out, const char *path, size_t max_bytes, mltf_err *err);
+mltf_status stream_write(const char *path, const void *p, size_t n, mltf_err *err);
 bool file_exists(const char *path);   /* regular file, links followed */
 bool dir_exists(const char *path);
 mltf_status file_size(uint64_t *out, const char *path, mltf_err *err);

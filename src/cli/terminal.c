@@ -27,23 +27,13 @@ void cli_warn(void *unused, const char *message)
 
 mltf_status cli_read_all(mltf_buf *out, const char *path, mltf_err *err)
 {
-    if (path && strcmp(path, "-") != 0) return file_read(out, path, MAX_INPUT, err);
-    out->max = MAX_INPUT;
-    for (;;) {
-        if (!buf_reserve(out, 1 << 16)) return buf_status(out, err);
-        const ssize_t got = read(STDIN_FILENO, out->p + out->n, 1 << 16);
-        if (got < 0 && errno == EINTR) continue;
-        if (got < 0) return mltf_fail_errno(err, errno, "read", "standard input");
-        if (got == 0) break;
-        out->n += (size_t)got;
-        out->p[out->n] = '\0';
-    }
-    return MLTF_OK;
+    if (path && strcmp(path, "-") == 0) path = NULL;
+    return stream_read(out, path, MAX_INPUT, err);
 }
 
 mltf_status cli_write_all(const char *path, const mltf_buf *text, mltf_err *err)
 {
-    if (path && strcmp(path, "-") != 0) return file_write(path, text->p, text->n, err);
+    if (path && strcmp(path, "-") != 0) return stream_write(path, text->p, text->n, err);
     for (size_t at = 0; at < text->n;) {
         const ssize_t put = write(STDOUT_FILENO, text->p + at, text->n - at);
         if (put < 0 && errno == EINTR) continue;

@@ -105,6 +105,41 @@ static void test_write_replaces_the_whole_file_and_leaves_nothing_else(void **st
     dir_list_free(&l);
 }
 
+static void test_streams_are_read_to_their_end_and_written_in_place(void **state)
+{
+    (void)state;
+    int ends[2];
+    char path[32];
+    struct stat st;
+    mltf_buf b = MLTF_BUF_INIT;
+    assert_int_equal(pipe(ends), 0);
+    assert_int_equal(write(ends[1], "12345", 5), 5);
+    close(ends[1]);
+    snprintf(path, sizeof path, "/dev/fd/%d", ends[0]);
+    assert_int_equal(stream_read(&b, path, 5, NULL), MLTF_OK);
+    assert_string_equal(b.p, "12345");
+    close(ends[0]);
+    assert_int_equal(stream_read(&b, "/dev/zero", 5, NULL), MLTF_CORRUPT_FILE);
+    assert_string_equal(b.p, "12345");
+    assert_int_equal(stream_read(&b, ".", 5, NULL), MLTF_IO);
+    assert_int_equal(stream_read(&b, "missing", 5, NULL), MLTF_NOT_FOUND);
+    mltf_buf_release(&b);
+
+    assert_int_equal(stream_write("a", "one", 3, NULL), MLTF_OK);
+    assert_int_equal(symlink("a", "link"), 0);
+    assert_int_equal(stream_write("link", "of", 2, NULL), MLTF_OK);
+    holds("a", "of");
+    assert_int_equal(lstat("link", &st), 0);
+    assert_true(S_ISLNK(st.st_mode));
+    assert_int_equal(mkfifo("fifo", 0600), 0);
+    const int reader = open("fifo", O_RDONLY | O_NONBLOCK);
+    assert_int_equal(stream_write("fifo", "xyz", 3, NULL), MLTF_OK);
+    char got[4] = {0};
+    assert_int_equal(read(reader, got, 3), 3);
+    assert_string_equal(got, "xyz");
+    close(reader);
+}
+
 static int cancel_at_once(void *user, const char *what, const char *unit, uint64_t done,
                           uint64_t total)
 {
@@ -325,6 +360,7 @@ int main(void)
         T(test_map_shows_the_bytes_of_a_file),
         T(test_read_appends_and_keeps_to_its_limit),
         T(test_write_replaces_the_whole_file_and_leaves_nothing_else),
+        T(test_streams_are_read_to_their_end_and_written_in_place),
         T(test_copy_keeps_bytes_mode_and_holes),
         T(test_copy_of_a_tree),
         T(test_copy_refuses_links_that_lead_out),
