@@ -14,14 +14,10 @@ static mltf_status load(arch_build *b, mltf_err *err)
     arch_decoder *d = arch_new(b, 1, sizeof *d);
     TRY(arch_build_ok(b, err));
     *d = (arch_decoder){.hidden = 64, .n_layers = 2, .heads = 8, .vocab = 250880};
-    arch_decoder_config(c, d);
-    d->kv_heads = d->heads;
-    d->head_dim = d->hidden / d->heads;
+    arch_decoder_config_even(c, d);
     const size_t H = d->hidden;
     const float eps = cfg_float(c, "layer_norm_epsilon", 1e-5f);
     d->residual_of_norm = cfg_bool(c, "apply_residual_connection_post_layernorm", false);
-    if (H % d->heads)
-        cfg_fail(c, "\"hidden_size\" %zu is not a multiple of \"n_head\" %zu", H, d->heads);
     TRY(arch_decoder_layers(b, d, err));
     float *slopes = arch_new(b, d->heads, sizeof *slopes);
     if (slopes) nn_alibi_slopes(slopes, d->heads);

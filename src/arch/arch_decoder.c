@@ -22,6 +22,16 @@ void arch_decoder_config(arch_config *c, arch_decoder *d)
                  d->heads, d->kv_heads);
 }
 
+void arch_decoder_config_even(arch_config *c, arch_decoder *d)
+{
+    arch_decoder_config(c, d);
+    d->kv_heads = d->heads;
+    d->head_dim = d->hidden / d->heads;
+    if (d->hidden % d->heads)
+        cfg_fail(c, "the hidden size, %zu, is not a multiple of the number of heads, %zu",
+                 d->hidden, d->heads);
+}
+
 size_t arch_decoder_window(arch_config *c, bool used, size_t fallback)
 {
     const json *v = json_get(c->root, "sliding_window");

@@ -104,6 +104,8 @@ void arch_decoder_forward(arch_run *r);
  * vocab_size, and the spellings of GPT-2's descendants (n_embd, n_layer, n_head). Defaults come in *d.
  * kv_heads 0: as many as heads; head_dim 0: hidden / heads. */
 void arch_decoder_config(arch_config *c, arch_decoder *d);
+/* The same for families whose heads, as many of keys as of queries, share the hidden size evenly. */
+void arch_decoder_config_even(arch_config *c, arch_decoder *d);
 /* q_proj, k_proj, v_proj, o_proj under the scope's "self_attn.". */
 void arch_decoder_attn_load(nn_loader *ld, nn_attn_w *a, const arch_decoder *d, unsigned qkv_flags,
                             unsigned o_flags);

@@ -35,16 +35,12 @@ static mltf_status load(arch_build *b, mltf_err *err)
     arch_decoder *d = arch_new(b, 1, sizeof *d);
     TRY(arch_build_ok(b, err));
     *d = (arch_decoder){.hidden = 2048, .n_layers = 24, .heads = 16, .vocab = 50257, .scale = 1};
-    arch_decoder_config(c, d);
-    d->kv_heads = d->heads;
-    d->head_dim = d->hidden / d->heads;
+    arch_decoder_config_even(c, d);
     const size_t H = d->hidden, F = cfg_dim(c, "intermediate_size", 4 * H);
     const size_t window = cfg_dim(c, "window_size", 256);
     const float eps = cfg_float(c, "layer_norm_epsilon", 1e-5f);
     const k_act act = cfg_act(c, "activation_function", "gelu_new");
     d->max_positions = cfg_dim(c, "max_position_embeddings", 2048);
-    if (H % d->heads)
-        cfg_fail(c, "\"hidden_size\" %zu is not a multiple of \"num_heads\" %zu", H, d->heads);
     TRY(arch_decoder_layers(b, d, err));
 
     nn_scope(ld, "%s", ld->base);

@@ -15,18 +15,13 @@ static mltf_status load(arch_build *b, mltf_err *err)
     arch_decoder *d = arch_new(b, 1, sizeof *d);
     TRY(arch_build_ok(b, err));
     *d = (arch_decoder){.hidden = 6144, .n_layers = 44, .heads = 64, .vocab = 50432};
-    arch_decoder_config(c, d);
-    d->kv_heads = d->heads;
-    d->head_dim = d->hidden / d->heads;
+    arch_decoder_config_even(c, d);
     const size_t H = d->hidden, F = cfg_dim(c, "intermediate_size", 24576);
     const float eps = cfg_float(c, "layer_norm_eps", 1e-5f);
     const k_act act = cfg_act(c, "hidden_act", "gelu");
     const unsigned bias = cfg_bool(c, "attention_bias", true) ? NN_BIAS : NN_NO_BIAS;
     const float part = arch_rope_partial(c, "rotary_pct|partial_rotary_factor", 0.25f);
     d->parallel = cfg_bool(c, "use_parallel_residual", true);
-    if (H % d->heads)
-        cfg_fail(c, "\"hidden_size\" %zu is not a multiple of \"num_attention_heads\" %zu", H,
-                 d->heads);
     arch_rope_load(
         &d->rope, b,
         &(arch_rope_options){.dim = (size_t)((float)d->head_dim * part),

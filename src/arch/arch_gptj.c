@@ -35,9 +35,7 @@ static mltf_status load(arch_build *b, mltf_err *err)
     TRY(arch_build_ok(b, err));
     *d = (arch_decoder){
         .hidden = 4096, .n_layers = 28, .heads = 16, .vocab = 50400, .parallel = true};
-    arch_decoder_config(c, d);
-    d->kv_heads = d->heads;
-    d->head_dim = d->hidden / d->heads;
+    arch_decoder_config_even(c, d);
     const bool codegen = str_is(str_from(b->m->info.model_type), "codegen");
     const size_t H = d->hidden, F = cfg_dim(c, "n_inner", 4 * H);
     const float eps = cfg_float(c, "layer_norm_epsilon", 1e-5f);
@@ -46,8 +44,8 @@ static mltf_status load(arch_build *b, mltf_err *err)
     const size_t dim =
         given && given->type == JSON_NULL ? d->head_dim : cfg_dim(c, "rotary_dim", 64);
     d->max_positions = cfg_dim(c, "n_positions|max_position_embeddings", 2048);
-    if (H % d->heads || (codegen && d->heads % 4))
-        cfg_fail(c, "\"n_embd\" %zu and \"n_head\" %zu do not go together", H, d->heads);
+    if (codegen && d->heads % 4)
+        cfg_fail(c, "\"n_head\" %zu is not a multiple of 4", d->heads);
     if (dim > d->head_dim)
         cfg_fail(c, "\"rotary_dim\" %zu is above the size of a head, %zu", dim, d->head_dim);
     arch_rope_load(&d->rope, b,

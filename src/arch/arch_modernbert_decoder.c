@@ -81,13 +81,8 @@ static mltf_status load(arch_build *b, mltf_err *err)
     arch_decoder *d = arch_new(b, 1, sizeof *d);
     TRY(arch_build_ok(b, err));
     *d = (arch_decoder){.hidden = 768, .n_layers = 22, .heads = 12, .vocab = 50368};
-    arch_decoder_config(c, d);
-    d->kv_heads = d->heads;
-    d->head_dim = d->hidden / d->heads;
+    arch_decoder_config_even(c, d);
     read_config(c, &o);
-    if (d->hidden % d->heads)
-        cfg_fail(c, "\"hidden_size\" %zu is not a multiple of \"num_attention_heads\" %zu",
-                 d->hidden, d->heads);
     arch_rope_options rope = {.dim = d->head_dim,
                               .theta = 160000,
                               .theta_key = "global_rope_theta|rope_theta",

@@ -28,17 +28,13 @@ static mltf_status load(arch_build *b, mltf_err *err)
     arch_decoder *d = arch_new(b, 1, sizeof *d);
     TRY(arch_build_ok(b, err));
     *d = (arch_decoder){.hidden = 2048, .n_layers = 24, .heads = 16, .vocab = 50368};
-    arch_decoder_config(c, d);
-    d->kv_heads = d->heads;
-    d->head_dim = d->hidden / d->heads;
+    arch_decoder_config_even(c, d);
     d->max_positions = cfg_dim(c, "max_seq_len", 2048);
     d->scale = cfg_float(&inner, "softmax_scale", 0);
     const size_t H = d->hidden;
     const float eps = cfg_float(c, "layer_norm_epsilon", 1e-5f),
                 clip = cfg_float(&inner, "clip_qkv", 0);
     TRY(cfg_done(&inner, err));
-    if (H % d->heads)
-        cfg_fail(c, "\"d_model\" %zu is not a multiple of \"n_heads\" %zu", H, d->heads);
     TRY(arch_decoder_layers(b, d, err));
     float *slopes = arch_new(b, d->heads, sizeof *slopes);
     if (slopes) slopes_of(slopes, d->heads);

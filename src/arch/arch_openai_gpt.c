@@ -14,17 +14,13 @@ static mltf_status load(arch_build *b, mltf_err *err)
     TRY(arch_build_ok(b, err));
     *d = (arch_decoder){
         .hidden = 768, .n_layers = 12, .heads = 12, .vocab = 40478, .post_norm = true};
-    arch_decoder_config(c, d);
-    d->kv_heads = d->heads;
-    d->head_dim = d->hidden / d->heads;
+    arch_decoder_config_even(c, d);
     d->max_positions = cfg_dim(c, "n_positions|max_position_embeddings", 512);
     const size_t H = d->hidden, F = 4 * H;
     const float eps = cfg_float(c, "layer_norm_epsilon", 1e-5f);
     const unsigned flags = NN_BIAS | NN_CONV1D;
     k_act act = cfg_act(c, "afn", "gelu");
     if (act == K_ACT_GELU) act = K_ACT_GELU_TANH;
-    if (H % d->heads)
-        cfg_fail(c, "\"n_embd\" %zu is not a multiple of \"n_head\" %zu", H, d->heads);
     TRY(arch_decoder_layers(b, d, err));
 
     nn_scope(ld, "%s", ld->base);

@@ -23,9 +23,7 @@ static mltf_status load(arch_build *b, mltf_err *err)
     TRY(arch_build_ok(b, err));
     *d = (arch_decoder){
         .hidden = 768, .n_layers = 12, .heads = 12, .vocab = 50272, .position_offset = 2};
-    arch_decoder_config(c, d);
-    d->kv_heads = d->heads;
-    d->head_dim = d->hidden / d->heads;
+    arch_decoder_config_even(c, d);
     const size_t H = d->hidden, F = cfg_dim(c, "ffn_dim", 3072),
                  E = cfg_dim(c, "word_embed_proj_dim", H);
     const k_act act = cfg_act(c, "activation_function", "relu");
@@ -34,9 +32,6 @@ static mltf_status load(arch_build *b, mltf_err *err)
     d->max_positions = cfg_dim(c, "max_position_embeddings", 2048);
     d->post_norm = !cfg_bool(c, "do_layer_norm_before", true);
     const bool last_norm = !d->post_norm && !cfg_bool(c, "_remove_final_layer_norm", false);
-    if (H % d->heads)
-        cfg_fail(c, "\"hidden_size\" %zu is not a multiple of \"num_attention_heads\" %zu", H,
-                 d->heads);
     TRY(arch_decoder_layers(b, d, err));
 
     nn_scope(ld, "%sdecoder.", ld->base);

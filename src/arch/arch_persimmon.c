@@ -29,17 +29,12 @@ static mltf_status load(arch_build *b, mltf_err *err)
     arch_decoder *d = arch_new(b, 1, sizeof *d);
     TRY(arch_build_ok(b, err));
     *d = (arch_decoder){.hidden = 4096, .n_layers = 36, .heads = 64, .vocab = 262144};
-    arch_decoder_config(c, d);
-    d->kv_heads = d->heads;
-    d->head_dim = d->hidden / d->heads;
+    arch_decoder_config_even(c, d);
     const size_t H = d->hidden, D = d->head_dim, F = cfg_dim(c, "intermediate_size", 16384);
     const float eps = cfg_float(c, "layer_norm_eps", 1e-5f);
     const k_act act = cfg_act(c, "hidden_act", "relu2");
     const bool normed = cfg_bool(c, "qk_layernorm", true);
     const float part = arch_rope_partial(c, "partial_rotary_factor", 0.5f);
-    if (H % d->heads)
-        cfg_fail(c, "\"hidden_size\" %zu is not a multiple of \"num_attention_heads\" %zu", H,
-                 d->heads);
     arch_rope_load(
         &d->rope, b,
         &(arch_rope_options){.dim = (size_t)((float)D * part),
