@@ -89,40 +89,14 @@ static inline bool w_direct(const k_weight *w)
 
 #include "kernels/x86/kx86_gemm.h"
 
-static kernel_table other; // what this file overrides, for everything else
-
 static bool takes(const k_weight *w, k_compute c)
 {
     return c == K_COMPUTE_BF16 && w->dtype == DT_Q4 && w->K % BLOCK == 0;
 }
 
-static size_t pack_bytes(const k_weight *w, k_compute c, size_t M)
-{
-    return takes(w, c) ? tmpl_pack_bytes(M, w->K) : other.pack_bytes(w, c, M);
-}
-
-static void pack(void *panel, const float *x, size_t ldx, const k_weight *w, k_compute c, size_t M,
-                 size_t m0, size_t m1)
-{
-    if (takes(w, c))
-        tmpl_pack(panel, x, ldx, w->K, M, m0, m1);
-    else
-        other.pack(panel, x, ldx, w, c, M, m0, m1);
-}
-
-static void gemm(float *y, size_t ldy, const void *panel, const k_weight *w, k_compute c,
-                 const float *bias, size_t M, size_t n0, size_t n1)
-{
-    if (takes(w, c))
-        tmpl_gemm(y, ldy, panel, w, bias, M, n0, n1);
-    else
-        other.gemm(y, ldy, panel, w, c, bias, M, n0, n1);
-}
+#include "kernels/x86/kx86_override.h"
 
 void kavx512bf16_q4_gemm_init(kernel_table *t)
 {
-    other = *t;
-    t->pack_bytes = pack_bytes;
-    t->pack = pack;
-    t->gemm = gemm;
+    override_gemm(t);
 }
