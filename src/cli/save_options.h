@@ -19,6 +19,7 @@ typedef struct save_args {
     CLI_STR('m', "model", "CHECKPOINT", &(a).checkpoint, NULL, "checkpoint directory, or a repo id in the Hugging Face cache"), \
     CLI_STR(0, "task", "TASK", &(a).o.task, NULL, "text-classification, text-generation, llm/v1/chat, ..."),               \
     CLI_STR(0, "model-config", "JSON", &(a).model_config, NULL, "inference options kept with the model (JSON or @FILE)"),  \
+    CLI_STR(0, "inference-config", "JSON", &(a).model_config, NULL, "old spelling of --model-config"),                     \
     CLI_STR(0, "metadata", "JSON", &(a).metadata, NULL, "metadata of the MLmodel file (JSON or @FILE)"),                   \
     CLI_STR(0, "torch-dtype", "DTYPE", &(a).o.torch_dtype, NULL, "dtype recorded and used at load: float32, bfloat16, float16"), \
     CLI_STR(0, "input-example", "JSON", &(a).input_example, NULL, "input example, also infers the signature (JSON or @FILE)"), \

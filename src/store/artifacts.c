@@ -150,7 +150,7 @@ static mltf_status resolve(mltf_buf *dir, store **st, mltf_arena *a, const char 
     }
     if (strncmp(uri, "file:", 5) == 0) return resolve_file(dir, uri + 5, uri, err);
     const char *colon = strchr(uri, ':'), *slash = strchr(uri, '/');
-    if (colon && slash == colon + 1 && colon[2] == '/')
+    if (colon && slash == colon + 1 && !dir_exists(uri) && !file_exists(uri))
         return mltf_fail(err, MLTF_UNSUPPORTED,
                          "no artifacts can be read from \"%s\": only local files, runs:/ and "
                          "models:/ URIs are supported",

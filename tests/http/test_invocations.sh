@@ -18,6 +18,8 @@ same "$(curl -s -o body -w '%{http_code} %{content_type}' -H 'Content-Type: appl
 same "$(cat body)" "The scoring server only supports UTF-8"
 same "$(curl -s -o body -w '%{http_code}' -H 'Content-Type: text/plain' -d hello "$url/invocations")" 415
 contains body "Got 'text/plain'."
+same "$(curl -s -o body -w '%{http_code}' -H 'Content-Type: application/vnd.apache.parquet' -d PAR1 "$url/invocations")" 415
+contains body "send text/csv or application/json"
 same "$(curl -s -o body -w '%{http_code} %{content_type}' "$url/invocations")" "405 application/json"
 same "$(cat body)" '{"detail":"Method Not Allowed"}'
 same "$(curl -s -o body -w '%{http_code} %{content_type}' "$url/nowhere")" "404 application/json"
