@@ -304,7 +304,7 @@ static void layer_forward(arch_run *r, float *x, const decoder_layer *w, const n
     if (nn_ok(cx)) nn_restore(cx, mark);
 }
 
-/* Token embeddings in the body's width, with learned positions. */
+/* Token embeddings in the body's width, with positions that are not rotations. */
 static float *embed(arch_run *r, const arch_decoder *d)
 {
     nn_ctx *cx = r->cx;
@@ -320,6 +320,8 @@ static float *embed(arch_run *r, const arch_decoder *d)
         for (size_t t = 0; nn_ok(cx) && t < T; t++) r->s->pos[t] += (int32_t)d->position_offset;
         nn_embed_add(cx, x, r->seqs.pos, &d->positions, T);
     }
+    for (size_t t = 0; d->sines && nn_ok(cx) && t < T; t++)
+        arch_add_sines(x + t * d->hidden, (size_t)r->seqs.pos[t] + d->position_offset, d->hidden);
     if (d->embed_norm.kind != NN_NORM_NONE) nn_norm(cx, x, x, &d->embed_norm, T);
     return x;
 }

@@ -42,7 +42,8 @@ typedef struct arch_decoder {
     bool norm_unseen; /* the last of all hidden states is the one before `norm` (biogpt) */
     nn_embed_w words;
     nn_embed_w positions;                /* learned; absent: none */
-    size_t position_offset;              /* opt: rows before position 0 */
+    bool sines;                          /* positions are sines, of any length (xglm) */
+    size_t position_offset;              /* opt, xglm: rows before position 0 */
     nn_linear_w project_in, project_out; /* where the embedding is narrower than the body */
     nn_norm_w embed_norm, norm;
     nn_rope rope, rope_local;

@@ -2,15 +2,11 @@
  *
  *   ids ─ scaled embedding + sines ─ n x [ x += attention(norm x);  x += mlp(norm x) ] ─ norm ─ head
  *
- * Easy to get wrong: position 0 has the sines of 2, and the table is in no checkpoint. Checked on: random
- * checkpoints of the library. */
+ * Easy to get wrong: position 0 has the sines of 2; no table of them bounds the length, whatever
+ * max_position_embeddings says. Checked on: random checkpoints of the library. */
 #include <math.h>
 
 #include "arch/arch_decoder.h"
-
-enum {
-    MAX_POSITIONS = 1 << 16
-}; // their table is made, not read: it must not depend on a word alone
 
 static mltf_status load(arch_build *b, mltf_err *err)
 {
@@ -22,11 +18,11 @@ static mltf_status load(arch_build *b, mltf_err *err)
                         .n_layers = 24,
                         .heads = cfg_dim(c, "attention_heads", 16),
                         .vocab = 256008,
+                        .sines = true,
                         .position_offset = 2};
     arch_decoder_config(c, d);
-    d->max_positions = cfg_size(c, "max_position_embeddings", 2048, 1, MAX_POSITIONS);
     d->embed_scale = cfg_bool(c, "scale_embedding", true) ? sqrtf((float)d->hidden) : 1.0f;
-    const size_t H = d->hidden, rows = d->max_positions + 2;
+    const size_t H = d->hidden;
     const fairseq_sizes sizes = {.ffn = cfg_dim(c, "ffn_dim", 4096),
                                  .act = cfg_act(c, "activation_function", "gelu")};
     if (H < 4) cfg_fail(c, "\"d_model\" %zu has no room for sines", H);
@@ -36,10 +32,6 @@ static mltf_status load(arch_build *b, mltf_err *err)
 
     nn_scope(ld, "%s", ld->base);
     nn_load_embed(ld, &d->words, "embed_tokens", "input id", d->vocab, H, 0);
-    float *sines = arch_new(b, rows * H, sizeof *sines);
-    for (size_t pos = 0; sines && pos < rows; pos++) arch_add_sines(sines + pos * H, pos, H);
-    d->positions = (nn_embed_w){
-        .w = {.data = sines, .dtype = DT_F32, .N = rows, .K = H, .stride = H}, .what = "position"};
     arch_decoder_fairseq_load(b, d, &sizes);
     arch_decoder_heads_load(b, &d->heads_w, H, &d->words, "lm_head", NN_NO_BIAS, true);
     return arch_decoder_done(b, d, err);
