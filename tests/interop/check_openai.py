@@ -25,8 +25,9 @@ class Server:
                 break
         else:
             sys.exit("the server did not start")
+        self.url = found.group(1)
         threading.Thread(target=self.process.stderr.read, daemon=True).start()
-        self.client = openai.OpenAI(base_url=found.group(1) + "/v1", api_key="none", max_retries=0, timeout=60)
+        self.client = openai.OpenAI(base_url=self.url + "/v1", api_key="none", max_retries=0, timeout=60)
 
     def __enter__(self):
         return self.client
@@ -178,4 +179,67 @@ with Server(os.path.join(GOLDEN, "llm_embeddings", "model")) as client:
             check(False, "must be an error: %s" % bad)
         except openai.BadRequestError as e:
             check(e.type == "invalid_request_error", e)
+
+# requests that are sent again after a refusal are computed once: OpenAI's client and MLflow's, when there is no room and when another server takes over
+os.environ["MLFLOW_HTTP_REQUEST_BACKOFF_JITTER"] = "0"
+from mlflow.utils.rest_utils import MlflowHostCreds, http_request
+
+TEXT = "The baker sells bread"
+
+
+def metrics(server):
+    return http_request(MlflowHostCreds(server.url), "/metrics", "GET").text
+
+
+def fill_up(server):
+    """One long request at work, and then one that waits."""
+    long = []
+    for gauge in ("mltf_running_requests", "mltf_queued_requests"):
+        long.append(threading.Thread(target=server.client.embeddings.create, kwargs={"model": "x", "input": [TEXT * 4] * 20000}))
+        long[-1].start()
+        while gauge + " 1\n" not in metrics(server):
+            time.sleep(0.01)
+    return long
+
+
+def counted(server, route, status):
+    found = re.search(r'mltf_requests_total{route="%s",status="%d"} (\d+)' % (route, status), metrics(server))
+    return int(found.group(1)) if found else 0
+
+
+def score(url):
+    return http_request(MlflowHostCreds(url), "/invocations", "POST", json={"input": TEXT}).json()
+
+
+full = Server(os.path.join(GOLDEN, "llm_embeddings", "model"), "--workers", "1", "--queue", "1", "--max-body-mb", "100")
+with full:
+    alone = score(full.url)
+    long = fill_up(full)
+    try:
+        full.client.embeddings.create(model="x", input=TEXT)
+        check(False, "there must be no room")
+    except openai.InternalServerError as e:
+        check(e.status_code == 503 and e.response.headers["retry-after"] == "1", e)
+    check(len(full.client.with_options(max_retries=60).embeddings.create(model="x", input=TEXT).data) == 1, "the retry is answered")
+    for t in long:
+        t.join()
+    counts = counted(full, "/v1/embeddings", 200), counted(full, "/v1/embeddings", 503)
+    check(counts[0] == 3 and counts[1] > 1, "refused, then computed once: %s" % (counts,))
+    long = fill_up(full)
+    check(score(full.url) == alone, "the retry is answered as a request alone")
+    for t in long:
+        t.join()
+    counts = counted(full, "/invocations", 200), counted(full, "/invocations", 503)
+    check(counts[0] == 2 and counts[1] > 0, "refused, then computed once: %s" % (counts,))
+    long = fill_up(full)
+    full.process.terminate()
+    answers = []
+    asking = threading.Thread(target=lambda: answers.append(score(full.url)))
+    asking.start()
+    for t in long:
+        t.join()
+check(not answers, "a server that stops takes no more")
+with Server(os.path.join(GOLDEN, "llm_embeddings", "model"), "--port", full.url.rsplit(":", 1)[1]):
+    asking.join()
+    check(answers == [alone], "the next server answers the retry")
 print("%d checks passed" % checks)
