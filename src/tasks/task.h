@@ -118,6 +118,14 @@ typedef mltf_status (*task_row_fn)(void *user, const task_row *row, mltf_err *er
 mltf_status task_forward(const task_call *c, const task_seqs *s, unsigned want, task_row_fn fn,
                          void *user, mltf_err *err);
 
+typedef mltf_status (*task_encode_fn)(const task_call *c, tok_encoding *enc, const json *input,
+                                      const task_tok_args *args, mltf_err *err);
+/* Forward the call's input, or each of its inputs where it is a list, after encode; fn, whose user is the caller's
+ * state, puts an answer into outputs [number of inputs], where null stands before. */
+mltf_status task_forward_inputs(const task_call *c, const task_tok_args *args,
+                                task_encode_fn encode, unsigned want, json *outputs, task_row_fn fn,
+                                void *user, mltf_err *err);
+
 /* In place, float32 as numpy does it. */
 void task_softmax(float *x, size_t n);
 void task_sigmoid(float *x, size_t n);

@@ -55,26 +55,21 @@ static mltf_status add_features(void *user, const task_row *row, mltf_err *err)
     return MLTF_OK;
 }
 
+static mltf_status encode_input(const task_call *c, tok_encoding *enc, const json *text,
+                                const task_tok_args *args, mltf_err *err)
+{
+    return task_encode(c, enc, text, NULL, args, err);
+}
+
 static mltf_status call(const task_call *c, json **out, mltf_err *err)
 {
     task_tok_args args = {0};
     TRY(read_args(c, &args, err));
-    const bool many = json_is(c->input, JSON_ARRAY);
-    const size_t n = many ? json_len(c->input) : 1;
     features f = {c, json_new_array(c->arena)};
-    task_seqs seqs = {0};
-    mltf_status st = MLTF_OK;
-    for (size_t i = 0; i < n && !st; i++) {
-        tok_encoding *enc = task_seqs_add(&seqs);
-        st = enc ? task_encode(c, enc, many ? json_at(c->input, i) : c->input, NULL, &args, err)
-                 : mltf_fail_memory(err);
-        json_push(c->arena, f.outputs, json_new_null(c->arena));
-    }
-    if (!st && c->arena->failed) st = mltf_fail_memory(err);
-    if (!st) st = task_forward(c, &seqs, ARCH_WANT_HIDDEN, add_features, &f, err);
-    task_seqs_release(&seqs);
-    if (!st) *out = many ? f.outputs : &f.outputs->a.items[0];
-    return st;
+    TRY(task_forward_inputs(c, &args, encode_input, ARCH_WANT_HIDDEN, f.outputs, add_features, &f,
+                            err));
+    *out = json_is(c->input, JSON_ARRAY) ? f.outputs : &f.outputs->a.items[0];
+    return MLTF_OK;
 }
 
 static mltf_status load_modules(pipeline *p, mltf_err *err)

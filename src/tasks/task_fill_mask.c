@@ -203,21 +203,10 @@ static mltf_status call(const task_call *c, json **out, mltf_err *err)
     fill f = {.c = c, .outputs = json_new_array(c->arena)};
     task_tok_args args = {0};
     TRY(read_args(c, &f, &args, err));
-    const bool many = json_is(c->input, JSON_ARRAY);
-    const size_t n = many ? json_len(c->input) : 1;
-    task_seqs seqs = {0};
-    mltf_status st = MLTF_OK;
-    for (size_t i = 0; i < n && !st; i++) {
-        tok_encoding *enc = task_seqs_add(&seqs);
-        st = enc ? encode_input(c, enc, many ? json_at(c->input, i) : c->input, &args, err)
-                 : mltf_fail_memory(err);
-        json_push(c->arena, f.outputs, json_new_null(c->arena));
-    }
-    if (!st && c->arena->failed) st = mltf_fail_memory(err);
-    if (!st) st = task_forward(c, &seqs, ARCH_WANT_LOGITS, add_text, &f, err);
-    task_seqs_release(&seqs);
-    if (!st) *out = n == 1 ? &f.outputs->a.items[0] : f.outputs;
-    return st;
+    TRY(task_forward_inputs(c, &args, encode_input, ARCH_WANT_LOGITS, f.outputs, add_text, &f,
+                            err));
+    *out = json_len(f.outputs) == 1 ? &f.outputs->a.items[0] : f.outputs;
+    return MLTF_OK;
 }
 
 static const char *const also[] = {"LMHeadModel", "ForPreTraining", "ForConditionalGeneration",

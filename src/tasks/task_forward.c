@@ -293,3 +293,23 @@ mltf_status task_forward(const task_call *c, const task_seqs *s, unsigned want, 
     if (session) pipeline_session_give(c->p, session);
     return st;
 }
+
+mltf_status task_forward_inputs(const task_call *c, const task_tok_args *args,
+                                task_encode_fn encode, unsigned want, json *outputs, task_row_fn fn,
+                                void *user, mltf_err *err)
+{
+    const bool many = json_is(c->input, JSON_ARRAY);
+    const size_t n = many ? json_len(c->input) : 1;
+    task_seqs seqs = {0};
+    mltf_status st = MLTF_OK;
+    for (size_t i = 0; i < n && !st; i++) {
+        tok_encoding *enc = task_seqs_add(&seqs);
+        st = enc ? encode(c, enc, many ? json_at(c->input, i) : c->input, args, err)
+                 : mltf_fail_memory(err);
+        json_push(c->arena, outputs, json_new_null(c->arena));
+    }
+    if (!st && c->arena->failed) st = mltf_fail_memory(err);
+    if (!st) st = task_forward(c, &seqs, want, fn, user, err);
+    task_seqs_release(&seqs);
+    return st;
+}

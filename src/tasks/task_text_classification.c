@@ -164,23 +164,11 @@ static mltf_status call(const task_call *c, json **out, mltf_err *err)
     classify k = {.c = c, .outputs = json_new_array(c->arena)};
     task_tok_args args = {0};
     TRY(read_args(c, &k, &args, err));
-    const bool many = json_is(c->input, JSON_ARRAY);
-    const size_t n = many ? json_len(c->input) : 1;
-    task_seqs seqs = {0};
-    mltf_status st = MLTF_OK;
-    for (size_t i = 0; i < n && !st; i++) {
-        tok_encoding *enc = task_seqs_add(&seqs);
-        st = enc ? encode_input(c, enc, many ? json_at(c->input, i) : c->input, &args, err)
-                 : mltf_fail_memory(err);
-        json_push(c->arena, k.outputs, json_new_null(c->arena));
-    }
-    if (!st && c->arena->failed) st = mltf_fail_memory(err);
-    if (!st) st = task_forward(c, &seqs, ARCH_WANT_LOGITS, add_answer, &k, err);
-    task_seqs_release(&seqs);
-    if (st) return st;
+    TRY(task_forward_inputs(c, &args, encode_input, ARCH_WANT_LOGITS, k.outputs, add_answer, &k,
+                            err));
     // a bare text without top_k is answered as a list of one, an object is not
     const bool wrap = json_is(c->input, JSON_STRING) && !task_arg(c, "top_k");
-    *out = many || wrap ? k.outputs : &k.outputs->a.items[0];
+    *out = json_is(c->input, JSON_ARRAY) || wrap ? k.outputs : &k.outputs->a.items[0];
     return MLTF_OK;
 }
 
