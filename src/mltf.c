@@ -54,7 +54,26 @@ void mltf_model_free(mltf_model *m)
 
 mltf_status mltf_model_describe(const mltf_model *m, mltf_buf *out, mltf_err *err)
 {
-    return model_describe(m, out, err);
+    return model_describe(m, NULL, out, err);
+}
+
+mltf_status mltf_describe(const char *uri, const mltf_open_options *opts, mltf_buf *out,
+                          mltf_err *err)
+{
+    mltf_buf dir = MLTF_BUF_INIT;
+    mltf_model *m = NULL;
+    mltf_err why = {0};
+    mltf_status st = find_directory(&dir, uri, opts ? opts->tracking_uri : NULL, &why);
+    if (st == MLTF_OK) st = model_load(&m, dir.p, opts, &why);
+    if (st == MLTF_UNSUPPORTED && dir.n && model_load_facts(&m, dir.p, opts, NULL) == MLTF_OK)
+        st = model_describe(m, why.msg, out, err);
+    else if (st == MLTF_OK)
+        st = model_describe(m, NULL, out, err);
+    else
+        st = mltf_fail(err, st, "could not open the model \"%s\": %s", uri, why.msg);
+    mltf_model_free(m);
+    mltf_buf_release(&dir);
+    return st;
 }
 
 const char *mltf_model_task(const mltf_model *m)

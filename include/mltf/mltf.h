@@ -146,6 +146,8 @@ MLTF_API void mltf_model_free(mltf_model *m); /* NULL is a no-op */
 /* What the model is: task, architecture, dtype, parameters, signature, files. A JSON object with
  * the keys documented in docs/describe.md. */
 MLTF_API mltf_status mltf_model_describe(const mltf_model *m, mltf_buf *json, mltf_err *err);
+/* The same of a model by its URI; also of one that cannot run here (key "unsupported" says why), from its files. */
+MLTF_API mltf_status mltf_describe(const char *uri, const mltf_open_options *opts, mltf_buf *json, mltf_err *err);
 MLTF_API const char *mltf_model_task(const mltf_model *m);           /* native task, "text-generation" */
 MLTF_API const char *mltf_model_inference_task(const mltf_model *m); /* "llm/v1/chat" or NULL */
 MLTF_API const char *mltf_model_name(const mltf_model *m);           /* for replies: source_model_name, or the directory's name */

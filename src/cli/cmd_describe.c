@@ -23,11 +23,8 @@ int cmd_describe(int argc, char **argv, const cli_command *self)
     if (!uri || n_rest) return cli_mistake(self, "give the model with -m");
 
     mltf_err err = {0};
-    mltf_model *model = NULL;
     mltf_buf text = MLTF_BUF_INIT;
-    if (!mltf_model_open(&model, uri, &o, &err) && !mltf_model_describe(model, &text, &err))
-        show_answer(&text, as_json, &err);
+    if (!mltf_describe(uri, &o, &text, &err)) show_answer(&text, as_json, &err);
     mltf_buf_release(&text);
-    mltf_model_free(model);
     return cli_report(&err);
 }

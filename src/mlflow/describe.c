@@ -116,7 +116,8 @@ static mltf_status add_files(writer *w, const char *dir, mltf_err *err)
     return MLTF_OK;
 }
 
-mltf_status model_describe(const mltf_model *m, mltf_buf *out, mltf_err *err)
+mltf_status model_describe(const mltf_model *m, const char *unsupported, mltf_buf *out,
+                           mltf_err *err)
 {
     mltf_arena a = MLTF_ARENA_INIT;
     writer w = {&a, json_new_object(&a)};
@@ -126,6 +127,7 @@ mltf_status model_describe(const mltf_model *m, mltf_buf *out, mltf_err *err)
     text(&w, "task", m->task);
     text(&w, "inference_task", m->inference_task);
     text(&w, "pipeline", m->instance_type);
+    text(&w, "unsupported", unsupported);
     add_architecture(&w, m);
     add_tokenizer(&w, m);
     text(&w, "weights", m->model_dir);

@@ -4,6 +4,7 @@
 
 #include "mlflow/model.h"
 
-mltf_status model_describe(const mltf_model *m, mltf_buf *out, mltf_err *err);
+/* unsupported: why the model cannot run here, of one loaded by model_load_facts(); else NULL. */
+mltf_status model_describe(const mltf_model *m, const char *unsupported, mltf_buf *out, mltf_err *err);
 
 #endif

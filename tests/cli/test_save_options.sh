@@ -90,6 +90,11 @@ sed -i 's/"model_type": "[^"]*"/"model_type": "own", "auto_map": {"AutoModelForC
 save -m remote -o own --task text-generation
 contains err "nothing in a model directory is ever executed"
 expect 5 "$mltf" models predict -m own -i in.json
+expect 0 "$mltf" models describe -m own --json # what the files say can be told
+contains out '"unsupported": "model_type \"own\" needs code'
+contains out '"task": "text-generation"'
+expect 3 "$mltf" models describe -m nowhere
+contains err 'could not open the model "nowhere"'
 
 # models of MLflow before 2.4.1: the weights lie in pipeline/, and no key says so
 cp -r "$fixtures/golden/text_generation/model" old && chmod -R u+w old && mv old/model old/pipeline && sed -i '/model_binary/d' old/MLmodel
