@@ -197,7 +197,7 @@ KEYWORDS = [  # model, task, input, kwargs of every call, keywords
         "skip_special_tokens": [True, False, None], "tokenizer_encode_kwargs": [{}, {"max_length": 1, "truncation": True}, None, {"foo": 1}]}),
 ]
 # what transformers fails on, or what it has only with remote code, and mltf does
-ANSWERS = {"return_type", "stop_strings", "cache_implementation", "low_memory", "penalty_alpha", "seed", "force_words_ids"}
+ANSWERS = {"return_type", "stop_strings", "low_memory", "penalty_alpha", "seed", "force_words_ids"}
 ANSWERS_OF = {("gpt2-base", "eos_token_id", "[]"), ("t5-base", "eos_token_id", "[]"), ("gpt2-base", "padding", "true"),
               ("gpt2-base", "padding", '"max_length"'), ("tapas-base", "batch_size", "2")}
 # refused for its own reason; Python's words would say nothing

@@ -687,6 +687,40 @@ static mltf_status validate_beams(const gen_config *c, mltf_err *err)
     return MLTF_OK;
 }
 
+/* Caches are the session's business here: the names of transformers are accepted, others refused in its words. */
+static mltf_status validate_cache(const json *name, mltf_err *err)
+{
+    static const char *const known[] = {"static",
+                                        "offloaded_static",
+                                        "sliding_window",
+                                        "hybrid",
+                                        "hybrid_chunked",
+                                        "offloaded_hybrid",
+                                        "offloaded_hybrid_chunked",
+                                        "dynamic",
+                                        "dynamic_full",
+                                        "offloaded",
+                                        "quantized",
+                                        NULL};
+    if (!name || json_is(name, JSON_NULL)) return MLTF_OK;
+    for (const char *const *k = known; *k; k++)
+        if (str_is(json_string(name, STR("")), *k)) return MLTF_OK;
+    mltf_buf text = MLTF_BUF_INIT;
+    for (const char *const *k = known; *k; k++)
+        buf_printf(&text, "%s'%s'", k == known ? "" : ", ", *k);
+    mltf_buf shown = MLTF_BUF_INIT;
+    if (json_is(name, JSON_STRING))
+        buf_put_str(&shown, name->s);
+    else
+        json_write(&shown, name, NULL);
+    const mltf_status st = mltf_fail(err, MLTF_INVALID_INPUT,
+                                     "Invalid `cache_implementation` (%.200s). Choose one of: (%s)",
+                                     shown.p ? shown.p : "", text.p ? text.p : "");
+    mltf_buf_release(&shown);
+    mltf_buf_release(&text);
+    return st;
+}
+
 mltf_status gen_config_validate(const gen_config *c, mltf_err *err)
 {
     static const field_info *const table = fields;
@@ -700,6 +734,7 @@ mltf_status gen_config_validate(const gen_config *c, mltf_err *err)
     REFUSE_IF(c->max_new_tokens != GEN_NONE && c->max_new_tokens <= 0,
               "`max_new_tokens` must be greater than 0, but is %lld.",
               (long long)c->max_new_tokens);
+    TRY(validate_cache(c->cache_implementation, err));
     REFUSE_IF(c->max_new_tokens == GEN_NONE && c->max_length == GEN_NONE,
               "`max_length` and `max_new_tokens` are both None: set one of them");
     REFUSE_IF(c->min_length != GEN_NONE && c->min_length < 0,
