@@ -11,7 +11,8 @@ cat <<'HEAD'
 
 Made by `tools/make_features_table.sh` from test results: `build/parity --golden` replays recordings of Python MLflow 3.17.2
 with transformers 4.57.6 (saving, loading, predicting, HTTP) and compares every file, answer and error. "Meant" counts what
-differs as [differences.md](differences.md) says, with its ids; "unlike" would be failures.
+differs as [differences.md](differences.md) says, with its ids; "unlike" would be failures. [promises.md](promises.md) takes
+the documentation of the flavor line by line.
 
 | feature | compared | same | meant | unlike |
 | --- | --: | --: | --- | --: |

@@ -213,7 +213,7 @@ typedef struct mltf_save_options {
     const char *max_shard_size;      /* "500MB"; NULL: MLFLOW_HUGGINGFACE_MODEL_MAX_SHARD_SIZE */
     const char *layout;              /* NULL or "pipeline", "components", "checkpoint" (as if Python were given a path) */
     int reference_only;              /* save_pretrained=False: repo id and commit instead of weights */
-    int example_no_conversion;
+    int example_no_conversion;       /* of no effect, as in MLflow: examples are stored as given */
     mltf_progress_fn progress;
     void *progress_user;
     mltf_log_fn log;                 /* NULL: warnings are dropped */

@@ -36,7 +36,7 @@ typedef struct save_args {
     CLI_STR(0, "max-shard-size", "SIZE", &(a).o.max_shard_size, "MLFLOW_HUGGINGFACE_MODEL_MAX_SHARD_SIZE", "of weight files, like 500MB"), \
     CLI_STR(0, "layout", "NAME", &(a).o.layout, NULL, "pipeline (default), components or checkpoint"),                     \
     CLI_FLAG(0, "no-save-pretrained", &(a).reference_only, NULL, "keep repo id and commit instead of the weights"),        \
-    CLI_FLAG(0, "example-no-conversion", &(a).no_conversion, NULL, "store the input example as it is")
+    CLI_FLAG(0, "example-no-conversion", &(a).no_conversion, NULL, "accepted as in MLflow; examples are stored as given")
 // clang-format on
 
 /* After cli_parse: @FILE values are read and o is complete. Release in any case. */

@@ -1,6 +1,7 @@
 # Every example in docs/tasks/*.md runs as it stands: ```sh blocks in the shell, with `mltf` on the PATH and $CHECKPOINT as
 # the page's first lines say; ```c blocks are compiled against the library and run; where a ```json block follows, its
-# keys must be in the answer. The server of a `models serve ... &` line is stopped at the end of its page.
+# keys must be in the answer. The server of a `models serve ... &` line is stopped at the end of its page. The tests that
+# docs/promises.md names must be there.
 . "$(dirname "$0")/common.sh"
 mkdir bin
 ln -s "$mltf" bin/mltf
@@ -58,4 +59,7 @@ for page in "$root"/docs/tasks/*.md; do
 done
 echo "$pages pages, $blocks blocks"
 [ "$pages" -gt 0 ] || fail "no pages"
+for path in $(grep -o '`tests/[^`]*`' "$root/docs/promises.md" | tr -d '`'); do
+    [ -e "$root/$path" ] || fail "docs/promises.md names $path, which is not there"
+done
 finish

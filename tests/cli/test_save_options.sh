@@ -44,6 +44,7 @@ save -m "$gpt2" -o both --task text-generation --model-config '{"max_new_tokens"
     --input-example '"The river"' --input-example-params '{"max_new_tokens": 6}'
 same "$(answer both -i in.json)" "$(answer config -i in.json)"
 same "$(answer both -i in.json --params '{"max_new_tokens": 3}')" "$(answer config -i in.json --model-config '{"max_new_tokens": 3}')"
+same "$(MLFLOW_PYFUNC_INFERENCE_CONFIG='{"max_new_tokens": 3}' answer config -i in.json)" "$(answer config -i in.json --model-config '{"max_new_tokens": 3}')"
 expect 2 "$mltf" models predict -m both -i in.json --params '{"max_new_tokens": "x"}'
 contains err "Can not safely convert"
 answer config -i in.json --params '{"max_new_tokens": 3}' >ignored
@@ -96,9 +97,14 @@ contains out '"task": "text-generation"'
 expect 3 "$mltf" models describe -m nowhere
 contains err 'could not open the model "nowhere"'
 
-# models of MLflow before 2.4.1: the weights lie in pipeline/, and no key says so
+# old models: the weights in pipeline/ without a key that says so (before 2.4.1), options in a file of their own
 cp -r "$fixtures/golden/text_generation/model" old && chmod -R u+w old && mv old/model old/pipeline && sed -i '/model_binary/d' old/MLmodel
 same "$(answer old -i in.json)" "$(answer "$fixtures/golden/text_generation/model" -i in.json)"
+cp -r config older
+printf '{"max_new_tokens": 3, "do_sample": false, "return_full_text": false}' >older/components/inference_config.txt
+same "$(answer older -i in.json)" "$(answer config -i in.json --model-config '{"max_new_tokens": 3}')"
+answer older -i in.json >out
+contains err "inference_config.txt\`\` is deprecated"
 
 # places that cannot be read
 for uri in s3://bucket/model mlflow-artifacts:/model dbfs:/model https://host/model; do
