@@ -267,7 +267,7 @@ mltf_status environment_write(const char *dir, const environment_options *o, mlt
                 st = collect(&reqs, &constraints, o->extra_pip_requirements, err);
         }
         mlflow_first(&reqs);
-        requirements_merge(&a, reqs.items, &reqs.n);
+        if (!st) st = requirements_merge(&a, reqs.items, &reqs.n, err);
         if (constraints.n > 0) add(&reqs, "-c constraints.txt");
         conda = default_conda(&a, &reqs);
     }

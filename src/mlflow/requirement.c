@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "mlflow/environment_flags.h"
+#include "mlflow/python_version.h"
 
 enum { MAX_PARTS = 64 };
 
@@ -249,29 +251,62 @@ static const char *written(mltf_arena *a, requirement *q)
     return text;
 }
 
-/* The later one with what the earlier one has besides. */
-static void take_over(requirement *later, const requirement *earlier)
+/* Both are of one package: with the same marker they are one requirement. */
+static bool same_requirement(const requirement *a, const requirement *b)
 {
-    for (size_t i = 0; i < earlier->n_versions && later->n_versions < MAX_PARTS; i++)
-        later->versions[later->n_versions++] = earlier->versions[i];
-    for (size_t i = 0; i < earlier->n_extras && later->n_extras < MAX_PARTS; i++)
-        later->extras[later->n_extras++] = earlier->extras[i];
+    return str_eq(a->name, b->name) && str_eq(str_from(a->marker), str_from(b->marker));
 }
 
-void requirements_merge(mltf_arena *a, const char **lines, size_t *n)
+/* "==2.7.1+cu128" beside "==2.7.1": only the latter, which every index has. */
+static bool drop_local(requirement *later, const requirement *earlier)
 {
-    requirement *all = arena_calloc(a, *n, sizeof *all); // [kept]; name.n 0: another line
+    if (later->n_versions != 1 || earlier->n_versions != 1) return false;
+    const char *a = later->versions[0], *b = earlier->versions[0];
+    const size_t n = strcspn(a, "+"), k = strcspn(b, "+");
+    if (n != k || !a[n] == !b[k] || strncmp(a, "==", 2) != 0 || strncmp(a, b, n) != 0) return false;
+    if (a[n]) later->versions[0] = b;
+    return true;
+}
+
+/* The later one with what the earlier one has besides. */
+static mltf_status take_over(mltf_arena *a, requirement *later, const requirement *earlier,
+                             mltf_err *err)
+{
+    const requirement alone = *later;
+    for (size_t i = 0; i < earlier->n_extras && later->n_extras < MAX_PARTS; i++)
+        later->extras[later->n_extras++] = earlier->extras[i];
+    if (drop_local(later, earlier)) return MLTF_OK;
+    for (size_t i = 0; i < earlier->n_versions && later->n_versions < MAX_PARTS; i++)
+        later->versions[later->n_versions++] = earlier->versions[i];
+    // what holds under a marker is not known here
+    if (alone.n_versions == 0 || earlier->n_versions == 0 || later->marker ||
+        flag_is_true("MLFLOW_SKIP_PIP_REQUIREMENTS_CHECK") ||
+        !python_versions_conflict(later->versions, later->n_versions))
+        return MLTF_OK;
+    requirement first = *earlier, second = alone;
+    const char *one = written(a, &first), *other = written(a, &second);
+    if (!one || !other) return mltf_fail_memory(err);
+    return mltf_fail(err, MLTF_INVALID_INPUT,
+                     "The specified requirements versions are incompatible. Detected conflicts: "
+                     "%s and %s",
+                     one, other);
+}
+
+mltf_status requirements_merge(mltf_arena *a, const char **lines, size_t *n, mltf_err *err)
+{
+    requirement *all = arena_calloc(a, *n ? *n : 1, sizeof *all); // [kept]; name.n 0: another line
+    if (!all) return mltf_fail_memory(err);
     size_t kept = 0;
-    for (size_t i = 0; all && i < *n; i++) {
+    for (size_t i = 0; i < *n; i++) {
         requirement *q = &all[kept];
         const char *line = lines[i];
         if (!read_requirement(a, q, line)) q->name.n = 0;
         size_t k = 0;
-        while (k < kept && !(q->name.n ? str_eq(all[k].name, q->name)
+        while (k < kept && !(q->name.n ? same_requirement(&all[k], q)
                                        : all[k].name.n == 0 && strcmp(lines[k], line) == 0))
             k++;
         if (k < kept && q->name.n) {
-            take_over(q, &all[k]);
+            TRY(take_over(a, q, &all[k], err));
             all[k] = *q;
         }
         lines[k] = line;
@@ -279,5 +314,6 @@ void requirements_merge(mltf_arena *a, const char **lines, size_t *n)
     }
     for (size_t i = 0; i < kept; i++)
         if (all[i].name.n) lines[i] = written(a, &all[i]);
-    if (all) *n = kept;
+    *n = kept;
+    return a->failed ? mltf_fail_memory(err) : MLTF_OK;
 }

@@ -5,24 +5,27 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <stdlib.h>
 #include <string.h>
 
+#include "mlflow/python_version.h"
 #include "mlflow/requirement.h"
 
 static mltf_arena arena;
 
-/* Lines separated by "|". */
+/* Lines separated by "|"; the error's words where there is one. */
 static void expect(const char *given, const char *want)
 {
+    mltf_err err = {0};
     const char *lines[16];
     size_t n = 0;
     for (char *p = arena_strdup(&arena, given, strlen(given)); p; n++) {
         lines[n] = p;
         if ((p = strchr(p, '|'))) *p++ = 0;
     }
-    requirements_merge(&arena, lines, &n);
-    const char *got = "";
-    for (size_t i = 0; i < n; i++)
+    const mltf_status st = requirements_merge(&arena, lines, &n, &err);
+    const char *got = st ? err.msg : "";
+    for (size_t i = 0; i < n && !st; i++)
         got = i ? arena_printf(&arena, "%s|%s", got, lines[i]) : lines[i];
     assert_string_equal(got, want);
 }
@@ -52,6 +55,47 @@ static void test_requirements_of_one_package_become_one(void **state)
     expect("a==1|A==1", "a==1|A==1"); // names are compared as they are written
 }
 
+static void test_requirements_that_no_version_meets_are_refused(void **state)
+{
+    (void)state;
+#define CONFLICT "The specified requirements versions are incompatible. Detected conflicts: "
+    expect("torch==2.13.0|b|torch<1", CONFLICT "torch==2.13.0 and torch<1");
+    expect("a[x]>=2|a<3|a<2", CONFLICT "a[x]<3,>=2 and a<2");
+    static const char *const apart[][2] = {
+        {">=2", "<2"},          {">2", "<=2"},           {"==1.0", "==1.1"},
+        {"==1.0", "!=1"},       {"~=1.4.2", ">=1.5"},    {"==1.4.*", ">1.5"},
+        {"==1.4.*", "==1.5.*"}, {"==1.0rc1", ">=1"},     {"==1rc1", "<1"},
+        {"==1.post1", ">1"},    {"==1!1", "<2000"},      {"==1.0+cu", "==1.0+cpu"},
+        {"==1.0", "!=1.*"},     {">=1.0.post1", "<=1.0"}};
+    static const char *const together[][2] = {{">=2", "<=2"},
+                                              {"==1", "==1.0.0"},
+                                              {"==1.0", "~=1.0"},
+                                              {"==1.5", "~=1.4"},
+                                              {">=1", "<1.0.1"},
+                                              {"==1.4.*", ">1.4.9"},
+                                              {"==1.0a1", "<1.0a2"},
+                                              {"==1.0.dev1", "<1a1"},
+                                              {"!=1", "!=2"},
+                                              {"==2.1+cu1", ">=2.1"},
+                                              {"===x", "<1"},
+                                              {"==1.0-1", ">=1.0.post1"},
+                                              {"==V1.0-Alpha_1", "==1a1"},
+                                              {"==1.post1", "==1.0-r1"},
+                                              {"==1.4.*", ">=1.4.0rc1"}};
+    for (size_t i = 0; i < sizeof apart / sizeof *apart; i++)
+        assert_true(python_versions_conflict(apart[i], 2));
+    for (size_t i = 0; i < sizeof together / sizeof *together; i++)
+        assert_false(python_versions_conflict(together[i], 2));
+    expect("a==1;os_name=='nt'|a==2", "a==1; os_name == \"nt\"|a==2");
+    expect("a==1;os_name=='nt'|a==2;os_name=='nt'", "a==1,==2; os_name == \"nt\"");
+    expect("a==2.7.1+cu128|a==2.7.1", "a==2.7.1");
+    expect("a==2.7.1|a==2.7.1+cu128", "a==2.7.1");
+    expect("a>2,<1", "a<1,>2"); // one line alone is taken at its word
+    setenv("MLFLOW_SKIP_PIP_REQUIREMENTS_CHECK", "true", 1);
+    expect("a==1|a==2", "a==1,==2");
+    unsetenv("MLFLOW_SKIP_PIP_REQUIREMENTS_CHECK");
+}
+
 static void test_lines_that_are_no_requirements_stay(void **state)
 {
     (void)state;
@@ -71,6 +115,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_requirements_have_one_form),
         cmocka_unit_test(test_requirements_of_one_package_become_one),
+        cmocka_unit_test(test_requirements_that_no_version_meets_are_refused),
         cmocka_unit_test(test_lines_that_are_no_requirements_stay),
     };
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
