@@ -57,7 +57,7 @@ static json *transformers_flavor(const save_plan *p)
         set_text(p, f, "local_base_model_path", p->model_src);
     else
         set_text(p, f, "model_binary", "model");
-    if (p->peft) set_text(p, f, "peft_adaptor", "peft");
+    if (p->adapter) set_text(p, f, "peft_adaptor", "peft");
     for (size_t i = 0; i < p->n_components; i++) {
         add_component(p, f, &p->components[i]);
         json_push(p->a, names, json_new_cstr(p->a, p->components[i].name));

@@ -6,6 +6,7 @@
 
 #include "base/file.h"
 #include "formats/gguf.h"
+#include "mlflow/adapter_folder.h"
 #include "mlflow/hub_cache.h"
 #include "mlflow/mlmodel.h"
 #include "mlflow/wrapper.h"
@@ -204,7 +205,10 @@ static mltf_status read_mlflow(mltf_model *m, const mltf_open_options *o, mltf_e
         if (!path_is_inside(str_from(adapter)))
             return mltf_fail(err, MLTF_CORRUPT_FILE,
                              "MLmodel: peft_adaptor \"%s\" leaves the model's directory", adapter);
-        m->adapter_dir = inside(m, m->dir, adapter);
+        const char *dir = inside(m, m->dir, adapter);
+        TRY(dir ? adapter_choose(a, &m->adapter_dir, dir, err) : mltf_fail_memory(err));
+        if (!m->adapter_dir)
+            return mltf_fail(err, MLTF_NOT_FOUND, "\"%s\" holds no adapter_config.json", dir);
     }
     const char *given =
         o->model_config_json ? o->model_config_json : getenv("SERVING_MODEL_CONFIG");
@@ -213,12 +217,22 @@ static mltf_status read_mlflow(mltf_model *m, const mltf_open_options *o, mltf_e
 
 /* ---- bare checkpoints ---------------------------------------------------------------------- */
 
+/* Or several, which read_checkpoint() refuses. */
+static bool holds_adapter(const char *dir)
+{
+    dir_list folders = {0};
+    const bool yes =
+        adapter_here(dir) || (adapter_folders(&folders, dir, NULL) == MLTF_OK && folders.n > 0);
+    dir_list_free(&folders);
+    return yes;
+}
+
 static mltf_status read_checkpoint(mltf_model *m, const mltf_open_options *o, mltf_err *err)
 {
     mltf_arena *a = &m->arena;
     m->model_dir = m->dir;
-    if (has_file(m->dir, "adapter_config.json") && !has_file(m->dir, "config.json")) {
-        m->adapter_dir = m->dir;
+    if (!has_file(m->dir, "config.json")) {
+        TRY(adapter_choose(a, &m->adapter_dir, m->dir, err));
         if (!o->base_model_path)
             return mltf_fail(err, MLTF_INVALID_INPUT,
                              "\"%s\" holds an adapter alone; give its base with base_model_path",
@@ -310,7 +324,7 @@ static mltf_status load(mltf_model **out, const char *dir, const mltf_open_optio
         st = mltf_fail_memory(err);
     else if (has_file(dir, "MLmodel"))
         st = read_mlflow(m, o, err);
-    else if (has_file(dir, "config.json") || has_file(dir, "adapter_config.json"))
+    else if (has_file(dir, "config.json") || holds_adapter(dir))
         st = read_checkpoint(m, o, err);
     else if ((st = gguf_refuse(dir, err)) == MLTF_OK)
         st = mltf_fail(err, MLTF_NOT_FOUND,

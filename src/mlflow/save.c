@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "formats/checkpoint.h"
 #include "formats/gguf.h"
+#include "mlflow/adapter_folder.h"
 #include "mlflow/environment.h"
 #include "mlflow/hub_cache.h"
 #include "mlflow/input_example.h"
@@ -155,7 +156,7 @@ static mltf_status find_base(save_plan *p, mltf_err *err)
         return check_base_path(p->model_src, err);
     }
     json_doc doc = JSON_DOC_INIT;
-    char *path = path_join(p->source, "adapter_config.json");
+    char *path = path_join(p->adapter, "adapter_config.json");
     mltf_status st = path ? json_parse_file(&doc, path, NULL, err) : mltf_fail_memory(err);
     free(path);
     const mltf_str named = json_string(json_get(doc.root, "base_model_name_or_path"), STR(""));
@@ -165,7 +166,7 @@ static mltf_status find_base(save_plan *p, mltf_err *err)
     if (!base || !*base)
         return mltf_fail(err, MLTF_INVALID_INPUT,
                          "the adapter in \"%s\" does not name its base; give --base-model-path",
-                         p->source);
+                         p->adapter);
     if (!p->id->source_name) p->name = base;
     if (dir_exists(base)) {
         p->model_src = base;
@@ -189,9 +190,9 @@ static mltf_status identify(save_plan *p, mltf_err *err)
 {
     TRY(find_source(p, err));
     p->model_src = p->source;
-    p->peft =
-        save_has_file(p->source, "adapter_config.json") && !save_has_file(p->source, "config.json");
-    if (p->peft) return find_base(p, err);
+    if (!save_has_file(p->source, "config.json"))
+        TRY(adapter_choose(p->a, &p->adapter, p->source, err));
+    if (p->adapter) return find_base(p, err);
     if (p->o->base_model_path)
         return mltf_fail(err, MLTF_INVALID_INPUT,
                          "The `base_model_path` parameter is only supported for PEFT models. The "
@@ -334,7 +335,7 @@ static mltf_status find_components(save_plan *p, mltf_err *err)
         p->components[p->n_components++] =
             (save_component){"feature_extractor", features, p->model_src};
     if (!starts_with_any(p->task, no_tokenizer)) {
-        const char *dir = p->peft && save_has_tokenizer(p->source) ? p->source : p->model_src;
+        const char *dir = p->adapter && save_has_tokenizer(p->source) ? p->source : p->model_src;
         tokenizer *tk = NULL;
         mltf_err why = {0};
         mltf_status st = save_has_tokenizer(dir) ? tokenizer_load(&tk, dir, &why) : MLTF_NOT_FOUND;
@@ -411,7 +412,7 @@ static mltf_status try_pipeline(save_plan *p, mltf_model *m, mltf_err *err)
         .task = strcmp(p->task, "conversational") == 0 ? "text-generation" : p->task,
         .model_dir = p->model_src,
         .tokenizer_dir = tokenizer_dir,
-        .arch = {.adapter_dir = p->peft ? p->source : NULL, .check_only = !tries_example(p)}};
+        .arch = {.adapter_dir = p->adapter, .check_only = !tries_example(p)}};
     const mltf_status st = pipeline_load(&m->pipe, &po, &why);
     if (st == MLTF_UNSUPPORTED) {
         if (p->o->log) {
@@ -597,7 +598,7 @@ static mltf_status write_parts(save_plan *p, mltf_err *err)
     TRY(save_write_code(p, err));
     if (p->has_example)
         TRY(input_example_write(p->a, p->out, &p->example, &p->params, &p->example_info, err));
-    if (p->peft) TRY(save_write_adapter(p, err));
+    if (p->adapter) TRY(save_write_adapter(p, err));
     const char *model = arena_printf(p->a, "%s/model", p->out);
     if (!model) return mltf_fail_memory(err);
     if (!p->by_reference && !p->local_base) TRY(save_write_weights(p, model, err));
@@ -620,7 +621,7 @@ static mltf_status write_parts(save_plan *p, mltf_err *err)
     const json *root = flavor_mlmodel(p);
     if (!path || !root || p->a->failed) return mltf_fail_memory(err);
     TRY(mlmodel_write(path, root, err));
-    const environment_options env = environment_of(p->o, p->id, p->peft);
+    const environment_options env = environment_of(p->o, p->id, p->adapter != NULL);
     return environment_write(p->out, &env, err);
 }
 

@@ -45,7 +45,7 @@ typedef struct save_plan {
     const char *source;     /* the checkpoint's directory */
     const char *repo, *commit; /* the base's or model's repository, where it comes from the cache */
     const char *name;       /* source_model_name */
-    bool peft;
+    const char *adapter;    /* PEFT: directory of the adapter's config and weights; NULL: no adapter */
     const char *model_src;  /* directory of config.json and weights: source, or the adapter's base */
     bool by_reference;      /* no weights, no components: repo and commit */
     bool local_base;        /* PEFT with base_model_path */

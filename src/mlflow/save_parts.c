@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "formats/checkpoint.h"
 #include "formats/safetensors_write.h"
+#include "mlflow/adapter_folder.h"
 
 bool save_has_file(const char *dir, const char *name)
 {
@@ -255,7 +256,7 @@ static int skip_in_checkpoint(const char *rel)
 
 mltf_status save_write_weights(const save_plan *p, const char *dir, mltf_err *err)
 {
-    if (p->layout == LAYOUT_CHECKPOINT && !p->peft)
+    if (p->layout == LAYOUT_CHECKPOINT && !p->adapter)
         return dir_copy(p->source, dir, skip_in_checkpoint, p->o->progress, p->o->progress_user,
                         err);
     TRY(dir_make(dir, err));
@@ -422,24 +423,37 @@ mltf_status save_write_components(const save_plan *p, mltf_err *err)
 
 /* ---- adapter and code ---------------------------------------------------------------------- */
 
+static mltf_status write_adapter(const save_plan *p, const char *from, const char *to,
+                                 mltf_err *err)
+{
+    TRY(dir_make(to, err));
+    TRY(copy_named(from, to, "adapter_config.json", NULL, NULL, err));
+    static const char *const weights[] = {"adapter_model.safetensors", "adapter_model.bin", NULL};
+    for (const char *const *name = weights; *name; name++)
+        if (save_has_file(from, *name))
+            return copy_named(from, to, *name, p->o->progress, p->o->progress_user, err);
+    return mltf_fail(err, MLTF_NOT_FOUND, "the adapter in \"%s\" has no adapter_model.safetensors",
+                     from);
+}
+
+/* The model's adapter becomes the default one, which Python reloads; others beside it come along. */
 mltf_status save_write_adapter(const save_plan *p, mltf_err *err)
 {
     const char *to = arena_printf(p->a, "%s/peft", p->out);
     if (!to) return mltf_fail_memory(err);
-    TRY(dir_make(to, err));
-    TRY(copy_named(p->source, to, "adapter_config.json", NULL, NULL, err));
-    bool weights = false;
-    static const char *const files[] = {"adapter_model.safetensors", "adapter_model.bin",
-                                        "README.md"};
-    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
-        if (!save_has_file(p->source, files[i]) || (i == 1 && weights)) continue;
-        if (i < 2) weights = true;
-        TRY(copy_named(p->source, to, files[i], p->o->progress, p->o->progress_user, err));
+    TRY(write_adapter(p, p->adapter, to, err));
+    if (save_has_file(p->source, "README.md"))
+        TRY(copy_named(p->source, to, "README.md", NULL, NULL, err));
+    dir_list others = {0};
+    TRY(adapter_folders(&others, p->adapter, err));
+    mltf_status st = MLTF_OK;
+    for (size_t i = 0; i < others.n && !st; i++) {
+        const char *from = arena_printf(p->a, "%s/%s", p->adapter, others.names[i]),
+                   *into = arena_printf(p->a, "%s/%s", to, others.names[i]);
+        st = from && into ? write_adapter(p, from, into, err) : mltf_fail_memory(err);
     }
-    if (!weights)
-        return mltf_fail(err, MLTF_NOT_FOUND,
-                         "the adapter in \"%s\" has no adapter_model.safetensors", p->source);
-    return MLTF_OK;
+    dir_list_free(&others);
+    return st;
 }
 
 static int skip_compiled(const char *rel)

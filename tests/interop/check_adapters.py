@@ -2,7 +2,7 @@
 
     python tests/interop/check_adapters.py [SEED]
 
-LoRA with and without rsLoRA, on layers and on tables of embeddings, alpha and rank patterns, trained biases and whole modules; DoRA; IA3. Exit status 0 only
+LoRA with and without rsLoRA, on layers and on tables of embeddings, alpha and rank patterns, trained biases and whole modules; DoRA; IA3; several side by side. Exit status 0 only
 if the logits of every one are those of the library.
 """
 import json, os, random, subprocess, sys, tempfile
@@ -44,6 +44,40 @@ def disturb(model, g):
             p.add_(0.3 * torch.randn(p.shape, generator=g))
 
 
+def answer(base, folder, ids):
+    done = subprocess.run([fresh.PARITY, "--logits", base, "float32", folder], input=json.dumps(ids[0].tolist()), capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(done.stderr.strip())
+    return torch.tensor(json.loads(done.stdout))
+
+
+@torch.no_grad()
+def several(seed, g):
+    """Two adapters of one model: the directory is the default one, its sub-folder the other."""
+    cls, config, targets = BASES["llama"][:3]
+    with tempfile.TemporaryDirectory() as tmp:
+        base = cls(config).eval()
+        fresh.fill(base, random.Random(seed))
+        base.save_pretrained(tmp + "/base")
+        adapter = lambda r: peft.LoraConfig(r=r, lora_alpha=7, target_modules=targets, task_type="CAUSAL_LM")
+        model = peft.get_peft_model(base, adapter(4)).eval()
+        model.add_adapter("other", adapter(2))
+        disturb(model, g)
+        model.set_adapter("other")
+        model.save_pretrained(tmp + "/both")
+        ids = torch.randint(3, 61, (1, 9), generator=g)
+        want = {}
+        for name in ("default", "other"):
+            model.set_adapter(name)
+            want[name] = model(input_ids=ids).logits[0]
+        again = peft.PeftModel.from_pretrained(cls.from_pretrained(tmp + "/base"), tmp + "/both").eval()(input_ids=ids).logits[0]
+        far = [float((answer(tmp + "/base", tmp + "/both", ids) - want["default"]).abs().max()),
+               float((answer(tmp + "/base", tmp + "/both/other", ids) - want["other"]).abs().max()), float((again - want["default"]).abs().max())]
+        bad = not max(far) <= 1e-4 or not float((want["default"] - want["other"]).abs().max()) > 1e-2
+        print("%s %-9s %-18s %.2g away" % ("FAIL" if bad else "ok  ", "llama", "several", max(far)))
+        return bad
+
+
 def main():
     seed = int(sys.argv[1]) if len(sys.argv) > 1 else 1
     g = torch.Generator().manual_seed(seed)
@@ -64,17 +98,18 @@ def main():
                 with torch.no_grad():
                     want = model(input_ids=ids).logits[0]
                     plain = base(input_ids=ids).logits[0]
-                done = subprocess.run([fresh.PARITY, "--logits", tmp + "/base", "float32", folder], input=json.dumps(ids[0].tolist()), capture_output=True, text=True)
-                if done.returncode:
+                try:
+                    got = answer(tmp + "/base", folder, ids)
+                except RuntimeError as e:
                     failed += 1
-                    print("FAIL %-9s %-18s %s" % (name, kind, done.stderr.strip()))
+                    print("FAIL %-9s %-18s %s" % (name, kind, e))
                     continue
-                got = torch.tensor(json.loads(done.stdout))
                 got = got[0] if want.dim() == 1 else got
                 far, moved = float((got - want).abs().max()), float((plain - want).abs().max())
                 bad = not far <= 1e-4 * max(1.0, float(want.abs().max())) or not moved > 1e-2
                 failed += bad
                 print("%s %-9s %-18s %.2g away, the adapter moves %.2g" % ("FAIL" if bad else "ok  ", name, kind, far, moved))
+    failed += several(seed, g)
     print("%d failed" % failed)
     return 1 if failed else 0
 

@@ -202,6 +202,58 @@ def adapter():
                 return
             raise
         judge(f"PEFT, base {name}", theirs(mlflow.pyfunc.load_model(str(out)), "The small river"), have)
+    several(case / "base_model", from_dir)
+
+
+def several(base, adapter_dir):
+    """Several adapters side by side as peft saves them: the default one serves and the others come along; one under another name serves;
+    two of which none is the default are refused, where Python cannot load what it saved."""
+    import peft
+    import torch
+
+    def model(*names):
+        m = None
+        for seed, name in enumerate(names):
+            if m is None:
+                m = peft.PeftModel.from_pretrained(transformers.AutoModelForCausalLM.from_pretrained(base), adapter_dir, adapter_name=name)
+            else:
+                m.load_adapter(str(adapter_dir), name)
+            g = torch.Generator().manual_seed(seed)
+            for n, p in m.named_parameters():
+                if "lora_" in n and f".{name}." in n:
+                    p.data += 0.1 * torch.randn(p.shape, generator=g)
+        m.set_adapter(names[-1])
+        return m
+
+    for label, names in (("default and another", ("default", "other")), ("one by name", ("other",))):
+        folder, out = TMP / label.replace(" ", "-"), TMP / f"mltf-{label.replace(' ', '-')}"
+        model(*names).save_pretrained(folder)
+        mltf("models", "save", "-m", folder, "-o", out, "--task", "text-generation", "--base-model-path", base)
+        judge(f"PEFT, {label}", theirs(mlflow.pyfunc.load_model(str(out)), "The small river"), ours(out, "The small river"))
+        judge(f"PEFT, {label}, files", sorted(p.name for p in (folder if "default" in names else folder / "other").iterdir() if p.name != "README.md"),
+              sorted(p.name for p in (out / "peft").iterdir() if p.name != "README.md"))
+        shutil.rmtree(out / "peft")  # as Python's MLflow writes it
+        shutil.copytree(folder, out / "peft")
+        if "default" in names:
+            judge(f"PEFT, {label}, as saved by Python", theirs(mlflow.pyfunc.load_model(str(out)), "The small river"), ours(out, "The small river"))
+        else:
+            judge(f"PEFT, {label}, as saved by Python", theirs(mlflow.pyfunc.load_model(str(restored(out, folder / "other"))), "The small river"), ours(out, "The small river"))
+    folder = TMP / "two-by-name"
+    model("one", "two").save_pretrained(folder)
+    try:
+        mltf("models", "save", "-m", folder, "-o", TMP / "mltf-two-by-name", "--task", "text-generation", "--base-model-path", base)
+        judge("two adapters by name", "refused", "saved")
+    except RuntimeError as e:
+        judge("two adapters by name", True, "holds several adapters (one, two) and none is the default" in str(e))
+
+
+def restored(model, adapter_dir):
+    """The model with its adapter where Python looks for it."""
+    copy = model.with_name(model.name + "-restored")
+    shutil.copytree(model, copy)
+    shutil.rmtree(copy / "peft")
+    shutil.copytree(adapter_dir, copy / "peft")
+    return copy
 
 
 for i, r in enumerate(ROWS):

@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "formats/yaml.h"
 #include "formats/base64.h"
+#include "mlflow/adapter_folder.h"
 #include "mlflow/environment.h"
 #include "mlflow/hub_cache.h"
 #include "mlflow/input_example.h"
@@ -126,6 +127,28 @@ static void test_given_requirements_replace_the_defaults(void **state)
                            "- pip:\n  - mlflow==" MLTF_MLFLOW_VERSION "\n  - torch==2.0\n"));
     assert_non_null(
         strstr(read_back(in_tmp("python_env.yaml")), "dependencies:\n- -r requirements.txt\n"));
+}
+
+static void test_of_several_adapters_the_default_or_the_only_one_is_taken(void **state)
+{
+    (void)state;
+    mltf_arena a = MLTF_ARENA_INIT;
+    mltf_err err = {0};
+    const char *chosen = "";
+    assert_int_equal(dir_make(in_tmp("peft/one"), NULL), MLTF_OK);
+    assert_int_equal(dir_make(in_tmp("peft/two"), NULL), MLTF_OK);
+    assert_int_equal(adapter_choose(&a, &chosen, in_tmp("peft"), &err), MLTF_OK);
+    assert_null(chosen);
+    put("peft/two/adapter_config.json", "{}");
+    assert_int_equal(adapter_choose(&a, &chosen, in_tmp("peft"), &err), MLTF_OK);
+    assert_string_equal(chosen, in_tmp("peft/two"));
+    put("peft/one/adapter_config.json", "{}");
+    assert_int_equal(adapter_choose(&a, &chosen, in_tmp("peft"), &err), MLTF_INVALID_INPUT);
+    assert_non_null(strstr(err.msg, "holds several adapters (one, two) and none is the default"));
+    put("peft/adapter_config.json", "{}");
+    assert_int_equal(adapter_choose(&a, &chosen, in_tmp("peft"), &err), MLTF_OK);
+    assert_string_equal(chosen, in_tmp("peft"));
+    arena_release(&a);
 }
 
 static void test_extra_requirements_are_merged_by_package(void **state)
@@ -318,6 +341,7 @@ int main(void)
         T(test_unknown_keys_survive_a_rewrite),
         T(test_a_directory_without_mlmodel_is_not_found),
         T(test_given_requirements_replace_the_defaults),
+        T(test_of_several_adapters_the_default_or_the_only_one_is_taken),
         T(test_extra_requirements_are_merged_by_package),
         T(test_requirement_files_bring_constraints),
         T(test_requirement_files_that_include_themselves_end),
