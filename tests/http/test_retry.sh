@@ -21,7 +21,7 @@ answered() {
 invocations() { metric "mltf_requests_total{route=\"/invocations\",status=\"$1\"}"; }
 {
     printf '{"inputs": ["a"'
-    yes ', "The miller sells bread by the river and the baker buys it in winter, the miller sells bread by the river and the baker buys it"' | head -n 20000
+    yes ', "The miller sells bread by the river and the baker buys it in winter, the miller sells bread by the river and the baker buys it"' | head -n 6000
     printf ']}'
 } >texts
 ask='{"inputs": ["The baker sells bread"]}'
