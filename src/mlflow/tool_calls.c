@@ -359,26 +359,26 @@ static mltf_str before_marks(mltf_str text, const char *const *marks, bool whole
 static void read_harmony(collector *c, mltf_str text, bool whole, mltf_buf *content)
 {
     static const char *const ends[] = {"<|end|>", "<|call|>", "<|return|>", "<|start|>", NULL};
+    static const char *const begins[] = {"<|channel|>", "<|start|>", "<|message|>", NULL};
     const mltf_str mark = STR("<|message|>");
-    if (find(text, mark.p, 0) == NOWHERE) { // no message has begun: thoughts cut off, or plain text
-        bool header = false;
-        const mltf_str plain = before_marks(
-            text, (const char *const[]){"<|channel|>", "<|start|>", NULL}, whole, &header);
-        if (!header && !str_starts(trim(text), "to=")) buf_put_str(content, plain);
-        return;
-    }
+    // text that no header introduces; the header of a call may begin with its recipient
+    const mltf_str plain = before_marks(text, begins, whole, NULL), word = trim(plain);
+    const mltf_str to = STR("to=");
+    const bool perhaps_to = !whole && word.n < to.n && memcmp(word.p, to.p, word.n) == 0;
+    if (!str_starts(word, to.p) && !perhaps_to) buf_put_str(content, plain);
+    text = str_slice(text, str_starts(word, to.p) ? 0 : plain.n, text.n);
     for (;;) {
         const size_t at = find(text, mark.p, 0);
-        if (at == NOWHERE) return;
+        if (at == NOWHERE) return; // thoughts cut off
         const mltf_str header = str_slice(text, 0, at);
         const mltf_str rest = str_slice(text, at + mark.n, text.n);
         bool ended = false;
         const mltf_str body = before_marks(rest, ends, whole, &ended);
-        const size_t to = find(header, "to=", 0);
-        if (to != NOWHERE) {
-            size_t end = to + 3;
+        const size_t recipient = find(header, to.p, 0);
+        if (recipient != NOWHERE) {
+            size_t end = recipient + to.n;
             while (end < header.n && !is_blank(header.p[end]) && header.p[end] != '<') end++;
-            const mltf_str name = str_slice(header, to + 3, end);
+            const mltf_str name = str_slice(header, recipient + to.n, end);
             json *v = NULL;
             if (c && (whole || ended) &&
                 (trim(body).n == 0 ||

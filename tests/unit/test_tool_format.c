@@ -133,6 +133,10 @@ static void test_tool_formats_of_bare_json(void **state)
     expect("<arg_key>", "glm-4.5", "{\"name\": \"moon\", \"arguments\": {}}", "moon {}|", "");
     expect("<|channel|><|message|>", "harmony", "{\"name\": \"moon\", \"arguments\": {}}",
            "moon {}|", "");
+    // plain text, and a mark in the middle of it
+    expect("<|channel|><|message|>", "harmony", "top<|start|>assistant<|channel|>final<|message|>x",
+           "", "top\nx");
+    expect("<|channel|><|message|>", "harmony", "to <|start|>", "", "to ");
 }
 
 static void test_tool_formats_with_a_name_and_arguments(void **state)
@@ -152,7 +156,7 @@ static void test_tool_formats_with_a_name_and_arguments(void **state)
     expect("<|tool_calls_section_begin|>", "kimi-k2",
            "<|tool_calls_section_begin|><|tool_call_begin|>functions.tide:0<|tool_call_argument_"
            "begin|>" TIDE "<|tool_call_end|><|tool_call_begin|>functions.moon:1<|tool_call_"
-                          "argument_begin|>{}<|tool_call_end|>"
+           "argument_begin|>{}<|tool_call_end|>"
            "<|tool_calls_section_end|>",
            "tide " TIDE "|moon {}|", "");
     expect("[TOOL_CALLS][ARGS]", "mistral",
