@@ -15,17 +15,6 @@ typedef struct {
     int64_t mask; // masked tokens have this id, which token_dropout looks for; -1: no token_dropout
 } esm_model;
 
-static const encoder_layer_names layer_names = {
-    .q = "attention.self.query",
-    .k = "attention.self.key",
-    .v = "attention.self.value",
-    .o = "attention.output.dense",
-    .attn_norm = "attention.LayerNorm",
-    .up = "intermediate.dense",
-    .down = "output.dense",
-    .mlp_norm = "LayerNorm",
-};
-
 static void read_config(arch_build *b, esm_model *m)
 {
     arch_config *c = &b->cfg;
@@ -75,7 +64,10 @@ static mltf_status load(arch_build *b, mltf_err *err)
     if (cfg_bool(&b->cfg, "emb_layer_norm_before", false))
         nn_load_norm(ld, &e->embed.norm, "layer_norm", NN_NORM_LAYER, e->cfg.hidden, e->cfg.eps,
                      NN_BIAS);
-    arch_encoder_layers_load(b, e, "encoder.layer", &layer_names);
+    encoder_layer_names names = bert_layer_names;
+    names.attn_norm = "attention.LayerNorm";
+    names.mlp_norm = "LayerNorm";
+    arch_encoder_layers_load(b, e, "encoder.layer", &names);
     load_stored_frequencies(ld, e);
     nn_scope(ld, "%sencoder.", ld->base);
     nn_load_norm(ld, &e->norm, "emb_layer_norm_after", NN_NORM_LAYER, e->cfg.hidden, e->cfg.eps,

@@ -11,17 +11,6 @@
  * Checked on: random checkpoints of the library. */
 #include "arch/arch_encoder.h"
 
-static const encoder_layer_names prelayernorm_names = {
-    .q = "attention.self.query",
-    .k = "attention.self.key",
-    .v = "attention.self.value",
-    .o = "attention.output.dense",
-    .attn_norm = "attention.LayerNorm",
-    .up = "intermediate.dense",
-    .down = "output.dense",
-    .mlp_norm = "intermediate.LayerNorm",
-};
-
 static mltf_status load(arch_build *b, mltf_err *err)
 {
     nn_loader *ld = &b->ld;
@@ -54,10 +43,11 @@ static mltf_status load(arch_build *b, mltf_err *err)
     e->pad = cfg_token(c, "pad_token_id", 1);
     if (e->counts_padding && e->pad < 0)
         cfg_fail(c, "\"pad_token_id\" is needed to count positions");
-    encoder_layer_names names = prelayernorm_names;
-    if (xl) names.attn_norm = "attention.self_attn_layer_norm";
-    if (megatron) names.attn_norm = "attention.ln";
-    if (xl || megatron) names.mlp_norm = xl ? "LayerNorm" : "ln";
+    encoder_layer_names names = bert_layer_names;
+    names.attn_norm = megatron ? "attention.ln"
+                      : xl     ? "attention.self_attn_layer_norm"
+                               : "attention.LayerNorm";
+    names.mlp_norm = megatron ? "ln" : xl ? "LayerNorm" : "intermediate.LayerNorm";
 
     nn_scope(ld, "%sembeddings.", ld->base);
     e->embed.no_norm = xl || megatron;

@@ -192,6 +192,14 @@ void config_rms_norm(const convert_config *cc)
     config_float(cc, "rms_norm_eps", file_double(cc, "attention.layer_norm_rms_epsilon", 1e-6));
 }
 
+mltf_status config_gated_decoder(const convert_config *cc)
+{
+    TRY(config_decoder(cc));
+    config_rms_norm(cc);
+    config_text(cc, "hidden_act", "silu");
+    return MLTF_OK;
+}
+
 void config_layer_norm(const convert_config *cc, const char *key)
 {
     config_float(cc, key, file_double(cc, "attention.layer_norm_epsilon", 1e-5));

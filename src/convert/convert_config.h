@@ -31,6 +31,8 @@ int64_t config_get(const convert_config *cc, const char *key, int64_t fallback);
 
 /* Sizes, heads, lengths and rotary positions that decoders of Llama's form share. */
 mltf_status config_decoder(const convert_config *cc);
+/* The same with Llama's norms and activation. */
+mltf_status config_gated_decoder(const convert_config *cc);
 mltf_status config_rope(const convert_config *cc, double default_theta);
 void config_rms_norm(const convert_config *cc);
 void config_layer_norm(const convert_config *cc, const char *key); /* its epsilon */

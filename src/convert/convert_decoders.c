@@ -83,9 +83,7 @@ static mltf_status config_olmo(const convert_config *cc)
 
 static mltf_status config_olmo2(const convert_config *cc)
 {
-    TRY(config_decoder(cc));
-    config_rms_norm(cc);
-    config_text(cc, "hidden_act", "silu");
+    TRY(config_gated_decoder(cc));
     return MLTF_OK;
 }
 
@@ -134,9 +132,7 @@ static mltf_status config_glm4(const convert_config *cc)
 
 static mltf_status config_exaone4(const convert_config *cc)
 {
-    TRY(config_decoder(cc));
-    config_rms_norm(cc);
-    config_text(cc, "hidden_act", "silu");
+    TRY(config_gated_decoder(cc));
     const int64_t window = file_int(cc, "attention.sliding_window", 0);
     if (window > 0) {
         config_int(cc, "sliding_window", window);
@@ -152,9 +148,7 @@ static mltf_status config_exaone4(const convert_config *cc)
 
 static mltf_status config_hunyuan(const convert_config *cc)
 {
-    TRY(config_decoder(cc));
-    config_rms_norm(cc);
-    config_text(cc, "hidden_act", "silu");
+    TRY(config_gated_decoder(cc));
     config_bool(cc, "attention_bias", file_has(cc, "blk.0.attn_q.bias"));
     return MLTF_OK;
 }

@@ -3,9 +3,7 @@
 
 static mltf_status config_llama(const convert_config *cc)
 {
-    TRY(config_decoder(cc));
-    config_rms_norm(cc);
-    config_text(cc, "hidden_act", "silu");
+    TRY(config_gated_decoder(cc));
     const bool q = file_has(cc, "blk.0.attn_q.bias"), o = file_has(cc, "blk.0.attn_output.bias");
     if (q != o)
         return mltf_fail(cc->err, MLTF_UNSUPPORTED,
@@ -18,9 +16,7 @@ static mltf_status config_llama(const convert_config *cc)
 
 static mltf_status config_mixtral(const convert_config *cc)
 {
-    TRY(config_decoder(cc));
-    config_rms_norm(cc);
-    config_text(cc, "hidden_act", "silu");
+    TRY(config_gated_decoder(cc));
     return config_experts(cc, "num_local_experts", "num_experts_per_tok", NULL);
 }
 
@@ -57,18 +53,14 @@ static mltf_status config_arcee(const convert_config *cc)
 
 static mltf_status config_ernie(const convert_config *cc)
 {
-    TRY(config_decoder(cc));
-    config_rms_norm(cc);
-    config_text(cc, "hidden_act", "silu");
+    TRY(config_gated_decoder(cc));
     config_bool(cc, "use_bias", file_has(cc, "blk.0.attn_q.bias"));
     return MLTF_OK;
 }
 
 static mltf_status config_seed_oss(const convert_config *cc)
 {
-    TRY(config_decoder(cc));
-    config_rms_norm(cc);
-    config_text(cc, "hidden_act", "silu");
+    TRY(config_gated_decoder(cc));
     config_bool(cc, "attention_bias", file_has(cc, "blk.0.attn_q.bias"));
     config_bool(cc, "attention_out_bias", file_has(cc, "blk.0.attn_output.bias"));
     config_bool(cc, "mlp_bias", file_has(cc, "blk.0.ffn_up.bias"));

@@ -3,9 +3,7 @@
 
 static mltf_status config_qwen(const convert_config *cc)
 {
-    TRY(config_decoder(cc));
-    config_rms_norm(cc);
-    config_text(cc, "hidden_act", "silu");
+    TRY(config_gated_decoder(cc));
     config_bool(cc, "use_sliding_window", false);
     return MLTF_OK;
 }

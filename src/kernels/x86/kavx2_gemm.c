@@ -31,30 +31,17 @@ static inline bool w_direct(const k_weight *w)
 
 #include "kernels/x86/kx86_gemm.h"
 
-static size_t pack_bytes(const k_weight *w, k_compute c, size_t M)
+static bool takes(const k_weight *w, k_compute c)
 {
+    (void)w;
     (void)c;
-    return tmpl_pack_bytes(M, w->K);
+    return true;
 }
 
-static void pack(void *panel, const float *x, size_t ldx, const k_weight *w, k_compute c, size_t M,
-                 size_t m0, size_t m1)
-{
-    (void)c;
-    tmpl_pack(panel, x, ldx, w->K, M, m0, m1);
-}
-
-static void gemm(float *y, size_t ldy, const void *panel, const k_weight *w, k_compute c,
-                 const float *bias, size_t M, size_t n0, size_t n1)
-{
-    (void)c;
-    tmpl_gemm(y, ldy, panel, w, bias, M, n0, n1);
-}
+#include "kernels/x86/kx86_override.h"
 
 void kavx2_gemm_init(kernel_table *t)
 {
-    t->pack_bytes = pack_bytes;
-    t->pack = pack;
-    t->gemm = gemm;
+    override_gemm(t);
     t->gemm_grain = VL;
 }

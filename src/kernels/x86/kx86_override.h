@@ -1,4 +1,4 @@
-/* How a special product takes its place before the general one: behind kx86_gemm.h, and
+/* How a product takes its place in the table, before those that stand there: behind kx86_gemm.h, and
  *
  *     static bool takes(w, c)    this product multiplies these weights in that arithmetic
  *     GEMM_BEGIN, GEMM_END       what surrounds it (optional)
