@@ -74,13 +74,17 @@ mltf_status arch_decoder_layers(arch_build *b, arch_decoder *d, mltf_err *err)
 /* Which layers' caches may forget: those that see a window and no position behind it by other means. */
 static void cache_windows(arch_build *b, const arch_decoder *d, nn_cache_shape *s)
 {
-    uint8_t *windowed = arch_new(b, d->n_layers, 1);
-    for (size_t il = 0; windowed && !d->alibi && !d->bias && il < d->n_layers; il++) {
-        const size_t window = d->layers[il].window;
-        windowed[il] = window > 0;
-        if (window > s->window) s->window = window;
+    size_t window = 0, places[2] = {0};
+    for (size_t il = 0; !d->alibi && !d->bias && il < d->n_layers; il++)
+        if (d->layers[il].window > window) window = d->layers[il].window;
+    nn_cache_layer *windows = window ? arch_new(b, d->n_layers, sizeof *windows) : NULL;
+    if (!windows) return;
+    for (size_t il = 0; il < d->n_layers; il++) {
+        windows[il].forgets = d->layers[il].window > 0;
+        windows[il].place = places[windows[il].forgets]++;
     }
-    if (s->window) s->windowed = windowed;
+    s->window = window;
+    s->windows = windows;
 }
 
 mltf_status arch_decoder_done(arch_build *b, arch_decoder *d, mltf_err *err)

@@ -206,13 +206,19 @@ void nn_moe(nn_ctx *cx, float *y, const float *x, const nn_moe_w *w, size_t T); 
 
 /* ------------------------------------------------------------------ sequences and caches */
 
+/* How a layer's keys and values are kept: whole, or as far as a window sees; and which of that kind it is. */
+typedef struct nn_cache_layer {
+    bool forgets;
+    size_t place;
+} nn_cache_layer;
+
 /* Keys and values of one sequence, all layers. Keys are stored as attention uses them (rotated). Layers whose
  * attention sees a window forget what lies behind it. */
 typedef struct nn_cache_shape {
     size_t layers, kv_heads, k_dim, v_dim;
-    mltf_dtype dtype;        /* F32 or BF16 */
-    size_t window;           /* keys that a windowed layer sees, the row's own counted */
-    const uint8_t *windowed; /* [layers] 1: forgets; NULL: none does */
+    mltf_dtype dtype;              /* F32 or BF16 */
+    size_t window;                 /* keys that a windowed layer sees, the row's own counted */
+    const nn_cache_layer *windows; /* [layers]; NULL: none forgets */
 } nn_cache_shape;
 
 /* Tokens from `first` on of some of the layers, a multiple of K_ATTN_BLOCK: for each head of each layer

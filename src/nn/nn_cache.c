@@ -14,16 +14,13 @@ static size_t row_bytes(const nn_cache_shape *s)
 
 static bool forgets(const nn_cache_shape *s, size_t layer)
 {
-    return s->windowed && s->windowed[layer];
+    return s->windows && s->windows[layer].forgets;
 }
 
 /* Which of the layers of its kind. */
 static size_t place_of(const nn_cache_shape *s, size_t layer)
 {
-    if (!s->windowed) return layer;
-    size_t n = 0;
-    for (size_t l = 0; l < layer; l++) n += forgets(s, l) == forgets(s, layer);
-    return n;
+    return s->windows ? s->windows[layer].place : layer;
 }
 
 mltf_status nn_cache_init(nn_cache *c, const nn_cache_shape *shape, size_t max, mltf_err *err)

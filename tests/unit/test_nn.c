@@ -193,7 +193,7 @@ static void attend_rows(nn_cache *c, float *out, const float *x, size_t n, size_
 /* The same texts, pieces, rollbacks and copies on a cache that forgets and one that keeps all. */
 static void forgets_what_nobody_sees(mltf_dtype dtype, size_t window)
 {
-    static const uint8_t second[] = {0, 1};
+    static const nn_cache_layer second[] = {{false, 0}, {true, 0}};
     nn_cache_shape all = {2, 2, 8, 8, dtype, 0, NULL}, some = {2, 2, 8, 8, dtype, window, second};
     nn_cache c[4]; // a pair, and a pair that becomes its copy now and then
     mltf_err err = {0};
@@ -239,8 +239,8 @@ static void test_caches_of_windows_forget_what_nobody_sees(void **state)
 static void test_a_long_text_in_one_piece_leaves_a_small_cache(void **state)
 {
     (void)state;
-    static const uint8_t windowed[] = {1};
-    const nn_cache_shape s = {1, 1, 8, 8, DT_F32, 10, windowed};
+    static const nn_cache_layer windows[] = {{true, 0}};
+    const nn_cache_shape s = {1, 1, 8, 8, DT_F32, 10, windows};
     nn_cache c;
     mltf_err err = {0};
     nn_cache_init(&c, &s, SIZE_MAX, &err);
