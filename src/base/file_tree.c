@@ -1,4 +1,5 @@
 /* Directories: make, list, copy, remove, and appear whole or not at all. */
+#include "base/array.h"
 #include "base/file.h"
 
 #include <dirent.h>
@@ -61,14 +62,9 @@ mltf_status dir_read(dir_list *out, const char *path, mltf_err *err)
             break;
         }
         if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0) continue;
-        if (out->n == cap) {
-            cap = cap ? cap * 2 : 16;
-            char **more = realloc(out->names, cap * sizeof *more);
-            if (!more) {
-                st = mltf_fail_memory(err);
-                break;
-            }
-            out->names = more;
+        if (!ARRAY_RESERVE(out->names, cap, out->n + 1)) {
+            st = mltf_fail_memory(err);
+            break;
         }
         out->names[out->n] = strdup(e->d_name);
         if (!out->names[out->n]) {

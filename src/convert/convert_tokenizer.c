@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/array.h"
 #include "base/file.h"
 #include "base/utf8.h"
 
@@ -454,14 +455,9 @@ static mltf_status scored_merges(vocab *v, json *merges)
             const named *l = find_token(v, (mltf_str){t.p, cut}),
                         *r = l ? find_token(v, (mltf_str){t.p + cut, t.n - cut}) : NULL;
             if (l && r) {
-                if (n == cap) {
-                    cap = cap ? 2 * cap : 4096;
-                    merge *more = realloc(all, cap * sizeof *all);
-                    if (!more) {
-                        st = mltf_fail_memory(v->err);
-                        break;
-                    }
-                    all = more;
+                if (!ARRAY_RESERVE(all, cap, n + 1)) {
+                    st = mltf_fail_memory(v->err);
+                    break;
                 }
                 all[n++] = (merge){l->id,
                                    r->id,

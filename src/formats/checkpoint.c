@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/array.h"
 #include "base/file.h"
 #include "formats/checkpoint_parts.h"
 #include "formats/json.h"
@@ -205,12 +206,10 @@ static mltf_status read_shards(checkpoint *ck, const char *dir, const json *inde
         ck_list list = {.arena = &ck->arena};
         st = read_file(ck, &list, dir, names[i], err);
         if (st || !list.n) continue;
-        placed *more = realloc(all, (n_all + list.n) * sizeof *all);
-        if (!more) {
+        if (!array_resize(&all, n_all + list.n, sizeof *all)) {
             st = mltf_fail_memory(err);
             break;
         }
-        all = more;
         for (size_t k = 0; k < list.n; k++) all[n_all + k] = (placed){list.items[k], i, n_all + k};
         n_all += list.n;
     }

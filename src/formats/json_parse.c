@@ -16,6 +16,7 @@
 #include <emmintrin.h>
 #endif
 
+#include "base/array.h"
 #include "base/checked.h"
 #include "base/file.h"
 #include "base/hash.h"
@@ -79,18 +80,6 @@ static mltf_status fail_at(parser *ps, const char *what, const char *at)
     return mltf_fail(ps->err, MLTF_CORRUPT_FILE, "%s: line %zu column %zu (char %zu)", what, line,
                      utf8_count(ps->text + line_start, pos - line_start) + 1,
                      utf8_count(ps->text, pos));
-}
-
-static bool grow(void **items, size_t *cap, size_t size)
-{
-    const size_t wanted = *cap ? *cap * 2 : 64;
-    size_t bytes;
-    if (!checked_mul(&bytes, wanted, size)) return false;
-    void *p = realloc(*items, bytes);
-    if (!p) return false;
-    *items = p;
-    *cap = wanted;
-    return true;
 }
 
 /* ---- tokens -------------------------------------------------------------------------------- */
@@ -389,9 +378,7 @@ static mltf_status open_container(parser *ps, const char *at, bool object)
         snprintf(what, sizeof what, "nested deeper than %zu levels", ps->max_depth);
         return fail_at(ps, what, at);
     }
-    if (ps->depth == ps->cap_frames &&
-        !grow((void **)&ps->frames, &ps->cap_frames, sizeof *ps->frames))
-        return mltf_fail_memory(ps->err);
+    if (!ARRAY_RESERVE(ps->frames, ps->cap_frames, ps->depth + 1)) return mltf_fail_memory(ps->err);
     ps->frames[ps->depth++] = (frame){object ? ps->n_members : ps->n_values, object};
     return MLTF_OK;
 }
@@ -474,8 +461,7 @@ done:
     }
     p = skip_space(p);
     if (!ps->frames[ps->depth - 1].object) {
-        if (ps->n_values == ps->cap_values &&
-            !grow((void **)&ps->values, &ps->cap_values, sizeof *ps->values))
+        if (!ARRAY_RESERVE(ps->values, ps->cap_values, ps->n_values + 1))
             return mltf_fail_memory(ps->err);
         ps->values[ps->n_values++] = v;
         if (*p == ',') {
@@ -502,8 +488,7 @@ key:
     p = skip_space(p);
     if (*p != ':') return fail_at(ps, "Expecting ':' delimiter", p);
     p++;
-    if (ps->n_members == ps->cap_members &&
-        !grow((void **)&ps->members, &ps->cap_members, sizeof *ps->members))
+    if (!ARRAY_RESERVE(ps->members, ps->cap_members, ps->n_members + 1))
         return mltf_fail_memory(ps->err);
     ps->members[ps->n_members++] = (json_member){.key = text};
     goto value;

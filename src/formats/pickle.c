@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "base/array.h"
 #include "base/checked.h"
 
 typedef struct reader {
@@ -66,23 +67,9 @@ static mltf_status broken(reader *r, const char *why)
 
 /* ---- stack and memo ------------------------------------------------------------------------ */
 
-static bool grow(void **items, size_t *cap, size_t need, size_t size)
-{
-    if (need <= *cap) return true;
-    size_t wanted = *cap ? *cap * 2 : 64, bytes;
-    if (wanted < need) wanted = need;
-    if (!checked_mul(&bytes, wanted, size)) return false;
-    void *p = realloc(*items, bytes);
-    if (!p) return false;
-    *items = p;
-    *cap = wanted;
-    return true;
-}
-
 static mltf_status push(reader *r, pickle_value *v)
 {
-    if (!grow((void **)&r->stack, &r->stack_cap, r->depth + 1, sizeof *r->stack))
-        return mltf_fail_memory(r->err);
+    if (!ARRAY_RESERVE(r->stack, r->stack_cap, r->depth + 1)) return mltf_fail_memory(r->err);
     r->stack[r->depth++] = v;
     return MLTF_OK;
 }
@@ -126,8 +113,7 @@ static mltf_status memo_put(reader *r, size_t index)
     if (index > (size_t)(r->end - r->start))
         return broken(r, "it remembers at an impossible place");
     const size_t before = r->memo_cap;
-    if (!grow((void **)&r->memo, &r->memo_cap, index + 1, sizeof *r->memo))
-        return mltf_fail_memory(r->err);
+    if (!ARRAY_RESERVE(r->memo, r->memo_cap, index + 1)) return mltf_fail_memory(r->err);
     if (r->memo_cap > before) memset(r->memo + before, 0, (r->memo_cap - before) * sizeof *r->memo);
     r->memo[index] = r->stack[r->depth - 1];
     return MLTF_OK;
@@ -329,8 +315,7 @@ static mltf_status step(reader *r, uint8_t op)
     case 0x95:
         return take(r, &p, 8); // FRAME: its length is of use to streams only
     case '(':
-        if (!grow((void **)&r->marks, &r->marks_cap, r->n_marks + 1, sizeof *r->marks))
-            return mltf_fail_memory(r->err);
+        if (!ARRAY_RESERVE(r->marks, r->marks_cap, r->n_marks + 1)) return mltf_fail_memory(r->err);
         r->marks[r->n_marks++] = r->depth;
         return MLTF_OK;
     case '0':

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <yaml.h>
 
+#include "base/array.h"
 #include "base/file.h"
 #include "base/limits.h"
 #include "formats/decimal.h"
@@ -46,16 +47,6 @@ static mltf_status fail_at(reader *r, const yaml_event_t *e, mltf_status st, con
 {
     return mltf_fail(r->err, st, "%s in line %zu, column %zu", what, e->start_mark.line + 1,
                      e->start_mark.column + 1);
-}
-
-static bool grow(void **items, size_t *cap, size_t size)
-{
-    const size_t wanted = *cap ? *cap * 2 : 16;
-    void *p = realloc(*items, wanted * size);
-    if (!p) return false;
-    *items = p;
-    *cap = wanted;
-    return true;
 }
 
 /* ---- scalars ------------------------------------------------------------------------------- */
@@ -284,8 +275,7 @@ static mltf_status set_anchor(reader *r, const yaml_char_t *name, size_t *index)
 {
     *index = 0;
     if (!name) return MLTF_OK;
-    if (r->n_anchors == r->cap_anchors &&
-        !grow((void **)&r->anchors, &r->cap_anchors, sizeof *r->anchors))
+    if (!ARRAY_RESERVE(r->anchors, r->cap_anchors, r->n_anchors + 1))
         return mltf_fail_memory(r->err);
     const mltf_str copy = arena_str(r->arena, str_from((const char *)name));
     r->anchors[r->n_anchors++] = (anchor){.name = copy};
@@ -318,8 +308,7 @@ static mltf_status begin(reader *r, const yaml_event_t *e, json_type type, const
             "could not determine a constructor for the tag '%.200s' in line %zu, column %zu",
             (const char *)tag, e->start_mark.line + 1, e->start_mark.column + 1);
     if (r->depth >= LIMIT_JSON_DEPTH) return fail_at(r, e, MLTF_CORRUPT_FILE, "nested too deep");
-    if (r->depth == r->cap && !grow((void **)&r->frames, &r->cap, sizeof *r->frames))
-        return mltf_fail_memory(r->err);
+    if (!ARRAY_RESERVE(r->frames, r->cap, r->depth + 1)) return mltf_fail_memory(r->err);
     frame f = {.value.type = type, .nodes_before = r->nodes};
     TRY(set_anchor(r, anchor_name, &f.anchor));
     r->frames[r->depth++] = f;

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "gen/constraint_ast.h"
 
 #define UNKNOWN UINT32_MAX
@@ -36,15 +37,18 @@ typedef struct learned {
     pthread_mutex_t lock;
     mltf_arena arena;
     stack_node *stacks; /* [n_stacks]; 0 is the empty one */
-    uint32_t n_stacks, cap_stacks;
+    uint32_t n_stacks;
+    size_t cap_stacks;
     uint32_t *stack_table, stack_table_size; /* open addressing, 0 empty */
     place_set *sets;
-    uint32_t n_sets, cap_sets;
+    uint32_t n_sets;
+    size_t cap_sets;
     uint32_t *set_table, set_table_size; /* number + 1, 0 empty */
     uint32_t n_masks;
     /* scratch of close_over */
     place *work, *found;
-    uint32_t n_work, cap_work, n_found, cap_found;
+    uint32_t n_work, n_found;
+    size_t cap_work, cap_found;
     place *seen; /* open addressing; state UNKNOWN: empty */
     uint32_t seen_size, n_seen;
     uint64_t *mask;
@@ -67,18 +71,6 @@ static uint64_t mix(uint64_t h, uint64_t v)
 {
     h = (h ^ v) * 0x9E3779B97F4A7C15u;
     return h ^ h >> 29;
-}
-
-static bool grow(void **p, uint32_t *cap, uint32_t need, size_t size)
-{
-    if (need <= *cap) return true;
-    uint32_t next = *cap ? *cap * 2 : 64;
-    while (next < need) next *= 2;
-    void *q = realloc(*p, (size_t)next * size);
-    if (!q) return false;
-    *p = q;
-    *cap = next;
-    return true;
 }
 
 /* ---- stacks -------------------------------------------------------------------------------- */
@@ -112,7 +104,7 @@ static uint32_t stack_push(learned *l, uint32_t state, uint32_t below)
         const stack_node *s = &l->stacks[l->stack_table[h]];
         if (s->state == state && s->below == below) return l->stack_table[h];
     }
-    if (!grow((void **)&l->stacks, &l->cap_stacks, l->n_stacks + 1, sizeof *l->stacks)) goto memory;
+    if (!ARRAY_RESERVE(l->stacks, l->cap_stacks, l->n_stacks + 1)) goto memory;
     l->stacks[l->n_stacks] = (stack_node){state, below, l->stacks[below].depth + 1};
     l->stack_table[h] = l->n_stacks;
     return l->n_stacks++;
@@ -148,7 +140,7 @@ static void visit(learned *l, uint32_t state, uint32_t stack)
     uint32_t h = (uint32_t)mix(state, stack) & (l->seen_size - 1);
     for (; l->seen[h].state != UNKNOWN; h = (h + 1) & (l->seen_size - 1))
         if (l->seen[h].state == state && l->seen[h].stack == stack) return;
-    if (!grow((void **)&l->work, &l->cap_work, l->n_work + 1, sizeof *l->work)) {
+    if (!ARRAY_RESERVE(l->work, l->cap_work, l->n_work + 1)) {
         l->failed = MLTF_NO_MEMORY;
         return;
     }
@@ -197,8 +189,7 @@ static uint32_t intern(learned *l, bool complete)
         return DEAD;
     }
     place *copy = arena_alloc_small(&l->arena, (l->n_found + 1) * sizeof *copy);
-    if (!copy || !grow((void **)&l->sets, &l->cap_sets, l->n_sets + 1, sizeof *l->sets))
-        goto memory;
+    if (!copy || !ARRAY_RESERVE(l->sets, l->cap_sets, l->n_sets + 1)) goto memory;
     if (l->n_found) memcpy(copy, l->found, l->n_found * sizeof *copy);
     l->sets[l->n_sets] = (place_set){.places = copy, .n = l->n_found, .complete = complete};
     l->set_table[h] = l->n_sets + 1;
@@ -235,7 +226,7 @@ static uint32_t close_over(const gen_constraint *c)
         const net_state *s = &c->net.states[p.state];
         switch (s->kind) {
         case NET_SET:
-            if (!grow((void **)&l->found, &l->cap_found, l->n_found + 1, sizeof *l->found)) {
+            if (!ARRAY_RESERVE(l->found, l->cap_found, l->n_found + 1)) {
                 l->failed = MLTF_NO_MEMORY;
                 break;
             }
@@ -378,7 +369,7 @@ mltf_status constraint_new(gen_constraint **out, const gen_trie *trie, net *n, m
     c->l = l;
     pthread_mutex_init(&l->lock, NULL);
     l->mask = calloc((trie->vocab + 63) / 64 + 1, sizeof *l->mask);
-    if (!l->mask || !grow((void **)&l->stacks, &l->cap_stacks, 1, sizeof *l->stacks)) {
+    if (!l->mask || !ARRAY_RESERVE(l->stacks, l->cap_stacks, 1)) {
         gen_constraint_free(c);
         return mltf_fail_memory(err);
     }

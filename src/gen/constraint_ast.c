@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/utf8.h"
 
 /* ---- building ------------------------------------------------------------------------------ */
@@ -287,7 +288,7 @@ ast *ast_char(ast_builder *b, uint32_t cp)
 typedef struct compiler {
     ast_builder *b;
     net n;
-    uint32_t cap_states, cap_sets;
+    size_t cap_states, cap_sets;
     uint32_t *rule_start; /* [n_rules], UINT32_MAX while not compiled */
     size_t depth;
     bool failed;
@@ -303,22 +304,15 @@ void net_release(net *n)
 static uint32_t emit(compiler *c, net_kind kind, uint32_t next, uint32_t other)
 {
     if (c->failed) return 0;
-    if (c->n.n_states == c->cap_states) {
-        const uint32_t cap = c->cap_states ? c->cap_states * 2 : 256;
-        net_state *p = realloc(c->n.states, cap * sizeof *p);
-        if (!p || c->n.n_states >= CONSTRAINT_STATES) {
-            if (p) c->n.states = p;
-            if (p)
-                ast_fail(c->b, MLTF_UNSUPPORTED,
-                         "the constraint is too large: repetitions like {0,1000} of large parts "
-                         "multiply");
-            else
-                mltf_fail_memory(&c->b->err);
-            c->failed = true;
-            return 0;
-        }
-        c->n.states = p;
-        c->cap_states = cap;
+    const bool too_large = c->n.n_states >= CONSTRAINT_STATES;
+    if (too_large)
+        ast_fail(c->b, MLTF_UNSUPPORTED,
+                 "the constraint is too large: repetitions like {0,1000} of large parts multiply");
+    else if (!ARRAY_RESERVE(c->n.states, c->cap_states, (size_t)c->n.n_states + 1))
+        mltf_fail_memory(&c->b->err);
+    if (too_large || c->n.n_states >= c->cap_states) {
+        c->failed = true;
+        return 0;
     }
     c->n.states[c->n.n_states] = (net_state){.kind = kind, .next = next, .other = other};
     return c->n.n_states++;
@@ -328,16 +322,10 @@ static uint32_t intern_set(compiler *c, const byte_set *s)
 {
     for (uint32_t i = c->n.n_sets; i-- > 0 && c->n.n_sets - i < 64;) // recent ones repeat
         if (memcmp(&c->n.sets[i], s, sizeof *s) == 0) return i;
-    if (c->n.n_sets == c->cap_sets) {
-        const uint32_t cap = c->cap_sets ? c->cap_sets * 2 : 64;
-        byte_set *p = realloc(c->n.sets, cap * sizeof *p);
-        if (!p) {
-            mltf_fail_memory(&c->b->err);
-            c->failed = true;
-            return 0;
-        }
-        c->n.sets = p;
-        c->cap_sets = cap;
+    if (!ARRAY_RESERVE(c->n.sets, c->cap_sets, (size_t)c->n.n_sets + 1)) {
+        mltf_fail_memory(&c->b->err);
+        c->failed = true;
+        return 0;
     }
     c->n.sets[c->n.n_sets] = *s;
     return c->n.n_sets++;

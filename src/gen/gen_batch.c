@@ -4,6 +4,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/array.h"
 #include "gen/gen_math.h"
 #include "gen/gen_unit.h"
 
@@ -28,24 +29,24 @@ double gen_now(void)
 
 /* ---- rows ---------------------------------------------------------------------------------- */
 
-mltf_status gen_row_push(gen_unit *u, gen_row *r, int32_t id, mltf_err *err)
+static mltf_status row_reserve(gen_row *r, size_t cap, bool negative, mltf_err *err)
+{
+    if (r->cap >= cap) return MLTF_OK;
+    if (!array_resize(&r->ids, cap, sizeof *r->ids) ||
+        (negative && !array_resize(&r->negative_ids, cap, sizeof *r->negative_ids)))
+        return mltf_fail_memory(err);
+    r->cap = cap;
+    return MLTF_OK;
+}
+
+mltf_status gen_row_push(gen_row *r, int32_t id, mltf_err *err)
 {
     for (int k = 0; k < (r->negative ? 2 : 1); k++) {
         int32_t **ids = k ? &r->negative_ids : &r->ids;
         size_t *n = k ? &r->negative_n : &r->n;
-        if (*n + 1 > r->cap) {
-            const size_t cap = r->cap * 2 + 64;
-            for (int w = 0; w < (r->negative ? 2 : 1); w++) {
-                int32_t **grow = w ? &r->negative_ids : &r->ids;
-                int32_t *p = realloc(*grow, cap * sizeof *p);
-                if (!p) return mltf_fail_memory(err);
-                *grow = p;
-            }
-            r->cap = cap;
-        }
+        if (*n + 1 > r->cap) TRY(row_reserve(r, r->cap * 2 + 64, r->negative != NULL, err));
         (*ids)[(*n)++] = id;
     }
-    (void)u;
     return MLTF_OK;
 }
 
@@ -57,21 +58,6 @@ static void row_release(gen_row *r)
     arch_cache_free(r->negative);
     gen_matcher_free(r->matcher);
     *r = (gen_row){0};
-}
-
-static mltf_status row_reserve(gen_row *r, size_t cap, bool negative, mltf_err *err)
-{
-    if (r->cap >= cap) return MLTF_OK;
-    int32_t *p = realloc(r->ids, cap * sizeof *p);
-    if (!p) return mltf_fail_memory(err);
-    r->ids = p;
-    if (negative) {
-        p = realloc(r->negative_ids, cap * sizeof *p);
-        if (!p) return mltf_fail_memory(err);
-        r->negative_ids = p;
-    }
-    r->cap = cap;
-    return MLTF_OK;
 }
 
 static mltf_status row_make(gen_unit *u, gen_row *r, mltf_err *err)
@@ -165,23 +151,15 @@ mltf_status gen_feed_add(gen_unit *u, arch_cache *cache, const int32_t *ids, siz
                          bool all_logits, bool hidden, mltf_err *err)
 {
     if (u->n_feeds == u->cap_feeds) {
-        const size_t cap = u->cap_feeds ? u->cap_feeds * 2 : 4;
-        gen_feed *p = realloc(u->feeds, cap * sizeof *p);
-        if (!p) return mltf_fail_memory(err);
-        memset(p + u->cap_feeds, 0, (cap - u->cap_feeds) * sizeof *p);
-        u->feeds = p;
-        u->cap_feeds = cap;
+        const size_t had = u->cap_feeds;
+        if (!ARRAY_RESERVE(u->feeds, u->cap_feeds, had + 1)) return mltf_fail_memory(err);
+        memset(u->feeds + had, 0, (u->cap_feeds - had) * sizeof *u->feeds);
     }
     gen_feed *f = &u->feeds[u->n_feeds];
     const size_t rows = all_logits ? n : 1;
-    float *p = realloc(f->logits, rows * u->vocab * sizeof *p);
-    if (!p) return mltf_fail_memory(err);
-    f->logits = p;
-    if (hidden) {
-        p = realloc(f->states, n * u->hidden * sizeof *p);
-        if (!p) return mltf_fail_memory(err);
-        f->states = p;
-    }
+    if (!array_resize(&f->logits, rows, u->vocab * sizeof *f->logits) ||
+        (hidden && !array_resize(&f->states, n, u->hidden * sizeof *f->states)))
+        return mltf_fail_memory(err);
     *f = (gen_feed){.cache = cache,
                     .ids = ids,
                     .n = n,
@@ -348,9 +326,9 @@ static mltf_status prepare_prompt(gen_unit *u, const arch_info *info, mltf_err *
                              "encoder-decoder generation.");
         const bool keep = req->n_decoder && (strcmp(info->model_type, "whisper") == 0 ||
                                              req->decoder_ids[0] == first);
-        if (!keep) TRY(gen_row_push(u, r, (int32_t)first, err));
+        if (!keep) TRY(gen_row_push(r, (int32_t)first, err));
         for (size_t i = 0; i < req->n_decoder; i++)
-            TRY(gen_row_push(u, r, req->decoder_ids[i], err));
+            TRY(gen_row_push(r, req->decoder_ids[i], err));
         u->encoder_ids = (gen_ids){req->ids, req->n};
     } else {
         if (req->n == 0) {
@@ -358,9 +336,9 @@ static mltf_status prepare_prompt(gen_unit *u, const arch_info *info, mltf_err *
                 return mltf_fail(
                     err, MLTF_INVALID_INPUT,
                     "`bos_token_id` has to be defined when no `input_ids` are provided.");
-            TRY(gen_row_push(u, r, (int32_t)u->cfg.bos_token_id, err));
+            TRY(gen_row_push(r, (int32_t)u->cfg.bos_token_id, err));
         }
-        for (size_t i = 0; i < req->n; i++) TRY(gen_row_push(u, r, req->ids[i], err));
+        for (size_t i = 0; i < req->n; i++) TRY(gen_row_push(r, req->ids[i], err));
         int32_t *copy = arena_calloc(&u->arena, r->n, sizeof *copy);
         if (!copy) return mltf_fail_memory(err);
         memcpy(copy, r->ids, r->n * sizeof *copy);
@@ -520,11 +498,9 @@ mltf_status gen_batch_add(gen_batch *b, const gen_request *req, size_t *number, 
     size_t at = 0;
     while (at < b->n_units && b->units[at]) at++;
     if (at == b->n_units) {
-        gen_unit **p = realloc(b->units, (b->n_units + 16) * sizeof *p);
-        if (!p) return mltf_fail_memory(err);
-        memset(p + b->n_units, 0, 16 * sizeof *p);
-        b->units = p;
-        b->n_units += 16;
+        if (!array_reserve(&b->units, &b->n_units, at + 1, sizeof(gen_unit *)))
+            return mltf_fail_memory(err);
+        memset(b->units + at, 0, (b->n_units - at) * sizeof(gen_unit *));
     }
     gen_unit *u = calloc(1, sizeof *u);
     if (!u) return mltf_fail_memory(err);

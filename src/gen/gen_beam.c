@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "gen/gen_math.h"
 #include "gen/gen_unit.h"
 
@@ -156,12 +157,7 @@ static void draw(gen_unit *u, beam_state *s, size_t V)
 static mltf_status judge(gen_unit *u, beam_state *s, mltf_err *err)
 {
     const size_t n = u->rows[0].n;
-    if (s->line_cap < n + 1) {
-        int32_t *p = realloc(s->line, (n + 64) * 2 * sizeof *p);
-        if (!p) return mltf_fail_memory(err);
-        s->line = p;
-        s->line_cap = (n + 64) * 2;
-    }
+    if (!ARRAY_RESERVE(s->line, s->line_cap, n + 1)) return mltf_fail_memory(err);
     for (size_t k = 0; k < s->keep; k++) {
         candidate *c = &s->cand[k];
         memcpy(s->line, u->rows[c->beam].ids, n * sizeof *s->line);
@@ -343,7 +339,7 @@ static mltf_status beam_advance(gen_unit *u, mltf_err *err)
     }
     mltf_status st = gen_rows_reorder(u, s->from, err);
     for (size_t i = 0; i < B && !st; i++) {
-        st = gen_row_push(u, &u->rows[i], next[i], err);
+        st = gen_row_push(&u->rows[i], next[i], err);
         if (!st && u->rows[i].matcher && s->running[i] > LOW / 2 && !gen_is_eos(u, next[i]))
             st = gen_matcher_accept(u->rows[i].matcher, next[i], err);
     }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "gen/gen_math.h"
 #include "gen/gen_unit.h"
 
@@ -45,13 +46,8 @@ static void contrastive_release(gen_unit *u)
 
 static mltf_status add_state(contrastive_state *s, const float *h, size_t H, mltf_err *err)
 {
-    if (s->n_states == s->cap_states) {
-        const size_t cap = s->cap_states * 2 + 64;
-        float *p = realloc(s->states, cap * H * sizeof *p);
-        if (!p) return mltf_fail_memory(err);
-        s->states = p;
-        s->cap_states = cap;
-    }
+    if (!array_reserve(&s->states, &s->cap_states, s->n_states + 1, H * sizeof *h))
+        return mltf_fail_memory(err);
     double square = 0;
     for (size_t i = 0; i < H; i++) square += (double)h[i] * h[i];
     const float norm = (float)sqrt(square);
@@ -155,7 +151,7 @@ static mltf_status contrastive_advance(gen_unit *u, mltf_err *err)
     const int32_t id = s->cand[best];
     TRY(add_state(s, u->feeds[best].states, H, err));
     memcpy(s->logits, u->feeds[best].logits, u->vocab * sizeof *s->logits);
-    TRY(gen_row_push(u, r, id, err));
+    TRY(gen_row_push(r, id, err));
     if (r->matcher && !gen_is_eos(u, id)) TRY(gen_matcher_accept(r->matcher, id, err));
     TRY(gen_ended(u, r->ids, r->n, &r->finished, &r->finish, &r->stop_string, err));
     if (r->matcher && !r->finished && gen_matcher_closed(r->matcher)) {

@@ -363,7 +363,7 @@ static mltf_status group_advance(gen_unit *u, mltf_err *err)
         bool ended;
         size_t stop_string;
         s->running[i] = s->next[i].score;
-        TRY(gen_row_push(u, &u->rows[i], s->next[i].id, err));
+        TRY(gen_row_push(&u->rows[i], s->next[i].id, err));
         if (u->rows[i].matcher && !gen_is_eos(u, s->next[i].id) && s->running[i] > -5e8f)
             TRY(gen_matcher_accept(u->rows[i].matcher, s->next[i].id, err));
         TRY(gen_ended(u, u->rows[i].ids, u->rows[i].n, &ended, &why, &stop_string, err));

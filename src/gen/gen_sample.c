@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "gen/gen_math.h"
 #include "gen/gen_unit.h"
 
@@ -83,15 +84,12 @@ static void sample_release(gen_unit *u)
 
 static mltf_status propose_room(sample_state *s, size_t n, size_t tail, mltf_err *err)
 {
-    if (s->cap_proposed < n + tail) {
-        int32_t *p = realloc(s->proposed, (n + tail) * sizeof *p);
-        if (!p) return mltf_fail_memory(err);
-        s->proposed = p;
-        p = realloc(s->verify, (n + tail) * sizeof *p);
-        if (!p) return mltf_fail_memory(err);
-        s->verify = p;
-        s->cap_proposed = n + tail;
-    }
+    const size_t cap = n + tail;
+    if (cap <= s->cap_proposed) return MLTF_OK;
+    if (!array_resize(&s->proposed, cap, sizeof *s->proposed) ||
+        !array_resize(&s->verify, cap, sizeof *s->verify))
+        return mltf_fail_memory(err);
+    s->cap_proposed = cap;
     return MLTF_OK;
 }
 
@@ -215,12 +213,9 @@ static mltf_status keep_logprobs(gen_unit *u, size_t row, int32_t chosen, mltf_e
     const size_t k = u->req->top_logprobs, at = u->rows[row].n - u->n_prompt;
     if (at >= s->cap[row]) {
         const size_t cap = at * 2 + 32;
-        float *p = realloc(s->logprobs[row], cap * sizeof *p);
-        if (!p) return mltf_fail_memory(err);
-        s->logprobs[row] = p;
-        gen_logprob *t = realloc(s->top[row], cap * (k ? k : 1) * sizeof *t);
-        if (!t) return mltf_fail_memory(err);
-        s->top[row] = t;
+        if (!array_resize(&s->logprobs[row], cap, sizeof **s->logprobs) ||
+            !array_resize(&s->top[row], cap, k * sizeof **s->top))
+            return mltf_fail_memory(err);
         s->cap[row] = cap;
     }
     const double lse = gen_logsumexp(s->raw, u->vocab);
@@ -249,7 +244,7 @@ static mltf_status choose(gen_unit *u, size_t row, float *scores, int32_t *id, m
 static mltf_status take(gen_unit *u, size_t row, int32_t id, mltf_err *err)
 {
     gen_row *r = &u->rows[row];
-    TRY(gen_row_push(u, r, id, err));
+    TRY(gen_row_push(r, id, err));
     const bool eos = gen_is_eos(u, id);
     if (r->matcher && !eos) TRY(gen_matcher_accept(r->matcher, id, err));
     TRY(gen_ended(u, r->ids, r->n, &r->finished, &r->finish, &r->stop_string, err));

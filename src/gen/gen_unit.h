@@ -95,7 +95,7 @@ mltf_status gen_rows_spread(gen_unit *u, mltf_err *err);
 /* Row i continues what was row from[i]; caches move where they can and are copied where they must. Tokens are
  * exchanged too; finished flags stay. */
 mltf_status gen_rows_reorder(gen_unit *u, const size_t *from, mltf_err *err);
-mltf_status gen_row_push(gen_unit *u, gen_row *r, int32_t id, mltf_err *err);
+mltf_status gen_row_push(gen_row *r, int32_t id, mltf_err *err);
 
 /* The scores of one row: processors (and the constraint) over scores[V], in place. */
 mltf_status gen_process(gen_unit *u, gen_row *row, float *scores, const int32_t *ids, size_t n,

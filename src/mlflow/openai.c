@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "base/array.h"
 #include "mlflow/openai_request.h"
 #include "mlflow/tool_format.h"
 
@@ -252,13 +253,8 @@ static mltf_str safe_text(choice *c)
 static mltf_status keep_scores(choice *c, const gen_logprob *row, mltf_err *err)
 {
     const size_t width = 1 + c->run->req.top_logprobs;
-    if (c->n_scores == c->cap_scores) {
-        const size_t cap = 2 * c->n_scores + 32;
-        gen_logprob *grown = realloc(c->scores, cap * width * sizeof *grown);
-        if (!grown) return mltf_fail_memory(err);
-        c->scores = grown;
-        c->cap_scores = cap;
-    }
+    if (!array_reserve(&c->scores, &c->cap_scores, c->n_scores + 1, width * sizeof *row))
+        return mltf_fail_memory(err);
     memcpy(c->scores + c->n_scores++ * width, row, width * sizeof *row);
     return MLTF_OK;
 }

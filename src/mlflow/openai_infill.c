@@ -9,6 +9,7 @@
  *
  * The whole is encoded as one text, as one would do with transformers; Code Llama's parts are encoded apart, without
  * the blank that its tokenizer puts before a text, as CodeLlamaTokenizerFast does. */
+#include "base/array.h"
 #include "mlflow/openai_request.h"
 
 #include <stdlib.h>
@@ -44,10 +45,8 @@ static const infill_marks *marks_of(const tokenizer *tk)
 static mltf_status append_ids(llm_ids *ids, const int32_t *more, size_t n, mltf_err *err)
 {
     if (n == 0) return MLTF_OK;
-    int32_t *grown = realloc(ids->p, (ids->n + n) * sizeof *grown);
-    if (!grown) return mltf_fail_memory(err);
-    memcpy(grown + ids->n, more, n * sizeof *grown);
-    ids->p = grown;
+    if (!array_resize(&ids->p, ids->n + n, sizeof *more)) return mltf_fail_memory(err);
+    memcpy(ids->p + ids->n, more, n * sizeof *more);
     ids->n += n;
     return MLTF_OK;
 }

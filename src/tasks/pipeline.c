@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <stdio.h>
 
+#include "base/array.h"
 #include "base/file.h"
 
 /* "BertForMaskedLM" -> "Bert": what stands before the part that names the head. */
@@ -306,15 +307,7 @@ void pipeline_session_give(const pipeline *cp, arch_session *s)
     if (!s) return;
     pipeline *p = (pipeline *)cp;
     pthread_mutex_lock(&p->lock);
-    if (p->n_idle == p->cap_idle) {
-        const size_t cap = p->cap_idle ? 2 * p->cap_idle : 4;
-        arch_session **idle = realloc(p->idle, cap * sizeof(arch_session *));
-        if (idle) {
-            p->idle = idle;
-            p->cap_idle = cap;
-        }
-    }
-    const bool kept = p->n_idle < p->cap_idle;
+    const bool kept = ARRAY_RESERVE(p->idle, p->cap_idle, p->n_idle + 1);
     if (kept) p->idle[p->n_idle++] = s;
     pthread_mutex_unlock(&p->lock);
     if (!kept) arch_session_free(s);

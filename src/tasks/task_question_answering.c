@@ -17,6 +17,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "base/array.h"
 #include "base/utf8.h"
 #include "tokenizers/unicode.h"
 
@@ -39,14 +40,19 @@ typedef struct sample {
     double min_null;
 } sample;
 
+/* Whose a sequence is. */
+typedef struct qa_seq {
+    size_t sample;
+    const qa_piece *piece; /* of slow tokenizers; NULL: the sequence has offsets */
+} qa_seq;
+
 typedef struct qa {
     const task_call *c;
     size_t top_k, max_seq_len, doc_stride, max_answer_len, max_question_len;
     bool impossible, align, question_first;
     sample *samples; /* [n] */
     size_t n, cap;
-    size_t *of_seq;            /* [n_seqs] */
-    const qa_piece **piece_of; /* [n_seqs] without offsets */
+    qa_seq *seqs; /* [n_seqs] */
     size_t n_seqs, cap_seqs;
 } qa;
 
@@ -195,17 +201,8 @@ static mltf_status read_input(const task_call *c, qa *q, mltf_err *err)
 /* Notes whose the next sequence is. */
 static mltf_status add_seq(qa *q, size_t which, const qa_piece *piece, mltf_err *err)
 {
-    if (q->n_seqs == q->cap_seqs) {
-        const size_t cap = q->cap_seqs ? 2 * q->cap_seqs : 16;
-        size_t *of = realloc(q->of_seq, cap * sizeof *of);
-        if (of) q->of_seq = of;
-        const qa_piece **piece_of = realloc(q->piece_of, cap * sizeof *piece_of);
-        if (piece_of) q->piece_of = piece_of;
-        if (!of || !piece_of) return mltf_fail_memory(err);
-        q->cap_seqs = cap;
-    }
-    q->piece_of[q->n_seqs] = piece;
-    q->of_seq[q->n_seqs++] = which;
+    if (!ARRAY_RESERVE(q->seqs, q->cap_seqs, q->n_seqs + 1)) return mltf_fail_memory(err);
+    q->seqs[q->n_seqs++] = (qa_seq){which, piece};
     return MLTF_OK;
 }
 
@@ -347,7 +344,7 @@ static mltf_status add_answer(const qa *q, sample *s, const answer *one, bool wo
 static mltf_status add_piece(void *user, const task_row *row, mltf_err *err)
 {
     qa *q = user;
-    sample *s = &q->samples[q->of_seq[row->seq]];
+    sample *s = &q->samples[q->seqs[row->seq].sample];
     const size_t T = row->rows, K = q->align ? 2 * q->top_k + 10 : q->top_k;
     const int32_t cls = tokenizer_special_id(q->c->p->tk, TOK_CLS);
     if (T == 0) return MLTF_OK;
@@ -360,7 +357,7 @@ static mltf_status add_piece(void *user, const task_row *row, mltf_err *err)
         st = mltf_fail_memory(err);
         goto done;
     }
-    const qa_piece *piece = q->piece_of[row->seq];
+    const qa_piece *piece = q->seqs[row->seq].piece;
     for (size_t t = 0; t < T; t++)
         allowed[t] = piece ? piece->allowed[t]
                            : !q->question_first || row->enc->sequence_ids[t] == 1 ||
@@ -444,8 +441,7 @@ static mltf_status call(const task_call *c, json **out, mltf_err *err)
     for (size_t i = 0; i < q.n && !st; i++) st = encode_sample(&q, &seqs, i, err);
     if (!st) st = task_forward(c, &seqs, ARCH_WANT_LOGITS, add_piece, &q, err);
     task_seqs_release(&seqs);
-    free(q.of_seq);
-    free(q.piece_of);
+    free(q.seqs);
     if (st) return st;
     json *answers = json_new_array(c->arena);
     for (size_t i = 0; i < q.n; i++) json_push(c->arena, answers, write_answers(&q, &q.samples[i]));

@@ -8,6 +8,7 @@
  *   inbox -> (between steps) -> gen_batch -> done
  *
  * Lock order: only `lock`, held for bookkeeping, never during a step. */
+#include "base/array.h"
 #include "tasks/task.h"
 
 #include <stdlib.h>
@@ -82,16 +83,7 @@ static int take_tokens(void *user, size_t number, const int32_t *ids, size_t n)
     if (r->cancel) return 1;
     if (!r->streams) return 0;
     pthread_mutex_lock(&r->schedule->lock);
-    bool room = true;
-    if (r->n_tokens + n > r->cap_tokens) {
-        const size_t cap = 2 * (r->n_tokens + n) + 32;
-        int32_t *grown = realloc(r->tokens, cap * sizeof *grown);
-        room = grown != NULL;
-        if (room) {
-            r->tokens = grown;
-            r->cap_tokens = cap;
-        }
-    }
+    const bool room = ARRAY_RESERVE(r->tokens, r->cap_tokens, r->n_tokens + n);
     if (room) {
         memcpy(r->tokens + r->n_tokens, ids, n * sizeof *ids);
         r->n_tokens += n;
@@ -109,15 +101,7 @@ static void take_logprobs(void *user, size_t number, gen_logprob own, const gen_
     if (!r->streams) return;
     const size_t width = 1 + r->req.top_logprobs;
     pthread_mutex_lock(&r->schedule->lock);
-    if (r->n_scores == r->cap_scores) {
-        const size_t cap = 2 * r->n_scores + 32;
-        gen_logprob *grown = realloc(r->scores, cap * width * sizeof *grown);
-        if (grown) {
-            r->scores = grown;
-            r->cap_scores = cap;
-        }
-    }
-    if (r->n_scores < r->cap_scores) {
+    if (array_reserve(&r->scores, &r->cap_scores, r->n_scores + 1, width * sizeof *top)) {
         gen_logprob *to = r->scores + r->n_scores++ * width;
         *to = own;
         if (width > 1) memcpy(to + 1, top, (width - 1) * sizeof *to);

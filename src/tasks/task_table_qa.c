@@ -20,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/array.h"
 #include "base/utf8.h"
 #include "tokenizers/unicode.h"
 
@@ -194,15 +195,9 @@ static mltf_status add_cell(const task_call *c, tokens *out, mltf_str text, size
     mltf_status st = tokenize(c, text, &enc, err);
     size_t begin = 0;
     for (size_t i = 0; i < enc.n && !st; i++) {
-        if (out->n == out->cap) {
-            const size_t cap = out->cap ? 2 * out->cap : 256;
-            table_token *grown = realloc(out->p, cap * sizeof *grown);
-            if (!grown) {
-                st = mltf_fail_memory(err);
-                break;
-            }
-            out->p = grown;
-            out->cap = cap;
+        if (!ARRAY_RESERVE(out->p, out->cap, out->n + 1)) {
+            st = mltf_fail_memory(err);
+            break;
         }
         if (!is_inner(c->p->tk, enc.ids[i])) begin = i;
         out->p[out->n++] = (table_token){enc.ids[i], (uint32_t)row, (uint32_t)column, (uint32_t)i,
@@ -518,13 +513,7 @@ static mltf_status run_queries(table_qa *q, mltf_err *err)
 /* A place for a query's sequence and for what its answer needs. */
 static tok_encoding *add_job(table_qa *q, table_job job)
 {
-    if (q->seqs.n == q->cap) {
-        const size_t cap = q->cap ? 2 * q->cap : 8;
-        table_job *grown = realloc(q->jobs, cap * sizeof *grown);
-        if (!grown) return NULL;
-        q->jobs = grown;
-        q->cap = cap;
-    }
+    if (!ARRAY_RESERVE(q->jobs, q->cap, q->seqs.n + 1)) return NULL;
     q->jobs[q->seqs.n] = job;
     return task_seqs_add(&q->seqs);
 }

@@ -18,6 +18,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "base/array.h"
 #include "base/utf8.h"
 
 typedef enum { GROUP_NONE, GROUP_SIMPLE, GROUP_FIRST, GROUP_AVERAGE, GROUP_MAX } strategy;
@@ -188,13 +189,7 @@ static mltf_status join_words(const ner *n, sentence *s, const json *words, mltf
 static mltf_status add_sequence(ner *n, task_seqs *seqs, size_t which, tok_encoding *enc,
                                 mltf_err *err)
 {
-    if (n->n_seqs == n->cap_seqs) {
-        const size_t cap = n->cap_seqs ? 2 * n->cap_seqs : 16;
-        size_t *of = realloc(n->of_seq, cap * sizeof *of);
-        if (!of) return mltf_fail_memory(err);
-        n->of_seq = of;
-        n->cap_seqs = cap;
-    }
+    if (!ARRAY_RESERVE(n->of_seq, n->cap_seqs, n->n_seqs + 1)) return mltf_fail_memory(err);
     tok_encoding *place = task_seqs_add(seqs);
     if (!place) return mltf_fail_memory(err);
     *place = *enc; // ownership moves

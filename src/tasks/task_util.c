@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "base/array.h"
 #include "base/limits.h"
 
 /* ---- control and keywords ---- */
@@ -342,13 +343,7 @@ mltf_status task_encode(const task_call *c, tok_encoding *enc, const json *text,
 
 tok_encoding *task_seqs_add(task_seqs *s)
 {
-    if (s->n == s->cap) {
-        const size_t cap = s->cap ? 2 * s->cap : 8;
-        tok_encoding *encs = realloc(s->encs, cap * sizeof *encs);
-        if (!encs) return NULL;
-        s->encs = encs;
-        s->cap = cap;
-    }
+    if (!ARRAY_RESERVE(s->encs, s->cap, s->n + 1)) return NULL;
     tok_encoding *e = &s->encs[s->n++];
     *e = (tok_encoding)TOK_ENCODING_INIT;
     return e;

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "base/array.h"
 #include "base/limits.h"
 #include "base/utf8.h"
 
@@ -555,13 +556,7 @@ static bool exec_generation(jx *x, jscope *s, const jnode *n)
     const size_t start = capture_begin(x);
     if (exec_list(x, inner, &n->body) == EX_FAIL || !capture_end(x, start, &text)) return false;
     if (x->root_written || x->n_spans) {
-        if (x->n_spans == x->cap_spans) {
-            const size_t cap = x->cap_spans ? x->cap_spans * 2 : 16;
-            struct jinja_span *spans = realloc(x->spans, cap * sizeof *spans);
-            if (!spans) return x_fail_memory(x);
-            x->spans = spans;
-            x->cap_spans = cap;
-        }
+        if (!ARRAY_RESERVE(x->spans, x->cap_spans, x->n_spans + 1)) return x_fail_memory(x);
         const size_t at = x->capture_depth ? x->root_len : x->out.n;
         x->spans[x->n_spans++] = (struct jinja_span){at, at + text.s->n};
     }

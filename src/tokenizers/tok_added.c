@@ -76,7 +76,7 @@ static mltf_status enter(tok_added *a, const tok_added_token *t, mltf_err *err)
     } else {
         char key[4];
         memcpy(key, &t->id, 4);
-        if (!TOK_GROW(a->tokens, a->cap, a->n + 1) ||
+        if (!ARRAY_RESERVE(a->tokens, a->cap, a->n + 1) ||
             !vocab_put(&a->by_id, (mltf_str){key, 4}, (int32_t)a->n))
             return mltf_fail_memory(err);
         a->tokens[a->n++] = *t;
@@ -84,7 +84,7 @@ static mltf_status enter(tok_added *a, const tok_added_token *t, mltf_err *err)
     if (!vocab_put(&a->by_content, t->content, t->id)) return mltf_fail_memory(err);
     if (t->id > a->max_id) a->max_id = t->id;
     if (!tok_added_special(a, t->content)) {
-        if (!TOK_GROW(a->plain, a->plain_cap, a->n_plain + 1)) return mltf_fail_memory(err);
+        if (!ARRAY_RESERVE(a->plain, a->plain_cap, a->n_plain + 1)) return mltf_fail_memory(err);
         a->plain[a->n_plain++] = *t;
     }
     return MLTF_OK;
@@ -99,7 +99,7 @@ static mltf_status take(tok_added *a, tok_added_token *t, const tok_added_token 
     t->content = arena_str(&a->arena, given->content);
     if (a->arena.failed) return mltf_fail_memory(err);
     if (t->special && !tok_added_special(a, t->content)) {
-        if (!TOK_GROW(a->special, a->special_cap, a->n_special + 1) ||
+        if (!ARRAY_RESERVE(a->special, a->special_cap, a->n_special + 1) ||
             !vocab_put(&a->special_set, t->content, 0))
             return mltf_fail_memory(err);
         a->special[a->n_special++] = *t;

@@ -101,7 +101,7 @@ static void merge_short(const bpe *b, tok_symbol *s, size_t *count)
 
 static bool heap_push(tok_scratch *s, size_t *n, uint64_t x)
 {
-    if (!TOK_GROW(s->heap, s->heap_cap, *n + 1)) return false;
+    if (!ARRAY_RESERVE(s->heap, s->heap_cap, *n + 1)) return false;
     size_t i = (*n)++;
     for (; i > 0 && s->heap[(i - 1) / 2] > x; i = (i - 1) / 2) s->heap[i] = s->heap[(i - 1) / 2];
     s->heap[i] = x;
@@ -163,7 +163,7 @@ static bool merge_long(const bpe *b, tok_scratch *sc, tok_symbol *s, size_t *cou
 
 static bool add_symbol(tok_scratch *s, size_t *n, int32_t id, uint32_t len)
 {
-    if (!TOK_GROW(s->symbols, s->symbols_cap, *n + 1)) return false;
+    if (!ARRAY_RESERVE(s->symbols, s->symbols_cap, *n + 1)) return false;
     s->symbols[(*n)++] = (tok_symbol){id, len, 0, 0};
     return true;
 }

@@ -77,7 +77,7 @@ static inline void cache_keep(cache_entry *slot, const uint64_t key[3], size_t n
 
 static inline bool cache_emit(tok_scratch *s, const cache_entry *e, size_t at, size_t piece)
 {
-    if (!TOK_GROW(s->tokens, s->tokens_cap, s->n_tokens + CACHE_TOKENS)) return false;
+    if (!ARRAY_RESERVE(s->tokens, s->tokens_cap, s->n_tokens + CACHE_TOKENS)) return false;
     tok_token *t = s->tokens + s->n_tokens;
     for (size_t i = 0; i < e->n; i++) {
         t[i] = (tok_token){e->ids[i], (uint32_t)at, (uint32_t)at + e->lens[i], (uint32_t)piece};

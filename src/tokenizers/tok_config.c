@@ -128,7 +128,7 @@ mltf_status tok_token_from_json(tok_added_token *t, const json *v, bool force_sp
 
 static bool push_token(tok_token_list *l, tok_added_token t)
 {
-    if (!TOK_GROW(l->v, l->cap, l->n + 1)) return false;
+    if (!ARRAY_RESERVE(l->v, l->cap, l->n + 1)) return false;
     l->v[l->n++] = t;
     return true;
 }

@@ -197,7 +197,7 @@ static bool push_extra(tok_settings *s, const char *content)
     if (!content) return false;
     const mltf_str text = str_from(content);
     if (has_extra(s, text)) return true;
-    if (!TOK_GROW(s->extra.v, s->extra.cap, s->extra.n + 1)) return false;
+    if (!ARRAY_RESERVE(s->extra.v, s->extra.cap, s->extra.n + 1)) return false;
     s->extra.v[s->extra.n++] = (tok_added_token){.content = text, .id = -2};
     return true;
 }
@@ -206,7 +206,7 @@ static bool push_tokens(tok_settings *s, const tok_token_list *more)
 {
     for (size_t i = 0; i < more->n; i++) {
         if (has_extra(s, more->v[i].content)) continue;
-        if (!TOK_GROW(s->extra.v, s->extra.cap, s->extra.n + 1)) return false;
+        if (!ARRAY_RESERVE(s->extra.v, s->extra.cap, s->extra.n + 1)) return false;
         s->extra.v[s->extra.n++] = more->v[i];
     }
     return true;
@@ -373,7 +373,8 @@ static mltf_status add_merge_line(tok_merge **m, size_t *n, size_t *cap, tok_voc
     buf_put_str(&key, parts[1]);
     const bool again = !key.failed && vocab_find(seen, key.p, key.n) >= 0;
     const bool ok =
-        !key.failed && (again || (vocab_put(seen, buf_str(&key), 0) && TOK_GROW(*m, *cap, *n + 1)));
+        !key.failed &&
+        (again || (vocab_put(seen, buf_str(&key), 0) && ARRAY_RESERVE(*m, *cap, *n + 1)));
     mltf_buf_release(&key);
     if (!ok) return mltf_fail_memory(err);
     if (!again) (*m)[(*n)++] = (tok_merge){parts[0], parts[1]};

@@ -19,7 +19,7 @@ typedef struct scored_list {
 
 static bool push(scored_list *l, mltf_str piece, double score)
 {
-    if (!TOK_GROW(l->v, l->cap, l->n + 1)) return false;
+    if (!ARRAY_RESERVE(l->v, l->cap, l->n + 1)) return false;
     l->v[l->n++] = (scored){piece, score};
     return true;
 }
@@ -187,7 +187,7 @@ static mltf_status make_merges(tok_merge **out, size_t *n_out, const scored_list
             if (left < 0 && tab >= 0 && str_is(a, "\t")) left = tab;
             if (right < 0 && tab >= 0 && str_is(b, "\t")) right = tab;
             if (left < 0 || right < 0) continue;
-            ok = TOK_GROW(v, cap, n + 1);
+            ok = ARRAY_RESERVE(v, cap, n + 1);
             if (!ok) break;
             v[n] = (spm_merge){a, b, score, k, chars - k, left, right, n};
             n++;

@@ -81,7 +81,7 @@ static mltf_status add_merges(ranks *r, mltf_str token, mltf_err *err)
     for (size_t i = 0; ok && i < n; i++) {
         const mltf_str a = mapped(r, str_slice(token, 0, cuts[i].at)),
                        b = mapped(r, str_slice(token, cuts[i].at, token.n));
-        ok = a.p && b.p && TOK_GROW(r->merges, r->cap, r->n + 1);
+        ok = a.p && b.p && ARRAY_RESERVE(r->merges, r->cap, r->n + 1);
         if (ok) r->merges[r->n++] = (tok_merge){a, b};
     }
     free(cuts);
@@ -167,7 +167,7 @@ static mltf_status read_tekken(ranks *r, tokenizer *tk, tok_settings *s, const c
         const mltf_str t =
             arena_str(&tk->arena, json_string(json_get(json_at(sp, i), "token_str"), STR("")));
         const bool control = json_bool(json_get(json_at(sp, i), "is_control"), false);
-        if (!TOK_GROW(specials->v, specials->cap, specials->n + 1) || tk->arena.failed ||
+        if (!ARRAY_RESERVE(specials->v, specials->cap, specials->n + 1) || tk->arena.failed ||
             !vocab_put(&r->vocab, t, (int32_t)i)) {
             st = mltf_fail_memory(err);
             break;

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "base/array.h"
 #include "tokenizers/tok_internal.h"
 
 typedef struct builder {
@@ -29,15 +30,10 @@ static bool grow_nodes(builder *b, size_t need)
     const size_t n = need + 256; // in use; memory grows faster
     if (n > b->cap) {
         const size_t cap = b->cap + b->cap / 2 > n ? b->cap + b->cap / 2 : n + 1024;
-        darts_node *nodes = realloc(d->nodes, cap * sizeof *nodes);
-        if (!nodes) return false;
-        d->nodes = nodes;
-        int32_t *grown = realloc(b->next_free, cap * sizeof *grown);
-        if (!grown) return false;
-        b->next_free = grown;
-        grown = realloc(b->prev_free, cap * sizeof *grown);
-        if (!grown) return false;
-        b->prev_free = grown;
+        if (!array_resize(&d->nodes, cap, sizeof *d->nodes) ||
+            !array_resize(&b->next_free, cap, sizeof *b->next_free) ||
+            !array_resize(&b->prev_free, cap, sizeof *b->prev_free))
+            return false;
         b->cap = cap;
     }
     darts_node *nodes = d->nodes;
@@ -101,7 +97,7 @@ mltf_status darts_build(darts *d, darts_key *keys, size_t n, mltf_err *err)
     while (first < n && keys[first].n == 0) first++;
     task *tasks = NULL;
     size_t tasks_cap = 0, n_tasks = 0;
-    bool ok = grow_nodes(&b, 1024) && TOK_GROW(tasks, tasks_cap, 1);
+    bool ok = grow_nodes(&b, 1024) && ARRAY_RESERVE(tasks, tasks_cap, 1);
     if (ok) {
         d->nodes[0].parent = -2;
         if (first < n) tasks[n_tasks++] = (task){(uint32_t)first, (uint32_t)n, 0, 0};
@@ -122,7 +118,7 @@ mltf_status darts_build(darts *d, darts_key *keys, size_t n, mltf_err *err)
         start[k] = t.to;
         if (!k) continue;
         const int32_t base = find_base(&b, label, k);
-        ok = base >= 0 && TOK_GROW(tasks, tasks_cap, n_tasks + k);
+        ok = base >= 0 && ARRAY_RESERVE(tasks, tasks_cap, n_tasks + k);
         if (!ok) break;
         d->nodes[t.node].base = base;
         for (size_t j = 0; j < k; j++) take(&b, base + label[j], t.node);

@@ -260,7 +260,7 @@ static bool add_stages(tok_stages *s, const tok_decoder *d, bool *fused)
             if (!add_stages(s, d->parts[i], fused)) return false;
         return true;
     }
-    if (!TOK_GROW(s->v, s->cap, s->n + 1)) return false;
+    if (!ARRAY_RESERVE(s->v, s->cap, s->n + 1)) return false;
     s->v[s->n++] = (stage){.d = d, .fused = *fused};
     if (d->type == D_FUSE || d->type == D_BYTE_LEVEL) *fused = true;
     return true;

@@ -351,7 +351,7 @@ static mltf_status push_slow(tok_stream *s, mltf_buf *text, bool all, mltf_err *
 mltf_status tok_stream_push(tok_stream *s, int32_t id, mltf_buf *text, mltf_err *err)
 {
     if (s->tk->slow || s->whole) {
-        if (!TOK_GROW(s->ids, s->cap, s->n + 1)) return mltf_fail_memory(err);
+        if (!ARRAY_RESERVE(s->ids, s->cap, s->n + 1)) return mltf_fail_memory(err);
         s->ids[s->n++] = id;
         return push_slow(s, text, false, err);
     }

@@ -1,6 +1,7 @@
 /* Encodings: appending, merging, cutting. */
 #include <stdlib.h>
 
+#include "base/array.h"
 #include "tokenizers/tok_internal.h"
 
 void tok_encoding_release(tok_encoding *e)
@@ -25,16 +26,6 @@ void tok_enc_release(tok_enc *e)
     *e = (tok_enc){.bare = e->bare};
 }
 
-static bool grow(void *array, size_t n, size_t size)
-{
-    void *p, *q;
-    memcpy(&p, array, sizeof p);
-    q = realloc(p, n * size);
-    if (!q) return false;
-    memcpy(array, &q, sizeof q);
-    return true;
-}
-
 bool tok_enc_reserve(tok_enc *x, size_t n)
 {
     tok_encoding *e = &x->e;
@@ -42,12 +33,14 @@ bool tok_enc_reserve(tok_enc *x, size_t n)
     size_t cap = e->cap + e->cap / 2;
     if (cap < n) cap = n;
     if (cap < 16) cap = 16;
-    if (!grow(&e->ids, cap, sizeof *e->ids) || !grow(&e->type_ids, cap, sizeof *e->type_ids))
+    if (!array_resize(&e->ids, cap, sizeof *e->ids) ||
+        !array_resize(&e->type_ids, cap, sizeof *e->type_ids))
         return false;
-    if (!x->bare && (!grow(&e->offsets, cap, sizeof *e->offsets) ||
-                     !grow(&e->word_ids, cap, sizeof *e->word_ids) ||
-                     !grow(&e->sequence_ids, cap, 1) || !grow(&e->special, cap, 1) ||
-                     !grow(&e->mask, cap, 1) || !grow(&e->trim, cap, sizeof *e->trim)))
+    if (!x->bare &&
+        (!array_resize(&e->offsets, cap, sizeof *e->offsets) ||
+         !array_resize(&e->word_ids, cap, sizeof *e->word_ids) ||
+         !array_resize(&e->sequence_ids, cap, 1) || !array_resize(&e->special, cap, 1) ||
+         !array_resize(&e->mask, cap, 1) || !array_resize(&e->trim, cap, sizeof *e->trim)))
         return false;
     e->cap = cap;
     return true;
@@ -92,7 +85,7 @@ bool tok_enc_push(tok_enc *to, int32_t id, int32_t type, bool special)
 
 static bool push_over(tok_enc *to, size_t *cap, tok_enc x)
 {
-    if (!TOK_GROW(to->over, *cap, to->n_over + 1)) return false;
+    if (!ARRAY_RESERVE(to->over, *cap, to->n_over + 1)) return false;
     to->over[to->n_over++] = x;
     return true;
 }

@@ -47,7 +47,7 @@ static mltf_status ascii_word(bert_run *r, tok_cache *cache, size_t at, size_t n
         s->limit = r->text.n;
         return m->tokenize(m, s, r->text.p, at, n, r->piece++, r->err);
     }
-    if (!TOK_GROW(s->text.p, s->text.cap, n + 32)) return mltf_fail_memory(r->err);
+    if (!ARRAY_RESERVE(s->text.p, s->text.cap, n + 32)) return mltf_fail_memory(r->err);
     for (size_t i = 0; i < n; i++) {
         const unsigned char c = (unsigned char)r->text.p[at + i];
         s->text.p[i] = (char)(c + (((unsigned)(c - 'A') < 26) << 5));
@@ -71,7 +71,7 @@ static mltf_status any_chunk(bert_run *r, size_t at, size_t n)
     tok_state *st = &s->state;
     st->v = v;
     st->n = 0;
-    if (!TOK_GROW(st->pieces, st->cap, 1)) return mltf_fail_memory(r->err);
+    if (!ARRAY_RESERVE(st->pieces, st->cap, 1)) return mltf_fail_memory(r->err);
     st->pieces[st->n++] = (tok_piece){0, (uint32_t)v.n, -1};
     TRY(tok_pretokenize(r->tk->pretok, st, r->spans, false, r->err));
     const tok_model *m = r->tk->model;

@@ -12,18 +12,12 @@
 #include <stdatomic.h>
 
 #include "base/arena.h"
+#include "base/array.h"
 #include "base/status.h"
 #include "base/utf8.h"
 #include "tokenizers/tokenizer.h"
 #include "tokenizers/tok_vocab.h"
 #include "tokenizers/unicode.h"
-
-/* ---- growing arrays ---- */
-
-/* Make room for `need` elements of `size` bytes; false if out of memory. Contents are kept. */
-bool tok_grow(void *array, size_t *cap, size_t need, size_t size);
-#define TOK_GROW(array, cap, need)                                                                 \
-    ((need) <= (cap) || tok_grow(&(array), &(cap), (need), sizeof *(array)))
 
 /* ---- text with alignment ---- */
 
@@ -229,7 +223,7 @@ struct tok_scratch {
 
 static inline bool tok_emit(tok_scratch *s, int32_t id, size_t start, size_t end, size_t piece)
 {
-    if (!TOK_GROW(s->tokens, s->tokens_cap, s->n_tokens + 1)) return false;
+    if (!ARRAY_RESERVE(s->tokens, s->tokens_cap, s->n_tokens + 1)) return false;
     s->tokens[s->n_tokens++] = (tok_token){id, (uint32_t)start, (uint32_t)end, (uint32_t)piece};
     return true;
 }

@@ -351,7 +351,7 @@ static mltf_status run_lowercase(run *r)
     if (same) return MLTF_OK;
     if (!odd(r) && !r->v.a && is_ascii(&r->v)) { // one byte for one: the identity stays
         tok_text *t = &r->s->t[r->which];
-        if (!TOK_GROW(t->p, t->cap, r->v.n + 8)) return mltf_fail_memory(r->err);
+        if (!ARRAY_RESERVE(t->p, t->cap, r->v.n + 8)) return mltf_fail_memory(r->err);
         for (size_t i = 0; i < r->v.n; i++) {
             const unsigned char c = (unsigned char)r->v.p[i];
             t->p[i] = (char)(c + (((unsigned)(c - 'A') < 26) << 5));
@@ -375,7 +375,7 @@ static mltf_status run_lowercase(run *r)
 /* A pending code point and its change lie in a tok_span. */
 static bool push_pending(tok_norm_scratch *s, size_t *n, uint32_t cp, int change)
 {
-    if (!TOK_GROW(s->pairs, s->pairs_cap, *n + 1)) return false;
+    if (!ARRAY_RESERVE(s->pairs, s->pairs_cap, *n + 1)) return false;
     s->pairs[(*n)++] = (tok_span){cp, (uint32_t)change};
     return true;
 }
@@ -570,8 +570,8 @@ static mltf_status run_prepend(run *r, const char *text, size_t text_n)
     if (!r->v.n) return MLTF_OK;
     // the first character is replaced by what is prepended, and then inserted again
     tok_text *t = &r->s->t[r->which];
-    if (!TOK_GROW(t->p, t->cap, text_n + r->v.n + 8) ||
-        (r->spans && !TOK_GROW(t->a, t->acap, text_n + r->v.n)))
+    if (!ARRAY_RESERVE(t->p, t->cap, text_n + r->v.n + 8) ||
+        (r->spans && !ARRAY_RESERVE(t->a, t->acap, text_n + r->v.n)))
         return mltf_fail_memory(r->err);
     if (text_n) memcpy(t->p, text, text_n);
     memcpy(t->p + text_n, r->v.p, r->v.n);
@@ -608,8 +608,8 @@ static mltf_status run_replace(run *r, const tok_pattern *pattern, const char *t
         if (!found && !any) break;
         any = true;
         const size_t to = found ? start : r->v.n;
-        if (!TOK_GROW(t->p, t->cap, t->n + (to - last) + text_n + 8) ||
-            (r->spans && !TOK_GROW(t->a, t->acap, t->n + (to - last) + text_n))) {
+        if (!ARRAY_RESERVE(t->p, t->cap, t->n + (to - last) + text_n + 8) ||
+            (r->spans && !ARRAY_RESERVE(t->a, t->acap, t->n + (to - last) + text_n))) {
             st = mltf_fail_memory(r->err);
             break;
         }

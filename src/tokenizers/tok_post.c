@@ -213,7 +213,7 @@ static void list_release(enc_list *l)
 
 static tok_enc *list_add(enc_list *l)
 {
-    if (!TOK_GROW(l->v, l->cap, l->n + 1)) return NULL;
+    if (!ARRAY_RESERVE(l->v, l->cap, l->n + 1)) return NULL;
     l->v[l->n] = (tok_enc){.bare = l->bare};
     return &l->v[l->n++];
 }

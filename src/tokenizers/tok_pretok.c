@@ -310,7 +310,7 @@ bool tok_pretok_is_metaspace(const tok_pretok *p, tok_prepend *prepend, bool *sp
 static bool add_piece(tok_state *s, size_t *n, size_t start, size_t end, int32_t added)
 {
     if (start >= end) return true;
-    if (!TOK_GROW(s->next, s->next_cap, *n + 1)) return false;
+    if (!ARRAY_RESERVE(s->next, s->next_cap, *n + 1)) return false;
     s->next[(*n)++] = (tok_piece){(uint32_t)start, (uint32_t)end, added};
     return true;
 }
@@ -329,7 +329,7 @@ static void swap_pieces(tok_state *s, size_t n)
 /* Matches and gaps between them, in order: .start is where one ends, .end whether it is a match. */
 static bool add_match(tok_state *s, size_t *n, size_t end, bool match)
 {
-    if (!TOK_GROW(s->matches, s->matches_cap, *n + 1)) return false;
+    if (!ARRAY_RESERVE(s->matches, s->matches_cap, *n + 1)) return false;
     s->matches[(*n)++] = (tok_span){(uint32_t)end, match};
     return true;
 }
@@ -584,10 +584,10 @@ typedef struct rebuild {
 static bool put(rebuild *r, const char *p, size_t n, tok_span span)
 {
     tok_text *t = r->out;
-    if (!TOK_GROW(t->p, t->cap, t->n + n + 8)) return false;
+    if (!ARRAY_RESERVE(t->p, t->cap, t->n + n + 8)) return false;
     memcpy(t->p + t->n, p, n);
     if (r->spans) {
-        if (!TOK_GROW(t->a, t->acap, t->n + n)) return false;
+        if (!ARRAY_RESERVE(t->a, t->acap, t->n + n)) return false;
         for (size_t i = 0; i < n; i++) t->a[t->n + i] = span;
     }
     t->n += n;
@@ -604,10 +604,10 @@ static bool copy_bytes(rebuild *r, size_t from, size_t to)
 {
     tok_text *t = r->out;
     const size_t n = to - from;
-    if (!TOK_GROW(t->p, t->cap, t->n + n + 8)) return false;
+    if (!ARRAY_RESERVE(t->p, t->cap, t->n + n + 8)) return false;
     memcpy(t->p + t->n, r->v.p + from, n);
     if (r->spans) {
-        if (!TOK_GROW(t->a, t->acap, t->n + n)) return false;
+        if (!ARRAY_RESERVE(t->a, t->acap, t->n + n)) return false;
         if (r->v.a)
             memcpy(t->a + t->n, r->v.a + from, n * sizeof *t->a);
         else

@@ -191,7 +191,7 @@ typedef struct part_list {
 static mltf_status add_part(void *user, int32_t id, size_t start, size_t end, mltf_err *err)
 {
     part_list *l = user;
-    if (!TOK_GROW(l->v, l->cap, l->n + 1)) return mltf_fail_memory(err);
+    if (!ARRAY_RESERVE(l->v, l->cap, l->n + 1)) return mltf_fail_memory(err);
     l->v[l->n++] = (part){str_slice(l->text, start, end), id};
     return MLTF_OK;
 }
@@ -442,7 +442,7 @@ mltf_status tok_slow_decode(const tokenizer *tk, mltf_buf *out, const int32_t *i
                     (!is_special(s, t) ||
                      (vocab_find(&s->additional, t.p, t.n) >= 0 && (size_t)added >= s->vocab_size));
             if (!apart) {
-                if (!TOK_GROW(w.v, w.cap, w.n + 1))
+                if (!ARRAY_RESERVE(w.v, w.cap, w.n + 1))
                     st = mltf_fail_memory(err);
                 else
                     w.v[w.n++] = t;
@@ -493,16 +493,16 @@ static mltf_status load_added(tokenizer *tk, tok_settings *c, const tok_added_to
     mltf_status st = MLTF_OK;
     bool ok = true;
     for (size_t i = 0; ok && i < c->decoder.n; i++)
-        if ((ok = TOK_GROW(all.v, all.cap, all.n + 1))) all.v[all.n++] = c->decoder.v[i];
+        if ((ok = ARRAY_RESERVE(all.v, all.cap, all.n + 1))) all.v[all.n++] = c->decoder.v[i];
     for (size_t i = 0; ok && i < n_more; i++)
-        if ((ok = TOK_GROW(all.v, all.cap, all.n + 1))) all.v[all.n++] = more[i];
+        if ((ok = ARRAY_RESERVE(all.v, all.cap, all.n + 1))) all.v[all.n++] = more[i];
     for (int i = 0; ok && i < TOK_SPECIAL_COUNT; i++)
-        if (c->special[i].set && (ok = TOK_GROW(all.v, all.cap, all.n + 1))) {
+        if (c->special[i].set && (ok = ARRAY_RESERVE(all.v, all.cap, all.n + 1))) {
             all.v[all.n] = c->special[i].token;
             all.v[all.n++].id = -1;
         }
     for (size_t i = 0; ok && i < c->extra.n; i++)
-        if ((ok = TOK_GROW(all.v, all.cap, all.n + 1))) {
+        if ((ok = ARRAY_RESERVE(all.v, all.cap, all.n + 1))) {
             all.v[all.n] = c->extra.v[i];
             all.v[all.n++].id = -1;
         }
@@ -635,7 +635,7 @@ static mltf_status load_parts(tokenizer *tk, tok_slow *s, tok_settings *c, const
         for (size_t i = 0; st == MLTF_OK && i < tk->model->vocab.n; i++) {
             const mltf_str t = vocab_at(&tk->model->vocab, i);
             if (utf8_count(t.p, t.n) < 2) continue;
-            if (!TOK_GROW(more.v, more.cap, more.n + 1))
+            if (!ARRAY_RESERVE(more.v, more.cap, more.n + 1))
                 st = mltf_fail_memory(err);
             else
                 more.v[more.n++] = (tok_added_token){
@@ -655,7 +655,7 @@ static mltf_status load_parts(tokenizer *tk, tok_slow *s, tok_settings *c, const
             if (c->special[first[i]].was_string)
                 t = (tok_added_token){.content = t.content, .lstrip = true, .rstrip = true};
             t.id = i;
-            if (!vocab_put(&v, t.content, i) || !TOK_GROW(more.v, more.cap, more.n + 1))
+            if (!vocab_put(&v, t.content, i) || !ARRAY_RESERVE(more.v, more.cap, more.n + 1))
                 st = mltf_fail_memory(err);
             else
                 more.v[more.n++] = t;

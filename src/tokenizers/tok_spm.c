@@ -111,9 +111,9 @@ static bool read_piece(tok_spm *m, pb b)
     if (b.bad || !piece.p || !piece.n || !utf8_valid(piece.p, piece.n) || type < SPM_NORMAL ||
         type > SPM_BYTE)
         return false;
-    if (!TOK_GROW(m->pieces, m->cap, m->info.n + 1) ||
-        !TOK_GROW(m->scores, m->scores_cap, m->info.n + 1) ||
-        !TOK_GROW(m->types, m->types_cap, m->info.n + 1))
+    if (!ARRAY_RESERVE(m->pieces, m->cap, m->info.n + 1) ||
+        !ARRAY_RESERVE(m->scores, m->scores_cap, m->info.n + 1) ||
+        !ARRAY_RESERVE(m->types, m->types_cap, m->info.n + 1))
         return false;
     float score;
     memcpy(&score, &bits, 4);
@@ -430,7 +430,7 @@ typedef struct cuts {
 
 static bool add_cut(cuts *c, size_t start, size_t end, int32_t id)
 {
-    if (!TOK_GROW(c->v, c->cap, c->n + 1)) return false;
+    if (!ARRAY_RESERVE(c->v, c->cap, c->n + 1)) return false;
     c->v[c->n++] = (cut){(uint32_t)start, (uint32_t)end, id};
     return true;
 }
@@ -521,7 +521,7 @@ static bool consider(spm_bpe *b, int32_t left, int32_t right)
     const spm_type type = (spm_type)b->m->types[id];
     if (type != SPM_NORMAL && type != SPM_USER_DEFINED && type != SPM_UNUSED) return true;
     if (type == SPM_UNUSED && !vocab_put(&b->undo, piece, (int32_t)b->s[left].len)) return false;
-    if (!TOK_GROW(b->heap, b->heap_cap, b->heap_n + 1)) return false;
+    if (!ARRAY_RESERVE(b->heap, b->heap_cap, b->heap_n + 1)) return false;
     const spm_pair x = {b->m->scores[id], left, right, size};
     size_t i = b->heap_n++;
     for (; i > 0 && before(&x, &b->heap[(i - 1) / 2]); i = (i - 1) / 2)
@@ -561,7 +561,7 @@ static bool encode_bpe(const tok_spm *m, cuts *c, const char *t, size_t n)
     bool ok = true;
     for (size_t i = 0; ok && i < n;) {
         const size_t user = user_symbol(m, t + i, n - i), len = user ? user : char_at(t + i, n - i);
-        ok = TOK_GROW(b.s, b.cap, b.n + 1);
+        ok = ARRAY_RESERVE(b.s, b.cap, b.n + 1);
         if (ok) {
             b.s[b.n] = (spm_symbol){(int32_t)b.n - 1, i + len < n ? (int32_t)b.n + 1 : -1,
                                     (uint32_t)i,      (uint32_t)len,
@@ -619,7 +619,8 @@ static bool encode_words(const tok_spm *m, cuts *c, const char *t, size_t n)
 
 static bool add_piece(tok_spm_pieces *p, int32_t id, mltf_str piece)
 {
-    if (!TOK_GROW(p->ids, p->cap, p->n + 1) || !TOK_GROW(p->pieces, p->pieces_cap, p->n + 1))
+    if (!ARRAY_RESERVE(p->ids, p->cap, p->n + 1) ||
+        !ARRAY_RESERVE(p->pieces, p->pieces_cap, p->n + 1))
         return false;
     p->ids[p->n] = id;
     p->pieces[p->n++] = piece;

@@ -5,18 +5,6 @@
 
 #include "base/checked.h"
 
-bool tok_grow(void *array, size_t *cap, size_t need, size_t size)
-{
-    size_t want = *cap + *cap / 2 + 16, bytes;
-    if (want < need) want = need;
-    void *p;
-    memcpy(&p, array, sizeof p);
-    if (!checked_mul(&bytes, want, size) || !(p = realloc(p, bytes))) return false;
-    memcpy(array, &p, sizeof p);
-    *cap = want;
-    return true;
-}
-
 void tok_text_release(tok_text *t)
 {
     free(t->p);
@@ -27,10 +15,10 @@ void tok_text_release(tok_text *t)
 static bool put_bytes(tok_rewrite *r, const char *p, size_t n, tok_span span)
 {
     tok_text *t = r->out;
-    if (!TOK_GROW(t->p, t->cap, t->n + n + 8)) return false;
+    if (!ARRAY_RESERVE(t->p, t->cap, t->n + n + 8)) return false;
     memcpy(t->p + t->n, p, n);
     if (r->spans) {
-        if (!TOK_GROW(t->a, t->acap, t->n + n)) return false;
+        if (!ARRAY_RESERVE(t->a, t->acap, t->n + n)) return false;
         for (size_t i = 0; i < n; i++) t->a[t->n + i] = span;
     }
     t->n += n;

@@ -52,12 +52,9 @@ static mltf_status emit_path(const unigram *u, tok_scratch *s, const char *p, si
 static mltf_status best_path(const unigram *u, tok_scratch *s, const char *p, size_t at, size_t n,
                              size_t piece, mltf_err *err)
 {
+    if (!array_reserve(&s->lattice, &s->lattice_cap, n + 1, sizeof(node)))
+        return mltf_fail_memory(err);
     node *lattice = s->lattice;
-    if (n + 1 > s->lattice_cap) {
-        if (!tok_grow(&s->lattice, &s->lattice_cap, n + 1, sizeof(node)))
-            return mltf_fail_memory(err);
-        lattice = s->lattice;
-    }
     const char *t = p + at;
     for (size_t i = 0; i <= n; i++) lattice[i].start = UINT32_MAX;
     lattice[0].score = 0.0;

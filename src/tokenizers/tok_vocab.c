@@ -1,3 +1,4 @@
+#include "base/array.h"
 #include "tokenizers/tok_vocab.h"
 
 #include <stdlib.h>
@@ -73,28 +74,18 @@ static bool reserve_tokens(tok_vocab *v, size_t n)
     if (n <= v->cap) return true;
     size_t cap = v->cap ? v->cap * 2 : 64;
     if (cap < n) cap = n;
-    uint32_t *at = realloc(v->at, (cap + 1) * sizeof *at);
-    if (!at) return false;
-    if (!v->at) at[0] = 0;
-    v->at = at;
-    int32_t *ids = realloc(v->ids, cap * sizeof *ids);
-    if (!ids) return false;
-    v->ids = ids;
+    const bool first = !v->at;
+    if (!array_resize(&v->at, cap + 1, sizeof *v->at)) return false;
+    if (first) v->at[0] = 0;
+    if (!array_resize(&v->ids, cap, sizeof *v->ids)) return false;
     v->cap = cap;
     return true;
 }
 
 static bool reserve_bytes(tok_vocab *v, size_t n)
 {
-    if (n <= v->bytes_cap) return true;
     if (n > UINT32_MAX) return false;
-    size_t cap = v->bytes_cap + v->bytes_cap / 2 + 256;
-    if (cap < n) cap = n;
-    char *bytes = realloc(v->bytes, cap);
-    if (!bytes) return false;
-    v->bytes = bytes;
-    v->bytes_cap = cap;
-    return true;
+    return ARRAY_RESERVE(v->bytes, v->bytes_cap, n);
 }
 
 bool vocab_reserve(tok_vocab *v, size_t n, size_t bytes)

@@ -238,7 +238,7 @@ static mltf_status add_piece(builder *b, size_t start, size_t end, int32_t added
 {
     tok_state *st = &b->s->state;
     if (start >= end) return MLTF_OK;
-    if (!TOK_GROW(st->pieces, st->cap, st->n + 1)) return mltf_fail_memory(b->err);
+    if (!ARRAY_RESERVE(st->pieces, st->cap, st->n + 1)) return mltf_fail_memory(b->err);
     st->pieces[st->n++] = (tok_piece){(uint32_t)start, (uint32_t)end, added};
     return MLTF_OK;
 }
@@ -249,10 +249,10 @@ static mltf_status copy_piece(builder *b, const tok_view *v, size_t start, size_
 {
     tok_text *t = &b->s->text;
     const size_t n = end - start, at = t->n;
-    if (!TOK_GROW(t->p, t->cap, at + n + 32)) return mltf_fail_memory(b->err);
+    if (!ARRAY_RESERVE(t->p, t->cap, at + n + 32)) return mltf_fail_memory(b->err);
     memcpy(t->p + at, v->p + start, n);
     if (b->spans) {
-        if (!TOK_GROW(t->a, t->acap, at + n)) return mltf_fail_memory(b->err);
+        if (!ARRAY_RESERVE(t->a, t->acap, at + n)) return mltf_fail_memory(b->err);
         if (v->a)
             memcpy(t->a + at, v->a + start, n * sizeof *t->a);
         else
