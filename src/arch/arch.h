@@ -1,7 +1,7 @@
 /* Neural networks by family: load a checkpoint, compute hidden states and logits.
  *
  *     arch_model *m;
- *     TRY(arch_model_load(&m, dir, &(arch_load_options){.threads = pool}, err));
+ *     TRY(arch_model_load(&m, dir, &(arch_load_options){.pool = pool}, err));
  *     arch_session *s;
  *     TRY(arch_session_new(&s, m, err));
  *     arch_batch batch = {.n_seqs = 2, .start = (size_t[]){0, 5, 9}, .ids = ids};

@@ -4,7 +4,7 @@
  * with the keys of config.json, weight structs, load, block, forward, and one `const arch_family`;
  * see arch_registry.c for how to add one. Families never include each other.
  *
- * Life: arch.c reads config.json, finds the family by model_type and the class by `architectures`,
+ * Life: arch_load.c reads config.json, finds the family by model_type and the class by `architectures`,
  * opens the checkpoint, and calls family->load. A forward call fills an arch_run and calls
  * family->forward, which leaves what was wanted in run->out. */
 #ifndef MLTF_ARCH_INTERNAL_H
@@ -150,7 +150,7 @@ mltf_status arch_build_ok(const arch_build *b, mltf_err *err);
 mltf_status arch_done(arch_build *b, void *impl, size_t hidden, size_t vocab, size_t n_layers,
                       size_t max_positions, mltf_err *err);
 
-/* ------------------------------------------------------------------ while running */
+/* ------------------------------------------------------------------ while running (arch_run.c) */
 
 struct arch_run {
     arch_session *s;
