@@ -1,18 +1,11 @@
 /* The quantized blocks of GGUF as floats, bit for bit as llama.cpp and its `gguf` package unpack them.
  * d and m are the scale and minimum of a block in float16, q the small integers. */
-#include "formats/gguf.h"
-
-#include "base/dtype.h"
-
-static float half(const uint8_t *p)
-{
-    return f16_to_f32((uint16_t)(p[0] | p[1] << 8));
-}
+#include "formats/gguf_blocks.h"
 
 /* 32 values, y = d * (q - 8): d, 16 bytes whose low halves come first. */
 static void q4_0(float *y, const uint8_t *b)
 {
-    const float d = half(b);
+    const float d = block_half(b);
     for (int i = 0; i < 16; i++) {
         y[i] = d * (float)((b[2 + i] & 15) - 8);
         y[i + 16] = d * (float)((b[2 + i] >> 4) - 8);
@@ -22,7 +15,7 @@ static void q4_0(float *y, const uint8_t *b)
 /* y = d * q + m */
 static void q4_1(float *y, const uint8_t *b)
 {
-    const float d = half(b), m = half(b + 2);
+    const float d = block_half(b), m = block_half(b + 2);
     for (int i = 0; i < 16; i++) {
         y[i] = d * (float)(b[4 + i] & 15) + m;
         y[i + 16] = d * (float)(b[4 + i] >> 4) + m;
@@ -32,8 +25,7 @@ static void q4_1(float *y, const uint8_t *b)
 /* The fifth bits of all 32 values stand in 4 bytes before the low four. */
 static void q5(int *q, const uint8_t *high, const uint8_t *low)
 {
-    const uint32_t h =
-        high[0] | (uint32_t)high[1] << 8 | (uint32_t)high[2] << 16 | (uint32_t)high[3] << 24;
+    const uint32_t h = block_u32(high);
     for (int i = 0; i < 16; i++) {
         q[i] = (low[i] & 15) | (int)(h >> i & 1) << 4;
         q[i + 16] = low[i] >> 4 | (int)(h >> (i + 16) & 1) << 4;
@@ -43,7 +35,7 @@ static void q5(int *q, const uint8_t *high, const uint8_t *low)
 static void q5_0(float *y, const uint8_t *b)
 {
     int q[32];
-    const float d = half(b);
+    const float d = block_half(b);
     q5(q, b + 2, b + 6);
     for (int i = 0; i < 32; i++) y[i] = d * (float)(q[i] - 16);
 }
@@ -51,14 +43,14 @@ static void q5_0(float *y, const uint8_t *b)
 static void q5_1(float *y, const uint8_t *b)
 {
     int q[32];
-    const float d = half(b), m = half(b + 2);
+    const float d = block_half(b), m = block_half(b + 2);
     q5(q, b + 4, b + 8);
     for (int i = 0; i < 32; i++) y[i] = d * (float)q[i] + m;
 }
 
 static void q8_0(float *y, const uint8_t *b)
 {
-    const float d = half(b);
+    const float d = block_half(b);
     for (int i = 0; i < 32; i++) y[i] = d * (float)(int8_t)b[2 + i];
 }
 
@@ -66,7 +58,7 @@ static void q8_0(float *y, const uint8_t *b)
 static void q2_k(float *y, const uint8_t *b)
 {
     const uint8_t *scales = b, *q = b + 16;
-    const float d = half(b + 80), m = half(b + 82);
+    const float d = block_half(b + 80), m = block_half(b + 82);
     for (int half_block = 0; half_block < 2; half_block++, q += 32) {
         for (int shift = 0; shift < 8; shift += 2) {
             for (int part = 0; part < 2; part++) {
@@ -84,7 +76,7 @@ static void q2_k(float *y, const uint8_t *b)
 static void q3_k(float *y, const uint8_t *b)
 {
     const uint8_t *mask = b, *q = b + 32, *s = b + 96;
-    const float d = half(b + 108);
+    const float d = block_half(b + 108);
     for (int group = 0; group < 16; group++) {
         const int low = group < 8 ? s[group] & 15 : s[group - 8] >> 4;
         const int high = s[8 + group % 4] >> (2 * (group / 4)) & 3;
@@ -115,7 +107,7 @@ static void scale_min(int i, const uint8_t *s, uint8_t *scale, uint8_t *min)
 /* 256 values in 8 groups; high is NULL for Q4_K, the fifth bits for Q5_K. */
 static void q45_k(float *y, const uint8_t *b, const uint8_t *high, const uint8_t *q)
 {
-    const float d = half(b), m = half(b + 2);
+    const float d = block_half(b), m = block_half(b + 2);
     for (int group = 0; group < 8; group++) {
         uint8_t scale, min;
         scale_min(group, b + 4, &scale, &min);
@@ -142,7 +134,7 @@ static void q5_k(float *y, const uint8_t *b)
 static void q6_k(float *y, const uint8_t *b)
 {
     const uint8_t *low = b, *high = b + 128;
-    const float d = half(b + 208);
+    const float d = block_half(b + 208);
     for (int i = 0; i < 256; i++) {
         const int half_block = i / 128, quarter = i % 128 / 32, at = i % 32;
         const uint8_t l = low[64 * half_block + 32 * (quarter % 2) + at],
@@ -159,7 +151,7 @@ static const int8_t levels[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
 
 static void iq4_nl(float *y, const uint8_t *b)
 {
-    const float d = half(b);
+    const float d = block_half(b);
     for (int i = 0; i < 16; i++) {
         y[i] = d * (float)levels[b[2 + i] & 15];
         y[i + 16] = d * (float)levels[b[2 + i] >> 4];
@@ -169,8 +161,8 @@ static void iq4_nl(float *y, const uint8_t *b)
 /* 8 groups with 6-bit scales: high bits in 2 bytes, low ones in 4. */
 static void iq4_xs(float *y, const uint8_t *b)
 {
-    const float d = half(b);
-    const unsigned high = (unsigned)(b[2] | b[3] << 8);
+    const float d = block_half(b);
+    const unsigned high = block_u16(b + 2);
     for (int group = 0; group < 8; group++) {
         const int scale =
             (b[4 + group / 2] >> (4 * (group % 2)) & 15) | (int)(high >> (2 * group) & 3) << 4;
@@ -181,6 +173,46 @@ static void iq4_xs(float *y, const uint8_t *b)
             y[i + 16] = dl * (float)levels[q[i] >> 4];
         }
         y += 32;
+    }
+}
+
+/* 256 values of -1, 0, 1, five to a byte as the digits of a fraction to the base 3. */
+static void tq1_0(float *y, const uint8_t *b)
+{
+    static const struct {
+        uint8_t at, bytes, digits;
+    } parts[] = {{0, 32, 5}, {32, 16, 5}, {48, 4, 4}};
+    const float d = block_half(b + 52);
+    for (int p = 0; p < 3; p++) {
+        unsigned power = 1;
+        for (int digit = 0; digit < parts[p].digits; digit++, power *= 3)
+            for (int i = 0; i < parts[p].bytes; i++) {
+                const uint8_t rest = (uint8_t)(b[parts[p].at + i] * power);
+                *y++ = d * (float)((rest * 3 >> 8) - 1);
+            }
+    }
+}
+
+/* The same in 2 bits. */
+static void tq2_0(float *y, const uint8_t *b)
+{
+    const float d = block_half(b + 64);
+    for (int i = 0; i < 256; i++) {
+        const int half_block = i / 128, shift = i % 128 / 32;
+        y[i] = d * (float)((b[32 * half_block + i % 32] >> (2 * shift) & 3) - 1);
+    }
+}
+
+/* 32 values of 4 bits with 1 bit of mantissa (twice them here), and half of a power of two for all. */
+static void mxfp4(float *y, const uint8_t *b)
+{
+    static const int8_t twice[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+    const uint32_t bits = b[0] < 2 ? 0x00200000u << b[0] : (uint32_t)(b[0] - 1) << 23;
+    float d;
+    memcpy(&d, &bits, sizeof d);
+    for (int i = 0; i < 16; i++) {
+        y[i] = d * (float)twice[b[1 + i] & 15];
+        y[i + 16] = d * (float)twice[b[1 + i] >> 4];
     }
 }
 
@@ -197,13 +229,10 @@ void gguf_dequantize(float *out, const gguf_tensor *t, size_t first, size_t n)
         memcpy(out, t->data + 4 * first, 4 * n);
         return;
     case GGUF_F16:
-        for (size_t i = 0; i < n; i++) out[i] = half(t->data + 2 * (first + i));
+        for (size_t i = 0; i < n; i++) out[i] = block_half(t->data + 2 * (first + i));
         return;
     case GGUF_BF16:
-        for (size_t i = 0; i < n; i++) {
-            const uint8_t *p = t->data + 2 * (first + i);
-            out[i] = bf16_to_f32((uint16_t)(p[0] | p[1] << 8));
-        }
+        for (size_t i = 0; i < n; i++) out[i] = bf16_to_f32(block_u16(t->data + 2 * (first + i)));
         return;
 #define CASE(name, fn, elements, bytes)                                                            \
     case name:                                                                                     \
@@ -221,6 +250,16 @@ void gguf_dequantize(float *out, const gguf_tensor *t, size_t first, size_t n)
         CASE(GGUF_Q6_K, q6_k, 256, 210)
         CASE(GGUF_IQ4_NL, iq4_nl, 32, 18)
         CASE(GGUF_IQ4_XS, iq4_xs, 256, 136)
+        CASE(GGUF_IQ2_XXS, gguf_iq2_xxs, 256, 66)
+        CASE(GGUF_IQ2_XS, gguf_iq2_xs, 256, 74)
+        CASE(GGUF_IQ2_S, gguf_iq2_s, 256, 82)
+        CASE(GGUF_IQ3_XXS, gguf_iq3_xxs, 256, 98)
+        CASE(GGUF_IQ3_S, gguf_iq3_s, 256, 110)
+        CASE(GGUF_IQ1_S, gguf_iq1_s, 256, 50)
+        CASE(GGUF_IQ1_M, gguf_iq1_m, 256, 56)
+        CASE(GGUF_TQ1_0, tq1_0, 256, 54)
+        CASE(GGUF_TQ2_0, tq2_0, 256, 66)
+        CASE(GGUF_MXFP4, mxfp4, 32, 17)
 #undef CASE
     }
 }

@@ -8,6 +8,8 @@ from gguf import GGMLQuantizationType as Q, GGUFReader, GGUFWriter, PoolingType,
 from gguf.constants import GGML_QUANT_SIZES, MODEL_ARCH_NAMES
 from gguf.quants import dequantize
 from safetensors.torch import load_file
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "tools"))
+from record_gguf_blocks import SCALES, random_blocks
 import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.modeling_utils import no_init_weights
@@ -75,8 +77,6 @@ def finish(w):
 # ---- blocks: random bits in every type
 ROWS, COLS = 8, 512
 rng = np.random.default_rng(7)
-SCALES = {"Q4_0": [0], "Q4_1": [0, 2], "Q5_0": [0], "Q5_1": [0, 2], "Q8_0": [0], "Q2_K": [80, 82], "Q3_K": [108],
-          "Q4_K": [0, 2], "Q5_K": [0, 2], "Q6_K": [208], "IQ4_NL": [0], "IQ4_XS": [0], "F16": [], "BF16": []}
 
 
 def tiny_llama(path, down=None, vocab=256, write=write_vocab, **more):
@@ -104,13 +104,12 @@ def tiny_llama(path, down=None, vocab=256, write=write_vocab, **more):
     finish(w)
 
 
-for name, places in SCALES.items():
+for name in list(SCALES) + ["F16", "BF16"]:
     kind = Q[name]
-    elements, size = GGML_QUANT_SIZES[kind]
-    raw = rng.integers(0, 256, (ROWS, COLS // elements, size), dtype=np.uint8)
-    for p in places or [0] if elements == 1 else places:
-        raw[:, :, p + 1] &= 0xBB  # finite
-    raw = raw.reshape(ROWS, -1)
+    if name in SCALES:
+        raw = random_blocks(rng, name, (ROWS, COLS // GGML_QUANT_SIZES[kind][0])).reshape(ROWS, -1)
+    else:
+        raw = (rng.integers(0, 1 << 16, (ROWS, COLS), dtype=np.uint16) & 0xBBFF).view(np.uint8)  # finite
     path = os.path.join(work, f"{name}.gguf")
     tiny_llama(path, (kind, raw), vocab=512, n=512)
     want = dequantize(raw, kind).astype(np.float32)

@@ -125,6 +125,30 @@ static void test_metadata_and_tensors_are_read(void **state)
     mltf_buf_release(&b);
 }
 
+/* tests/fixtures/blocks.gguf: NAME a block of that type, NAME.f32 what the gguf package unpacks of it. */
+static void test_blocks_of_every_type_unpack_to_the_recorded_bits(void **state)
+{
+    (void)state;
+    gguf_file *g;
+    mltf_err err = {0};
+    if (gguf_open(&g, "tests/fixtures/blocks.gguf", &err)) fail_msg("%s", err.msg);
+    assert_int_equal(gguf_count(g), 44);
+    for (size_t i = 0; i < gguf_count(g); i++) {
+        const gguf_tensor *t = gguf_at(g, i);
+        if (t->type == GGUF_F32) continue;
+        char name[64];
+        snprintf(name, sizeof name, "%s.f32", gguf_type_name(t->type));
+        const gguf_tensor *want = gguf_find(g, name);
+        assert_non_null(want);
+        assert_int_equal(want->count, t->count);
+        float y[256];
+        gguf_dequantize(y, t, 0, t->count);
+        if (memcmp(y, want->data, want->bytes) != 0)
+            fail_msg("%s unpacks otherwise", gguf_type_name(t->type));
+    }
+    gguf_close(g);
+}
+
 static void test_broken_files_are_refused(void **state)
 {
     (void)state;
@@ -313,6 +337,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_metadata_and_tensors_are_read),
+        cmocka_unit_test(test_blocks_of_every_type_unpack_to_the_recorded_bits),
         cmocka_unit_test(test_broken_files_are_refused),
         cmocka_unit_test(test_conversion_writes_a_checkpoint_or_nothing),
     };
