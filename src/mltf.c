@@ -113,12 +113,7 @@ static mltf_status add_params(mltf_arena *a, pv *params, const mltf_predict_opti
 {
     if (!o || !o->params_json || !*o->params_json) return MLTF_OK;
     json *given = NULL;
-    const mltf_status st =
-        json_parse_in(a, &given, o->params_json, strlen(o->params_json), NULL, err);
-    if (st) {
-        mltf_err_wrap(err, "params are not valid JSON");
-        return st;
-    }
+    TRY(json_parse_option(a, &given, o->params_json, strlen(o->params_json), "`params`", err));
     const pv more = pv_from_json(a, given);
     if (more.kind != PV_DICT || params->kind != PV_DICT) {
         if (params->kind != PV_DICT) *params = more;
@@ -188,8 +183,7 @@ mltf_status mltf_predict_raw(const mltf_model *m, const char *data, size_t n,
     json *v = NULL;
     pv params = pv_none(), prediction = pv_none();
     const call_control ctl = control_of(opts);
-    mltf_status st = json_parse_in(&a, &v, data, n, NULL, err);
-    if (st) mltf_err_wrap(err, "the data are not valid JSON");
+    mltf_status st = json_parse_option(&a, &v, data, n, "the data", err);
     if (st == MLTF_OK) st = add_params(&a, &params, opts, err);
     if (st == MLTF_OK) {
         const pv input = pv_from_json(&a, v);

@@ -79,6 +79,10 @@ mltf_status json_parse_file(json_doc *doc, const char *path, const json_parse_op
 /* The same into an arena of the caller. */
 mltf_status json_parse_in(mltf_arena *arena, json **out, const char *text, size_t n, const json_parse_options *opts,
                           mltf_err *err);
+/* What a caller gave as an option: what is no JSON is INVALID_INPUT, "WHAT is not valid JSON: ...". */
+mltf_status json_parse_option(mltf_arena *arena, json **out, const char *text, size_t n, const char *what, mltf_err *err);
+/* The same, and anything but an object is refused. */
+mltf_status json_parse_object(mltf_arena *arena, json **out, const char *text, const char *what, mltf_err *err);
 void json_doc_release(json_doc *doc);
 
 /* Read. All accept NULL and a value of another type, and then give the fallback. */

@@ -562,6 +562,26 @@ mltf_status json_parse_file(json_doc *doc, const char *path, const json_parse_op
     return st;
 }
 
+mltf_status json_parse_option(mltf_arena *arena, json **out, const char *text, size_t n,
+                              const char *what, mltf_err *err)
+{
+    mltf_err why = {0};
+    const mltf_status st = json_parse_in(arena, out, text, n, NULL, &why);
+    if (st == MLTF_CORRUPT_FILE)
+        return mltf_fail(err, MLTF_INVALID_INPUT, "%s is not valid JSON: %s", what, why.msg);
+    if (st && err) *err = why;
+    return st;
+}
+
+mltf_status json_parse_object(mltf_arena *arena, json **out, const char *text, const char *what,
+                              mltf_err *err)
+{
+    TRY(json_parse_option(arena, out, text, strlen(text), what, err));
+    if (json_is(*out, JSON_OBJECT)) return MLTF_OK;
+    return mltf_fail(err, MLTF_INVALID_INPUT, "%s must be a JSON object, not %s", what,
+                     json_type_name(*out));
+}
+
 void json_doc_release(json_doc *doc)
 {
     arena_release(&doc->arena);

@@ -10,11 +10,7 @@
 mltf_status input_example_parse(mltf_arena *a, pv *out, const char *text, mltf_err *err)
 {
     json *v = NULL;
-    const mltf_status st = json_parse_in(a, &v, text, strlen(text), NULL, err);
-    if (st) {
-        mltf_err_wrap(err, "the input example is not valid JSON");
-        return st;
-    }
+    TRY(json_parse_option(a, &v, text, strlen(text), "the input example", err));
     const json *split = json_len(v) == 1 ? json_get(v, "dataframe_split") : NULL;
     const json *records = json_len(v) == 1 ? json_get(v, "dataframe_records") : NULL;
     if (split || records)

@@ -14,6 +14,7 @@
 
 #include "base/utf8.h"
 #include "mlflow/llm_text.h"
+#include "mlflow/wrapper.h"
 #include "tasks/embedding.h"
 
 /* One row on its way. */
@@ -27,11 +28,9 @@ typedef struct row_work {
     size_t first; /* of its sequences among all */
 } row_work;
 
-static mltf_status not_valid(mltf_err *err)
+static mltf_status not_valid(const char *why, mltf_err *err)
 {
-    return mltf_fail(err, MLTF_INVALID_INPUT,
-                     "The params provided to the `predict` method are not valid for pipeline "
-                     "TextGenerationPipeline.");
+    return wrap_params_not_valid("TextGenerationPipeline", why, err);
 }
 
 static mltf_status read_prompt(const mltf_model *m, bool chat, const llm_row *row, row_work *w,
@@ -79,11 +78,13 @@ static mltf_status prepare_row(const mltf_model *m, bool chat, const llm_row *ro
                                mltf_arena *a, mltf_err *err)
 {
     TRY(llm_read_settings(&w->set, row->options, a, err));
-    if (w->set.stream) return not_valid(err);
+    if (w->set.stream)
+        return not_valid("`stream`: rows are answered whole; /v1/chat/completions streams", err);
     TRY(read_prompt(m, chat, row, w, a, err));
     mltf_err inner = {0};
     const mltf_status st = pipeline_gen_config(m->pipe, w->set.kwargs, &w->cfg, a, &inner);
-    if (st == MLTF_INVALID_INPUT && strstr(inner.msg, "`model_kwargs`")) return not_valid(err);
+    if (st == MLTF_INVALID_INPUT && strstr(inner.msg, "`model_kwargs`"))
+        return not_valid(inner.msg, err);
     if (st)
         return mltf_fail(err, st == MLTF_INVALID_INPUT ? MLTF_PREDICT_FAILED : st, "%s", inner.msg);
     TRY(llm_encode(m->pipe, &w->ids, w->prompt, true,

@@ -267,12 +267,8 @@ static mltf_status read_checkpoint(mltf_model *m, const mltf_open_options *o, ml
         signature_default(a, &m->sig, m->task);
     // Nothing was saved, so a given config is the config.
     json *config = NULL;
-    if (o->model_config_json) {
-        TRY(json_parse_in(a, &config, o->model_config_json, strlen(o->model_config_json), NULL,
-                          err));
-        if (!json_is(config, JSON_OBJECT))
-            return mltf_fail(err, MLTF_INVALID_INPUT, "the model config must be a JSON object");
-    }
+    if (o->model_config_json)
+        TRY(json_parse_object(a, &config, o->model_config_json, "the model config", err));
     m->config = config ? config : json_new_object(a);
     return MLTF_OK;
 }

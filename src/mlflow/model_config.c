@@ -43,20 +43,6 @@ static void replace_known(mltf_model *m, json *into, const json *from)
     mltf_buf_release(&ignored);
 }
 
-static mltf_status parse_object(mltf_model *m, json **out, const char *text, const char *what,
-                                mltf_err *err)
-{
-    const mltf_status st = json_parse_in(&m->arena, out, text, strlen(text), NULL, err);
-    if (st) {
-        mltf_err_wrap(err, "%s is not valid JSON", what);
-        return st;
-    }
-    if (!json_is(*out, JSON_OBJECT))
-        return mltf_fail(err, MLTF_INVALID_INPUT, "%s must be a JSON object, not %s", what,
-                         json_type_name(*out));
-    return MLTF_OK;
-}
-
 mltf_status model_config_merge(mltf_model *m, const json *saved, const char *override_json,
                                mltf_err *err)
 {
@@ -66,11 +52,11 @@ mltf_status model_config_merge(mltf_model *m, const json *saved, const char *ove
     // the caller's argument wins over the environment
     const char *env = getenv("MLFLOW_PYFUNC_INFERENCE_CONFIG");
     if (env && *env) {
-        TRY(parse_object(m, &from, env, "MLFLOW_PYFUNC_INFERENCE_CONFIG", err));
+        TRY(json_parse_object(&m->arena, &from, env, "MLFLOW_PYFUNC_INFERENCE_CONFIG", err));
         replace_known(m, config, from);
     }
     if (override_json && *override_json) {
-        TRY(parse_object(m, &from, override_json, "the model config", err));
+        TRY(json_parse_object(&m->arena, &from, override_json, "the model config", err));
         replace_known(m, config, from);
     }
     char *old = path_join(m->dir, "components/inference_config.txt");

@@ -53,14 +53,7 @@ static mltf_status parse_object(mltf_arena *a, json **out, const char *text, con
         *out = json_new_object(a);
         return *out ? MLTF_OK : mltf_fail_memory(err);
     }
-    const mltf_status st = json_parse_in(a, out, text, strlen(text), NULL, err);
-    if (st) {
-        mltf_err_wrap(err, "%s is not valid JSON", what);
-        return st;
-    }
-    if (!json_is(*out, JSON_OBJECT))
-        return mltf_fail(err, MLTF_INVALID_INPUT, "%s must be a JSON object", what);
-    return MLTF_OK;
+    return json_parse_object(a, out, text, what, err);
 }
 
 static environment_options environment_of(const mltf_save_options *o, const save_identity *id,

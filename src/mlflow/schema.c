@@ -208,6 +208,16 @@ mltf_status param_schema_parse(mltf_arena *a, param_schema **out, mltf_str text,
 mltf_status signature_parse(mltf_arena *a, signature *out, const json *map, mltf_err *err)
 {
     *out = (signature){0};
+    static const char *const parts[] = {"inputs", "outputs", "params"};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        const json *part = json_get(map, parts[i]);
+        if (part && !json_is(part, JSON_STRING) && !json_is(part, JSON_NULL))
+            return mltf_fail(
+                err, MLTF_INVALID_INPUT,
+                "signature: \"%s\" must be a text that holds a JSON list, as in MLmodel, "
+                "not %s",
+                parts[i], json_type_name(part));
+    }
     const json *in = json_get(map, "inputs"), *outs = json_get(map, "outputs");
     const json *params = json_get(map, "params");
     if (json_is(in, JSON_STRING)) TRY(schema_parse(a, &out->inputs, in->s, err));

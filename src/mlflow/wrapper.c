@@ -238,6 +238,15 @@ static json *transpose(mltf_arena *a, const pv *list)
     return out;
 }
 
+/* MLflow's words, then which of the params it was and why: there the chained exception has that. */
+mltf_status wrap_params_not_valid(const char *pipeline_class, const char *why, mltf_err *err)
+{
+    return mltf_fail(
+        err, MLTF_INVALID_INPUT,
+        "The params provided to the `predict` method are not valid for pipeline %s. %s",
+        pipeline_class, why);
+}
+
 static mltf_status call_pipeline(wrap_call *w, const pv *data, json **raw, mltf_err *err)
 {
     const bool qa = w->kind == WRAP_QUESTION_ANSWERING;
@@ -252,10 +261,7 @@ static mltf_status call_pipeline(wrap_call *w, const pv *data, json **raw, mltf_
     if (st == MLTF_OK) return MLTF_OK;
     // MLflow rewrites the complaint of generate() alone; other pipelines raise a TypeError
     if (st == MLTF_INVALID_INPUT && pipeline_gen(w->m->pipe))
-        return mltf_fail(
-            err, MLTF_INVALID_INPUT,
-            "The params provided to the `predict` method are not valid for pipeline %s.",
-            w->m->instance_type);
+        return wrap_params_not_valid(w->m->instance_type, why.msg, err);
     if (err) *err = why;
     if (st == MLTF_INVALID_INPUT && err) err->status = MLTF_PREDICT_FAILED;
     return st == MLTF_INVALID_INPUT ? MLTF_PREDICT_FAILED : st;
@@ -279,6 +285,9 @@ mltf_status wrapper_predict(const mltf_model *m, mltf_arena *a, const pv *data, 
 {
     wrap_call w = {
         .m = m, .kind = wrap_kind_of(m->task), .a = a, .ctl = ctl, .use_template = use_template};
+    if (params && params->kind != PV_DICT && params->kind != PV_NONE)
+        return mltf_fail(err, MLTF_INVALID_INPUT, "Parameters must be a dictionary. Got type '%s'.",
+                         pv_class(params));
     if (params && params->kind == PV_DICT && params->dict.n > 0)
         model_warn(m, "params provided to the `predict` method will override the inference "
                       "configuration saved with the "
@@ -325,7 +334,10 @@ mltf_status pyfunc_predict(const mltf_model *m, mltf_arena *a, const pv *data, c
 {
     const char *warning = NULL;
     pv checked = *data, options = pv_none();
-    TRY(params_enforce(a, &options, params, m->sig.params, &warning, err));
+    if (!m->mlmodel && !m->sig.params) { // a bare checkpoint: nothing has settled which there are
+        if (params) options = *params;
+    } else
+        TRY(params_enforce(a, &options, params, m->sig.params, &warning, err));
     if (warning) model_warn(m, "%s", warning);
     if (m->sig.inputs) {
         const char *extra = NULL;

@@ -41,7 +41,8 @@ typedef struct wrap_call {
     bool include_prompt, collapse_whitespace;
 } wrap_call;
 
-/* PyFuncModel.predict(data, params): schema and params enforced, then the wrapper. params may be NULL. */
+/* PyFuncModel.predict(data, params): schema and params enforced, then the wrapper. params may be NULL. A bare
+ * checkpoint has no params schema and takes all of them. */
 mltf_status pyfunc_predict(const mltf_model *m, mltf_arena *a, const pv *data, const pv *params, const call_control *ctl,
                            pv *out, mltf_err *err);
 /* The wrapper alone: no schema; params are taken as they are. use_template false: for signatures. */
@@ -49,6 +50,8 @@ mltf_status wrapper_predict(const mltf_model *m, mltf_arena *a, const pv *data, 
                             const call_control *ctl, pv *out, mltf_err *err);
 
 wrap_kind wrap_kind_of(const char *task);
+/* INVALID_INPUT for options that generation refuses; why: which, and what is wrong. */
+mltf_status wrap_params_not_valid(const char *pipeline_class, const char *why, mltf_err *err);
 
 /* wrapper_input.c: rows unwrapped, before the check of dictionaries; then data as the task's pipeline takes it. */
 mltf_status wrap_unwrap(wrap_call *w, pv *data, mltf_err *err);

@@ -50,6 +50,17 @@ contains err "Can not safely convert"
 answer config -i in.json --params '{"max_new_tokens": 3}' >ignored
 contains err "Ignoring provided params"
 same "$(cat ignored)" "$(answer config -i in.json)"
+# a bare checkpoint has no signature that could say which params there are: it takes them
+same "$(answer "$gpt2" -i in.json --params '{"max_new_tokens": 3, "do_sample": false, "return_full_text": false}')" \
+    "$(answer config -i in.json --model-config '{"max_new_tokens": 3}')"
+expect 2 "$mltf" models predict -m "$gpt2" -i in.json --params '{"max_new_tokens": "x"}'
+contains err 'not valid for pipeline TextGenerationPipeline. `max_new_tokens` has to be an integer, but is "x"'
+expect 2 "$mltf" models predict -m "$gpt2" -i in.json --params '{"max_new_tokens": 3'
+contains err '`params` is not valid JSON'
+expect 2 "$mltf" models predict -m "$gpt2" -i in.json --model-config '{"a":'
+contains err "the model config is not valid JSON"
+expect 2 "$mltf" models save -m "$gpt2" -o odd --task text-generation --signature '{"inputs": [{"type": "string"}]}'
+contains err 'signature: "inputs" must be a text that holds a JSON list'
 
 # prompt template: the prompt is not part of the answer unless asked for
 save -m "$gpt2" -o prompt --task text-generation --prompt-template 'Q: {prompt} A:' --model-config '{"max_new_tokens": 3, "do_sample": false}'
