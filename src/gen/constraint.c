@@ -392,6 +392,33 @@ mltf_status constraint_new(gen_constraint **out, const gen_trie *trie, net *n, m
     return st;
 }
 
+const net *constraint_net(const gen_constraint *c)
+{
+    return &c->net;
+}
+
+uint32_t constraint_start(const gen_constraint *c)
+{
+    return c->start;
+}
+
+bool constraint_ends(const gen_constraint *c, uint32_t set)
+{
+    return c->l->sets[set].complete;
+}
+
+uint32_t constraint_places(const gen_constraint *c, uint32_t set)
+{
+    return c->l->sets[set].n;
+}
+
+mltf_status constraint_step(uint32_t *to, const gen_constraint *c, uint32_t set, uint8_t byte,
+                            mltf_err *err)
+{
+    *to = step(c, set, byte);
+    return report(c->l, err);
+}
+
 /* ---- matchers ------------------------------------------------------------------------------ */
 
 mltf_status gen_matcher_new(gen_matcher **out, const gen_constraint *c, mltf_err *err)

@@ -89,6 +89,13 @@ static ast *byte_range(ast_builder *b, uint8_t from, uint8_t to)
     return a;
 }
 
+ast *ast_byte_set(ast_builder *b, const byte_set *set)
+{
+    ast *a = node(b, AST_SET);
+    if (a) a->set = *set;
+    return a;
+}
+
 ast *ast_bytes(ast_builder *b, mltf_str s)
 {
     ast *seq = ast_seq(b);

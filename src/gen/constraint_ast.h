@@ -56,8 +56,9 @@ typedef struct ast_builder {
     size_t n_rules, cap_rules;
     bool
         json_text; /* characters stand inside a JSON string: quotes, backslashes, controls are escaped */
-    char hint[200]; /* why something has no text, should that turn out to be everything */
-    mltf_err err;   /* the first failure */
+    char hint[200];   /* why something has no text, should that turn out to be everything */
+    size_t dfa_cells; /* of all its text_dfa */
+    mltf_err err;     /* the first failure */
 } ast_builder;
 
 void ast_fail(ast_builder *b, mltf_status st, const char *fmt, ...) MLTF_PRINTF(3, 4);
@@ -69,9 +70,10 @@ ast *ast_impossible(ast_builder *b, const char *why, ...)
     MLTF_PRINTF(2, 3);                      /* the same, with the reason */
 ast *ast_bytes(ast_builder *b, mltf_str s); /* these bytes, as they are */
 ast *ast_lit(ast_builder *b, const char *s);
-ast *ast_char(ast_builder *b, uint32_t cp);          /* a character, escaped where json_text */
-ast *ast_chars(ast_builder *b, const char_set *set); /* one of the characters, in UTF-8 */
-ast *ast_seq(ast_builder *b);                        /* then ast_add() */
+ast *ast_byte_set(ast_builder *b, const byte_set *set); /* one of the bytes, as it is */
+ast *ast_char(ast_builder *b, uint32_t cp);             /* a character, escaped where json_text */
+ast *ast_chars(ast_builder *b, const char_set *set);    /* one of the characters, in UTF-8 */
+ast *ast_seq(ast_builder *b);                           /* then ast_add() */
 ast *ast_alt(ast_builder *b);
 void ast_add(ast_builder *b, ast *parent, ast *child);
 ast *ast_cat(ast_builder *b, ast *x, ast *y);
@@ -115,6 +117,15 @@ typedef struct net {
 void net_release(net *n);
 mltf_status constraint_new(gen_constraint **out, const gen_trie *trie, net *n,
                            mltf_err *err); /* takes n */
+
+/* The sets of places that a constraint learns, for those who want all of them (text_dfa.c): numbered from 0, which
+ * is the dead one, in the order in which they are met. Not for constraints that others use meanwhile. */
+const net *constraint_net(const gen_constraint *c);
+uint32_t constraint_start(const gen_constraint *c);
+bool constraint_ends(const gen_constraint *c, uint32_t set); /* the text may end here */
+uint32_t constraint_places(const gen_constraint *c, uint32_t set);
+mltf_status constraint_step(uint32_t *to, const gen_constraint *c, uint32_t set, uint8_t byte,
+                            mltf_err *err);
 
 /* The trie, in preorder. */
 typedef struct trie_node {

@@ -8,32 +8,38 @@
 #include "gen/schema_doc.h"
 #include "gen/schema_number.h"
 
+/* Which schema a rule is for. */
+typedef struct schema_rule {
+    const json *schema;
+    size_t rule;
+} schema_rule;
+
 typedef struct schema_builder {
     schema_doc doc;
     ast_builder *b;    /* of doc */
-    const json **seen; /* [b->n_rules] which schema a rule is for; NULL for helpers */
-    size_t cap_seen;
+    schema_rule *seen; /* [n_seen]: other rules have no schema */
+    size_t n_seen, cap_seen;
     size_t ws, value, string; /* shared rules, 0 while not made (rule 0 is the root) */
     int depth;
 } schema_builder;
 
 static ast *of_schema(schema_builder *s, const json *schema);
 
-static size_t new_rule(schema_builder *s, const json *schema)
+static size_t rule_of(schema_builder *s, const json *schema)
 {
     const size_t r = ast_rule_new(s->b);
-    if (r >= s->cap_seen) {
+    if (s->n_seen == s->cap_seen) {
         const size_t cap = s->cap_seen ? s->cap_seen * 2 : 64;
-        const json **p = arena_calloc(&s->b->arena, cap, sizeof *p);
+        schema_rule *p = arena_calloc(&s->b->arena, cap, sizeof *p);
         if (!p) {
             mltf_fail_memory(&s->b->err);
             return 0;
         }
-        if (s->cap_seen) memcpy(p, s->seen, s->cap_seen * sizeof *p);
+        if (s->n_seen) memcpy(p, s->seen, s->n_seen * sizeof *p);
         s->seen = p;
         s->cap_seen = cap;
     }
-    if (ast_ok(s->b)) s->seen[r] = schema;
+    s->seen[s->n_seen++] = (schema_rule){schema, r};
     return r;
 }
 
@@ -43,7 +49,7 @@ static ast *ws(schema_builder *s)
 {
     ast_builder *b = s->b;
     if (!s->ws) {
-        s->ws = new_rule(s, NULL);
+        s->ws = ast_rule_new(s->b);
         char_set blank = {.n = 0};
         char_set_add(&blank, ' ', ' ');
         char_set_add(&blank, '\t', '\t');
@@ -113,7 +119,7 @@ static ast *quoted(ast_builder *b, ast *inside)
 static ast *any_string(schema_builder *s)
 {
     if (!s->string) {
-        s->string = new_rule(s, NULL);
+        s->string = ast_rule_new(s->b);
         ast_rule_set(s->b, s->string,
                      quoted(s->b, ast_repeat(s->b, string_char(s->b), 0, AST_MANY)));
     }
@@ -150,7 +156,7 @@ static ast *any_value(schema_builder *s)
 {
     ast_builder *b = s->b;
     if (!s->value) {
-        s->value = new_rule(s, NULL);
+        s->value = ast_rule_new(s->b);
         ast *alt = ast_alt(b);
         ast_add(b, alt, any_object(s));
         ast_add(b, alt, braced(s, "[", any_value(s), 0, AST_MANY, "]"));
@@ -474,7 +480,7 @@ static ast *of_object(schema_builder *s, const json *schema)
         mltf_fail_memory(&b->err);
         return NULL;
     }
-    for (size_t i = 0; i < (o.n + 1) * o.counts; i++) o.rule[i] = new_rule(s, NULL);
+    for (size_t i = 0; i < (o.n + 1) * o.counts; i++) o.rule[i] = ast_rule_new(s->b);
     object_rules(s, &o);
     return ast_cat(b, ast_cat(b, ast_lit(b, "{"), ast_call(b, o.rule[0])),
                    ast_cat(b, ws(s), ast_lit(b, "}")));
@@ -545,8 +551,7 @@ static ast *of_literals(schema_builder *s, const json *schema, bool boolean)
 static ast *of_type(schema_builder *s, const json *schema, mltf_str type)
 {
     ast_builder *b = s->b;
-    const json *except = json_get(schema, "$except"), *step = json_get(schema, "multipleOf");
-    const bool whole = step && json_double(step, 0) == 1; // every integer is a multiple of one
+    const json *except = json_get(schema, "$except");
     const bool array = str_is(type, "array"), object = str_is(type, "object");
     for (size_t i = 0; i < json_len(except) && (array || object); i++)
         if (json_is(json_at(except, i), array ? JSON_ARRAY : JSON_OBJECT)) {
@@ -559,12 +564,8 @@ static ast *of_type(schema_builder *s, const json *schema, mltf_str type)
     if (str_is(type, "string")) return of_string(s, schema);
     if (str_is(type, "boolean")) return of_literals(s, schema, true);
     if (str_is(type, "null")) return of_literals(s, schema, false);
-    if (str_is(type, "integer") || str_is(type, "number")) {
-        if (step && !whole)
-            ast_fail(b, MLTF_UNSUPPORTED, "the schema's keyword \"multipleOf\" is not supported");
-        return whole || str_is(type, "integer") ? schema_integer(b, schema)
-                                                : schema_number(b, schema);
-    }
+    if (str_is(type, "integer")) return schema_integer(b, schema);
+    if (str_is(type, "number")) return schema_number(b, schema);
     ast_fail(b, MLTF_INVALID_INPUT, "\"type\": \"" STR_FMT "\" is no type of JSON schema",
              STR_ARG(type));
     return NULL;
@@ -796,13 +797,13 @@ static ast *body_of(schema_builder *s, const json *schema)
 static ast *of_schema(schema_builder *s, const json *schema)
 {
     if (!ast_ok(s->b)) return NULL;
-    for (size_t r = 0; r < s->b->n_rules; r++)
-        if (s->seen[r] == schema) return ast_call(s->b, r);
+    for (size_t i = 0; i < s->n_seen; i++)
+        if (s->seen[i].schema == schema) return ast_call(s->b, s->seen[i].rule);
     if (++s->depth > 300) {
         ast_fail(s->b, MLTF_UNSUPPORTED, "the schema is nested too deeply");
         return NULL;
     }
-    const size_t rule = new_rule(s, schema);
+    const size_t rule = rule_of(s, schema);
     ast *body = body_of(s, schema);
     ast_rule_set(s->b, rule, body);
     s->depth--;
@@ -814,7 +815,7 @@ mltf_status gen_constraint_json_schema(gen_constraint **out, const gen_trie *tri
 {
     ast_builder b = {0};
     schema_builder s = {.doc = {.b = &b, .root = schema}, .b = &b};
-    const size_t root = new_rule(&s, NULL);
+    const size_t root = ast_rule_new(&b);
     ast_rule_set(&b, root, ast_cat(&b, ws(&s), of_schema(&s, schema)));
     return constraint_compile(out, trie, &b, root, err);
 }
@@ -823,7 +824,7 @@ static mltf_status any_json_object(gen_constraint **out, const gen_trie *trie, m
 {
     ast_builder b = {0};
     schema_builder s = {.doc = {.b = &b}, .b = &b};
-    const size_t root = new_rule(&s, NULL);
+    const size_t root = ast_rule_new(&b);
     ast_rule_set(&b, root, ast_cat(&b, ws(&s), any_object(&s)));
     return constraint_compile(out, trie, &b, root, err);
 }

@@ -4,6 +4,7 @@
 
 #include "base/utf8.h"
 #include "gen/schema_doc.h"
+#include "gen/schema_number.h"
 
 static bool has_one_type(const json *v, mltf_str type)
 {
@@ -54,7 +55,10 @@ static bool number_holds(const json *v, const json *schema)
     if (!within(x, schema, "minimum", "maximum")) return false;
     if (!(x > json_double(json_get(schema, "exclusiveMinimum"), -INFINITY))) return false;
     if (!(x < json_double(json_get(schema, "exclusiveMaximum"), INFINITY))) return false;
-    return !(step > 0) || fmod(x, step) == 0;
+    const json *not = json_get(schema, "$notMultiples");
+    for (size_t i = 0; i < json_len(not ); i++)
+        if (schema_is_multiple(v, json_double(json_at(not, i), 0))) return false;
+    return !(step > 0) || schema_is_multiple(v, step);
 }
 
 static bool string_holds(schema_doc *s, const json *v, const json *schema)

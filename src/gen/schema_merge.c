@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "gen/schema_doc.h"
+#include "gen/schema_number.h"
 
 #define DEEPEST 64 /* both() and negations() inside each other; references in circles end here */
 
@@ -243,12 +244,20 @@ static bool merge_keyword(schema_doc *s, json *out, mltf_str key, const json *a,
         json_set_str(arena, out, key, b_is_less == low ? a : b);
         return true;
     }
+    if (str_is(key, "multipleOf")) {
+        const double step = schema_common_multiple(json_double(a, 0), json_double(b, 0));
+        if (!(step > 0))
+            ast_fail(s->b, MLTF_UNSUPPORTED,
+                     "two \"multipleOf\" for one value have no common multiple of up to 15 digits");
+        json_set_str(arena, out, key, json_new_double(arena, step));
+        return true;
+    }
     if (str_is(key, "type")) {
         const json *types = common_types(s, a, b);
         json_set_str(arena, out, key, types);
         return json_len(types) > 0;
     }
-    if (str_is(key, "required") || str_is(key, "$except")) {
+    if (str_is(key, "required") || str_is(key, "$except") || str_is(key, "$notMultiples")) {
         json_set_str(arena, out, key, joined(s, a, b));
         return true;
     }

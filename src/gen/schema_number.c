@@ -1,4 +1,4 @@
-/* Numbers between bounds, as grammars over their digits. */
+/* Numbers between bounds and multiples of steps, as grammars over their digits. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -6,6 +6,7 @@
 
 #include "formats/decimal.h"
 #include "gen/schema_number.h"
+#include "gen/text_dfa.h"
 
 #define FAR ((int64_t)999999999999999999) /* 18 digits */
 
@@ -183,8 +184,9 @@ static bool decimal_of(decimal *d, double value, bool open)
     return true;
 }
 
-/* Numbers without sign from lo to hi (NULL: no bound); both are taken by their absolute value. */
-static ast *magnitudes(ast_builder *b, const decimal *lo, const decimal *hi)
+/* Numbers without sign from lo to hi (NULL: no bound) with at most `places` digits behind the point; both are taken by
+ * their absolute value. */
+static ast *magnitudes(ast_builder *b, const decimal *lo, const decimal *hi, uint32_t places)
 {
     const uint64_t from = lo ? lo->whole : 0, to = hi ? hi->whole : (uint64_t)FAR;
     char longest[24];
@@ -192,7 +194,8 @@ static ast *magnitudes(ast_builder *b, const decimal *lo, const decimal *hi)
     const uint64_t most = hi ? to : from;
     const uint32_t used =
         (uint32_t)snprintf(longest, sizeof longest, "%llu", (unsigned long long)most);
-    const uint32_t digits = used < 14 ? 15 - used : 1;
+    const uint32_t readable = used < 14 ? 15 - used : 1,
+                   digits = places < readable ? places : readable;
     const tail none = {NULL, false}, low = lo ? (tail){lo->part, lo->open} : none,
                high = hi ? (tail){hi->part, hi->open} : none;
     ast *alt = ast_alt(b);
@@ -212,7 +215,7 @@ static ast *magnitudes(ast_builder *b, const decimal *lo, const decimal *hi)
 }
 
 /* Numbers between two bounds of any sign; -0 and its like are numbers too. */
-static ast *number_range(ast_builder *b, const decimal *lo, const decimal *hi)
+static ast *number_range(ast_builder *b, const decimal *lo, const decimal *hi, uint32_t places)
 {
     static const decimal zero = {.whole = 0}, above_zero = {.whole = 0, .open = true};
     ast *alt = ast_alt(b);
@@ -220,13 +223,13 @@ static ast *number_range(ast_builder *b, const decimal *lo, const decimal *hi)
         const decimal *from = lo && lo->value > 0                ? lo
                               : lo && lo->value == 0 && lo->open ? &above_zero
                                                                  : &zero;
-        if (!(hi && hi->value == 0 && from->open)) ast_add(b, alt, magnitudes(b, from, hi));
+        if (!(hi && hi->value == 0 && from->open)) ast_add(b, alt, magnitudes(b, from, hi, places));
     }
     if (!lo || lo->value < 0) {
         const decimal *near = hi && hi->value < 0                ? hi
                               : hi && hi->value == 0 && hi->open ? &above_zero
                                                                  : &zero;
-        ast_add(b, alt, ast_cat(b, ast_lit(b, "-"), magnitudes(b, near, lo)));
+        ast_add(b, alt, ast_cat(b, ast_lit(b, "-"), magnitudes(b, near, lo, places)));
     }
     return alt && alt->n ? alt : ast_nothing(b);
 }
@@ -287,43 +290,219 @@ static int64_t clamped(double d)
     return d > (double)FAR ? FAR : d < -(double)FAR ? -FAR : (int64_t)d;
 }
 
-ast *schema_integer(ast_builder *b, const json *schema)
+/* ---- multiples ----------------------------------------------------------------------------- */
+
+#define MOST_DIGITS                                                                                \
+    15 /* of a step, before and behind the point together: all that a double keeps */
+
+/* A step is whole / 10^places, in lowest terms of ten: places > 0 only where whole does not end in 0. */
+typedef struct number_step {
+    uint64_t whole;
+    int places;
+} number_step;
+
+static bool step_of(number_step *out, double value)
 {
-    const bounds r = bounds_of(b, schema);
-    if (!r.any) return any_integer(b);
-    int64_t lo = clamped(ceil(r.lo)), hi = clamped(floor(r.hi));
-    if (r.lo_open && ceil(r.lo) == r.lo) lo++;
-    if (r.hi_open && floor(r.hi) == r.hi) hi--;
+    int exponent;
+    if (!(value > 0) || !isfinite(value)) return false;
+    out->whole = decimal_shortest(value, &exponent);
+    for (; exponent < 0 && out->whole % 10 == 0; exponent++) out->whole /= 10;
+    for (; exponent > 0 && out->whole <= (uint64_t)FAR; exponent--) out->whole *= 10;
+    out->places = -exponent;
+    return exponent <= 0 && out->places <= MOST_DIGITS && out->whole <= (uint64_t)FAR;
+}
+
+/* digits * 10^exponent as a multiple of the step. */
+static bool divides(number_step step, uint64_t digits, int exponent)
+{
+    if (digits == 0) return true;
+    for (; digits % 10 == 0; exponent++) digits /= 10;
+    if (exponent + step.places < 0) return false;
+    uint64_t r = digits % step.whole;
+    for (int i = exponent + step.places; i > 0 && r; i--) r = r * 10 % step.whole;
+    return r == 0;
+}
+
+bool schema_is_multiple(const json *number, double value)
+{
+    number_step step;
+    int exponent = 0;
+    if (!step_of(&step, value)) return fmod(json_double(number, 0), value) == 0;
+    if (json_is(number, JSON_INT)) {
+        const uint64_t i = (uint64_t)number->i;
+        return divides(step, number->i < 0 ? 0 - i : i, 0);
+    }
+    const double x = fabs(json_double(number, 0));
+    if (!isfinite(x)) return false;
+    const uint64_t digits = x > 0 ? decimal_shortest(x, &exponent) : 0;
+    return divides(step, digits, exponent);
+}
+
+double schema_common_multiple(double a, double b)
+{
+    number_step x, y;
+    double out;
+    if (!step_of(&x, a) || !step_of(&y, b)) return 0;
+    for (; x.places < y.places && x.whole <= (uint64_t)FAR; x.places++) x.whole *= 10;
+    for (; y.places < x.places && y.whole <= (uint64_t)FAR; y.places++) y.whole *= 10;
+    uint64_t g = x.whole, r = y.whole;
+    while (r) {
+        const uint64_t t = g % r;
+        g = r;
+        r = t;
+    }
+    if (x.whole > (uint64_t)FAR || x.whole / g > (uint64_t)999999999999999 / y.whole) return 0;
+    return decimal_to_double(&out, x.whole / g * y.whole, -x.places) ? out : 0;
+}
+
+/* Texts of numbers (any sign, digits, a point) whose value is a multiple. Digits are read as one number N without its
+ * last zeros, of which at most `zeros` are counted apart: that many the step has at its end. States:
+ *     1                                    no digit but 0 so far
+ *     2 + r + whole * t                    before the point: N % whole == r, and t zeros behind it
+ *     2 + r + whole * (zeros + 1 + j)      j digits behind the point, at most as many as the step has */
+static text_dfa *multiples(ast_builder *b, number_step step)
+{
+    uint64_t m = step.whole;
+    uint32_t zeros = 0;
+    for (; step.places == 0 && m % 10 == 0; zeros++) m /= 10;
+    const uint32_t places = (uint32_t)step.places;
+    const uint64_t n = 2 + m * (zeros + 1 + places + 1);
+    text_dfa *d = text_dfa_new(b, n > UINT32_MAX ? UINT32_MAX : (uint32_t)n, 13);
+    if (!d) return NULL;
+    enum { SIGN = 10, POINT = 11, OTHER = 12 };
+    for (unsigned c = 0; c < 256; c++) d->byte_class[c] = OTHER;
+    for (unsigned c = 0; c < 10; c++) d->byte_class['0' + c] = (uint8_t)c;
+    d->byte_class['-'] = SIGN;
+    d->byte_class['.'] = POINT;
+    d->start = 1;
+    d->accepts[1] = true;
+    d->next[1 * 13 + 0] = d->next[1 * 13 + SIGN] = 1;
+    d->next[1 * 13 + POINT] = (uint32_t)(2 + m * (zeros + 1));
+    for (uint32_t digit = 1; digit < 10; digit++) d->next[13 + digit] = 2 + (uint32_t)(digit % m);
+    for (uint32_t k = 0; k < zeros + 1 + places + 1; k++)
+        for (uint64_t r = 0; r < m; r++) {
+            const uint32_t q = (uint32_t)(2 + r + m * k), behind = k > zeros ? k - zeros - 1 : 0;
+            uint32_t *next = d->next + (size_t)q * 13;
+            uint64_t whole = r; // N's remainder with the zeros that are still to come
+            for (uint32_t i = k > zeros ? behind : 0; i < places; i++) whole = whole * 10 % m;
+            d->accepts[q] = whole == 0 && k >= zeros;
+            for (uint32_t digit = 0; digit < 10; digit++) {
+                uint64_t to = r; // with the zeros between
+                for (uint32_t i = 0; k <= zeros && i < (digit ? k : 0); i++) to = to * 10 % m;
+                to = (to * 10 + digit) % m;
+                if (k < zeros && digit == 0)
+                    next[digit] = (uint32_t)(2 + r + m * (k + 1));
+                else if (k <= zeros)
+                    next[digit] = (uint32_t)(2 + to + (digit ? 0 : m * zeros));
+                else if (behind < places)
+                    next[digit] = (uint32_t)(2 + (r * 10 + digit) % m + m * (k + 1));
+                else // zeros change nothing, and other digits are too fine
+                    next[digit] = digit ? 0 : q;
+            }
+            if (k <= zeros) next[POINT] = k < zeros ? 0 : (uint32_t)(2 + r + m * (zeros + 1));
+        }
+    return d;
+}
+
+/* The numbers of `texts` (without exponents) that multipleOf asks for. */
+static ast *of_steps(ast_builder *b, const json *schema, text_dfa *texts)
+{
+    const json *step = json_get(schema, "multipleOf"), *not = json_get(schema, "$notMultiples");
+    number_step s;
+    if (step && step_of(&s, json_double(step, 0))) texts = text_dfa_both(b, texts, multiples(b, s));
+    for (size_t i = 0; i < json_len(not ); i++)
+        if (step_of(&s, json_double(json_at(not, i), 0)))
+            texts = text_dfa_without(b, texts, multiples(b, s));
+    if (ast_ok(b) && text_dfa_is_empty(texts))
+        return ast_impossible(b, "no multiple of \"multipleOf\" is within the bounds");
+    return text_dfa_ast(b, texts, false);
+}
+
+/* Has the schema steps? Refuses those that cannot be told by digits. */
+static bool has_steps(ast_builder *b, const json *schema)
+{
+    const json *step = json_get(schema, "multipleOf");
+    number_step s;
+    if (step && !(json_double(step, 0) > 0))
+        ast_fail(b, MLTF_INVALID_INPUT, "\"multipleOf\" in the schema has to be a number above 0");
+    else if (step && !step_of(&s, json_double(step, 0)))
+        ast_fail(b, MLTF_UNSUPPORTED, "\"multipleOf\" in the schema has more than %d digits",
+                 MOST_DIGITS);
+    return step || json_len(json_get(schema, "$notMultiples"));
+}
+
+/* Beyond how many digits multiples are not written where there is no bound: each digit takes a state for each
+ * remainder. */
+static int64_t far_multiple(const json *schema)
+{
+    number_step s;
+    if (!step_of(&s, json_double(json_get(schema, "multipleOf"), 1))) return FAR;
+    int64_t far = 9999;
+    while ((double)far < 1000 * json_double(json_get(schema, "multipleOf"), 1) && far < FAR)
+        far = far * 10 + 9;
+    int digits = 5 + s.places; // together no more than a double keeps
+    for (uint64_t states = s.whole * 5; states < 7000 && digits < MOST_DIGITS; states += s.whole) {
+        far = far * 10 + 9;
+        digits++;
+    }
+    return far;
+}
+
+/* ---- types --------------------------------------------------------------------------------- */
+
+static ast *integers(ast_builder *b, const bounds *r, int64_t lo, int64_t hi)
+{
     ast *alt = ast_alt(b);
-    for (size_t i = 0; i < r.n && lo <= hi; i++) {
-        const double x = r.except[i];
+    for (size_t i = 0; i < r->n && lo <= hi; i++) {
+        const double x = r->except[i];
         if (x != floor(x) || x < (double)lo || x > (double)hi) continue;
         if (lo < (int64_t)x) ast_add(b, alt, integer_range(b, lo, (int64_t)x - 1));
         lo = (int64_t)x + 1;
     }
     if (lo <= hi) ast_add(b, alt, integer_range(b, lo, hi));
-    if (alt && alt->n == 0)
-        return ast_impossible(b, "no integer lies between \"minimum\" and \"maximum\"");
     return alt;
 }
 
-ast *schema_number(ast_builder *b, const json *schema)
+ast *schema_integer(ast_builder *b, const json *schema)
 {
     const bounds r = bounds_of(b, schema);
-    if (!r.any) return any_number(b);
+    const bool steps = has_steps(b, schema);
+    if (!ast_ok(b)) return NULL;
+    if (!r.any && !steps) return any_integer(b);
+    int64_t lo = clamped(ceil(r.lo)), hi = clamped(floor(r.hi));
+    if (r.lo_open && ceil(r.lo) == r.lo) lo++;
+    if (r.hi_open && floor(r.hi) == r.hi) hi--;
+    if (!steps) {
+        ast *alt = integers(b, &r, lo, hi);
+        if (alt && alt->n == 0)
+            return ast_impossible(b, "no integer lies between \"minimum\" and \"maximum\"");
+        return alt;
+    }
+    const int64_t far = far_multiple(schema);
+    if (isinf(r.hi)) hi = lo > far / 10 && lo <= FAR / 10 ? lo * 10 : far;
+    if (isinf(r.lo)) lo = hi < -far / 10 && hi >= -FAR / 10 ? hi * 10 : -far;
+    ast_builder texts = {0};
+    ast *alt = integers(&texts, &r, lo, hi);
+    return of_steps(b, schema, text_dfa_of(b, &texts, alt && alt->n ? alt : ast_nothing(&texts)));
+}
+
+/* Numbers within the bounds but for those that are excepted, without exponents. */
+static ast *numbers(ast_builder *b, const bounds *r, uint32_t places)
+{
     ast *alt = ast_alt(b);
     decimal lo, hi;
-    double from = r.lo;
-    bool from_open = r.lo_open, readable = true;
-    for (size_t i = 0; i <= r.n; i++) { // up to each excluded number, then up to the end
-        const double to = i < r.n ? r.except[i] : r.hi;
-        const bool to_open = i < r.n ? true : r.hi_open;
-        if (to < from || (i < r.n && to > r.hi)) continue;
+    double from = r->lo;
+    bool from_open = r->lo_open, readable = true;
+    for (size_t i = 0; i <= r->n; i++) { // up to each excluded number, then up to the end
+        const double to = i < r->n ? r->except[i] : r->hi;
+        const bool to_open = i < r->n ? true : r->hi_open;
+        if (to < from || (i < r->n && to > r->hi)) continue;
         if (to > from || (!from_open && !to_open)) {
             if (isfinite(from)) readable &= decimal_of(&lo, from, from_open);
             if (isfinite(to)) readable &= decimal_of(&hi, to, to_open);
-            ast_add(b, alt,
-                    number_range(b, isfinite(from) ? &lo : NULL, isfinite(to) ? &hi : NULL));
+            ast_add(
+                b, alt,
+                number_range(b, isfinite(from) ? &lo : NULL, isfinite(to) ? &hi : NULL, places));
         }
         from = to;
         from_open = true;
@@ -332,7 +511,29 @@ ast *schema_number(ast_builder *b, const json *schema)
         ast_fail(b, MLTF_UNSUPPORTED,
                  "the schema's bounds of a number have more than 18 digits before or 23 behind the "
                  "point");
-    if (alt && alt->n == 0)
-        return ast_impossible(b, "no number lies between \"minimum\" and \"maximum\"");
     return alt;
+}
+
+ast *schema_number(ast_builder *b, const json *schema)
+{
+    bounds r = bounds_of(b, schema);
+    const bool steps = has_steps(b, schema);
+    const json *step = json_get(schema, "multipleOf");
+    number_step s = {.places = MOST_DIGITS};
+    if (!ast_ok(b)) return NULL;
+    if (step) step_of(&s, json_double(step, 0));
+    if (step && s.places == 0) return schema_integer(b, schema);
+    if (!steps && !r.any) return any_number(b);
+    if (!steps) {
+        ast *alt = numbers(b, &r, MOST_DIGITS);
+        if (alt && alt->n == 0)
+            return ast_impossible(b, "no number lies between \"minimum\" and \"maximum\"");
+        return alt;
+    }
+    const double far = (double)far_multiple(schema);
+    if (isinf(r.hi)) r.hi = r.lo > far ? (double)FAR : far;
+    if (isinf(r.lo)) r.lo = r.hi < -far ? -(double)FAR : -far;
+    ast_builder texts = {0};
+    ast *alt = numbers(&texts, &r, (uint32_t)s.places);
+    return of_steps(b, schema, text_dfa_of(b, &texts, alt && alt->n ? alt : ast_nothing(&texts)));
 }

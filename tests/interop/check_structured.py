@@ -55,6 +55,8 @@ class Draw(random.Random):
             s[self.choice(["maximum", "exclusiveMaximum"])] = b
         if self.random() < 0.2:
             s["not"] = self.choice([{"const": 0}, {"enum": [1, 7, 0.5]}, {"minimum": 50}])
+        if self.random() < 0.2:  # the validators divide doubles: steps that are sums of halves
+            s["multipleOf"] = self.choice([1, 2, 3, 5, 7, 12, 100, 0.5, 0.25, 0.75])
         return s
 
     def string(self):
@@ -180,7 +182,7 @@ def holds(v, s, root):
         return False
     if "const" in s and not equal(v, s["const"]) or "enum" in s and not any(equal(v, x) for x in s["enum"]):
         return False
-    if is_type(v, "number") and not (v >= s.get("minimum", v) and v <= s.get("maximum", v) and v > s.get("exclusiveMinimum", -math.inf) and v < s.get("exclusiveMaximum", math.inf)):
+    if is_type(v, "number") and not (v >= s.get("minimum", v) and v <= s.get("maximum", v) and v > s.get("exclusiveMinimum", -math.inf) and v < s.get("exclusiveMaximum", math.inf) and v % s.get("multipleOf", v or 1) == 0):
         return False
     if isinstance(v, str) and not (s.get("minLength", 0) <= len(v) <= s.get("maxLength", 1 << 30) and re.search(s.get("pattern", ""), v)):
         return False

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <stdio.h>
 #include <string.h>
 
 #include <stdlib.h>
@@ -166,6 +167,57 @@ static void test_schema_with_references_tuples_patterns_and_additional_members(v
     gen_constraint_free(c);
 }
 
+static void test_multiples_are_told_by_their_digits(void **state)
+{
+    (void)state;
+    static const struct {
+        int step, lo, hi; // in hundredths
+    } rows[] = {{700, -5000, 12000}, {300, -9999, 9999}, {1200, 5, 129900}, {50000, -9999, 99999},
+                {100, -300, 1200},   {25, -301, 205},    {7, -100, 100},    {1, -12, 7},
+                {150, 0, 1000},      {1000, 0, 1000}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char text[200];
+        snprintf(text, sizeof text,
+                 "{\"type\": \"number\", \"multipleOf\": %d.%02d, \"minimum\": %.2f, \"maximum\": "
+                 "%.2f}",
+                 rows[i].step / 100, rows[i].step % 100, rows[i].lo / 100.0, rows[i].hi / 100.0);
+        gen_constraint *c = schema(text);
+        for (int x = -10100; x <= 10100; x++) {
+            const bool in = x % rows[i].step == 0 && x >= rows[i].lo && x <= rows[i].hi;
+            const int whole = abs(x) / 100, part = abs(x) % 100;
+            snprintf(text, sizeof text, part ? "%s%d.%0*d" : "%s%d", x < 0 ? "-" : "", whole,
+                     part % 10 ? 2 : 1, part % 10 ? part : part / 10);
+            if ((judge(c, text) == COMPLETE) != in)
+                fail_msg("row %zu: %s is%s accepted", i, text, in ? " not" : "");
+        }
+        gen_constraint_free(c);
+    }
+    gen_constraint *c =
+        schema("{\"type\": \"number\", \"multipleOf\": 14, \"not\": {\"const\": 28}}");
+    check(c, "0", COMPLETE);
+    check(c, "14", COMPLETE);
+    check(c, "28", VIABLE); // 280
+    check(c, "07", NO);
+    gen_constraint_free(c);
+    c = schema("{\"type\": \"integer\", \"multipleOf\": 9, \"minimum\": 100, \"maximum\": 117}");
+    check(c, "10", VIABLE);
+    check(c, "109", NO); // nothing leads where no multiple is
+    check(c, "12", NO);
+    gen_constraint_free(c);
+    c = schema("{\"allOf\": [{\"multipleOf\": 0.75}, {\"multipleOf\": 0.5}]}"); // both: 1.5
+    check(c, "-4.5", COMPLETE);
+    check(c, "0.75", NO);
+    gen_constraint_free(c);
+    // a rule of digits is never taken for a schema's, however many there are
+    c = schema("{\"oneOf\": [{\"type\": \"object\", \"properties\": {\"kind\": {\"const\": \"x\"}, "
+               "\"a\": {\"type\": \"integer\", \"multipleOf\": 100}}, \"required\": [\"kind\"]}, "
+               "{\"type\": \"object\", \"properties\": {\"kind\": {\"const\": \"y\"}, \"b\": "
+               "{\"type\": \"integer\", \"multipleOf\": 100}}, \"required\": [\"kind\"]}]}");
+    check(c, "{\"kind\": \"y\", \"b\": 100}", COMPLETE);
+    check(c, "{\"kind\": \"y\", \"b\": 0100", NO);
+    gen_constraint_free(c);
+}
+
 static void test_schema_names_what_it_does_not_know(void **state)
 {
     (void)state;
@@ -174,8 +226,10 @@ static void test_schema_names_what_it_does_not_know(void **state)
          "the schema's keyword \"uniqueItems\" is not supported"},
         {"{\"contains\": {\"type\": \"null\"}}",
          "the schema's keyword \"contains\" is not supported"},
-        {"{\"type\": \"integer\", \"multipleOf\": 7}",
-         "the schema's keyword \"multipleOf\" is not supported"},
+        {"{\"type\": \"integer\", \"multipleOf\": 0}",
+         "\"multipleOf\" in the schema has to be a number above 0"},
+        {"{\"type\": \"integer\", \"multipleOf\": 7, \"minimum\": 1, \"maximum\": 6}",
+         "no text can satisfy the constraint: no multiple of \"multipleOf\" is within the bounds"},
         {"{\"allOf\": [{\"pattern\": \"a\"}, {\"pattern\": \"b\"}]}",
          "two different \"pattern\" for one value are not supported"},
         {"{\"oneOf\": [{\"type\": \"string\"}, {\"type\": \"string\", \"pattern\": \"a\"}]}",
@@ -371,6 +425,7 @@ int main(void)
         cmocka_unit_test(test_grammar_recurses_and_refuses_left_recursion),
         cmocka_unit_test(test_schema_of_an_object),
         cmocka_unit_test(test_schema_with_references_tuples_patterns_and_additional_members),
+        cmocka_unit_test(test_multiples_are_told_by_their_digits),
         cmocka_unit_test(test_schema_names_what_it_does_not_know),
         cmocka_unit_test(test_whatever_a_schema_lets_through_satisfies_it),
     };
