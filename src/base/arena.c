@@ -106,6 +106,28 @@ float *arena_f32(mltf_arena *a, size_t rows, size_t cols)
     return alloc_aligned(a, bytes, MLTF_ARENA_ALIGN);
 }
 
+bool arena_reserve(mltf_arena *a, void *array, size_t *cap, size_t need, size_t size)
+{
+    if (need <= *cap) return true;
+    size_t wanted, bytes;
+    if (!checked_add(&wanted, *cap, *cap > 4 ? *cap : 4)) wanted = need;
+    if (wanted < need) wanted = need;
+    if (!checked_mul(&bytes, wanted, size)) {
+        a->failed = true;
+        return false;
+    }
+    char *grown = alloc_aligned(a, bytes, 16);
+    if (!grown) return false;
+    void *old; // the pointer's own type is the caller's
+    memcpy(&old, array, sizeof old);
+    const size_t kept = *cap * size;
+    if (kept) memcpy(grown, old, kept);
+    memset(grown + kept, 0, bytes - kept);
+    memcpy(array, &grown, sizeof grown);
+    *cap = wanted;
+    return true;
+}
+
 char *arena_strdup(mltf_arena *a, const char *p, size_t n)
 {
     if (n == SIZE_MAX) {

@@ -40,6 +40,12 @@ char *arena_strdup(mltf_arena *a, const char *p, size_t n);   /* terminated by N
 mltf_str arena_str(mltf_arena *a, mltf_str s);                /* copy, also terminated by NUL */
 char *arena_printf(mltf_arena *a, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* Arrays that grow: room for `need` elements of `size` bytes behind the pointer at `array`, which has room for *cap.
+ * What was there is copied, what is new is zeroed; the old place is given back with the arena. */
+bool arena_reserve(mltf_arena *a, void *array, size_t *cap, size_t need, size_t size);
+#define ARENA_RESERVE(arena, array, cap, need)                                                     \
+    ((need) <= (cap) || arena_reserve((arena), &(array), &(cap), (need), sizeof *(array)))
+
 mltf_arena_mark arena_save(const mltf_arena *a);
 void arena_restore(mltf_arena *a, mltf_arena_mark mark); /* also clears failed */
 void arena_release(mltf_arena *a);                       /* frees all blocks; the arena can be used again */

@@ -23,14 +23,7 @@ struct checkpoint {
 
 ck_tensor *ck_list_add(ck_list *l, mltf_str name)
 {
-    if (l->n == l->cap) {
-        const size_t cap = l->cap ? l->cap * 2 : 64;
-        ck_tensor *more = arena_calloc(l->arena, cap, sizeof *more);
-        if (!more) return NULL;
-        if (l->n) memcpy(more, l->items, l->n * sizeof *more);
-        l->items = more;
-        l->cap = cap;
-    }
+    if (!ARENA_RESERVE(l->arena, l->items, l->cap, l->n + 1)) return NULL;
     mltf_buf printable = MLTF_BUF_INIT;
     if (name.n && memchr(name.p, '\0', name.n)) {
         for (size_t i = 0; i < name.n; i++) {

@@ -68,16 +68,9 @@ ast *ast_alt(ast_builder *b)
 void ast_add(ast_builder *b, ast *parent, ast *child)
 {
     if (!parent || !child || !ast_ok(b)) return;
-    if (parent->n == parent->cap) {
-        const size_t cap = parent->cap ? parent->cap * 2 : 4;
-        ast **p = arena_alloc_small(&b->arena, cap * sizeof(ast *));
-        if (!p) {
-            mltf_fail_memory(&b->err);
-            return;
-        }
-        if (parent->n) memcpy(p, parent->child, parent->n * sizeof(ast *));
-        parent->child = p;
-        parent->cap = cap;
+    if (!ARENA_RESERVE(&b->arena, parent->child, parent->cap, parent->n + 1)) {
+        mltf_fail_memory(&b->err);
+        return;
     }
     parent->child[parent->n++] = child;
 }
@@ -137,16 +130,9 @@ ast *ast_repeat(ast_builder *b, ast *x, uint32_t min, uint32_t max)
 
 size_t ast_rule_new(ast_builder *b)
 {
-    if (b->n_rules == b->cap_rules) {
-        const size_t cap = b->cap_rules ? b->cap_rules * 2 : 16;
-        ast **p = arena_calloc(&b->arena, cap, sizeof(ast *));
-        if (!p) {
-            mltf_fail_memory(&b->err);
-            return 0;
-        }
-        if (b->n_rules) memcpy(p, b->rule, b->n_rules * sizeof(ast *));
-        b->rule = p;
-        b->cap_rules = cap;
+    if (!ARENA_RESERVE(&b->arena, b->rule, b->cap_rules, b->n_rules + 1)) {
+        mltf_fail_memory(&b->err);
+        return 0;
     }
     return b->n_rules++;
 }

@@ -52,16 +52,9 @@ static size_t rule_of(parser *g, mltf_str name)
 {
     for (size_t i = 0; i < g->b->n_rules; i++)
         if (str_eq(g->names[i], name)) return i;
-    if (g->b->n_rules == g->cap_names) {
-        const size_t cap = g->cap_names ? g->cap_names * 2 : 32;
-        mltf_str *p = arena_calloc(&g->b->arena, cap, sizeof *p);
-        if (!p) {
-            mltf_fail_memory(&g->b->err);
-            return 0;
-        }
-        if (g->b->n_rules) memcpy(p, g->names, g->b->n_rules * sizeof *p);
-        g->names = p;
-        g->cap_names = cap;
+    if (!ARENA_RESERVE(&g->b->arena, g->names, g->cap_names, g->b->n_rules + 1)) {
+        mltf_fail_memory(&g->b->err);
+        return 0;
     }
     const size_t r = ast_rule_new(g->b);
     if (ast_ok(g->b)) g->names[r] = name;

@@ -28,16 +28,9 @@ static ast *of_schema(schema_builder *s, const json *schema);
 static size_t rule_of(schema_builder *s, const json *schema)
 {
     const size_t r = ast_rule_new(s->b);
-    if (s->n_seen == s->cap_seen) {
-        const size_t cap = s->cap_seen ? s->cap_seen * 2 : 64;
-        schema_rule *p = arena_calloc(&s->b->arena, cap, sizeof *p);
-        if (!p) {
-            mltf_fail_memory(&s->b->err);
-            return 0;
-        }
-        if (s->n_seen) memcpy(p, s->seen, s->n_seen * sizeof *p);
-        s->seen = p;
-        s->cap_seen = cap;
+    if (!ARENA_RESERVE(&s->b->arena, s->seen, s->cap_seen, s->n_seen + 1)) {
+        mltf_fail_memory(&s->b->err);
+        return 0;
     }
     s->seen[s->n_seen++] = (schema_rule){schema, r};
     return r;

@@ -16,15 +16,7 @@ typedef struct lines {
 
 static void add(lines *l, const char *text)
 {
-    if (l->n == l->cap) {
-        const size_t cap = l->cap ? 2 * l->cap : 16;
-        const char **items = arena_calloc(l->a, cap, sizeof *items);
-        if (!items) return;
-        if (l->n) memcpy(items, l->items, l->n * sizeof *items);
-        l->items = items;
-        l->cap = cap;
-    }
-    l->items[l->n++] = text;
+    if (ARENA_RESERVE(l->a, l->items, l->cap, l->n + 1)) l->items[l->n++] = text;
 }
 
 mltf_status environment_check(const environment_options *o, mltf_err *err)

@@ -22,14 +22,7 @@ typedef struct csv_reader {
 
 static bool push_cell(csv_reader *r, csv_row *row)
 {
-    if (row->n == row->cap) {
-        const size_t cap = row->cap ? 2 * row->cap : 8;
-        mltf_str *cells = arena_calloc(r->a, cap, sizeof *cells);
-        if (!cells) return false;
-        if (row->n) memcpy(cells, row->cells, row->n * sizeof *cells);
-        row->cells = cells;
-        row->cap = cap;
-    }
+    if (!ARENA_RESERVE(r->a, row->cells, row->cap, row->n + 1)) return false;
     row->cells[row->n++] = arena_str(r->a, buf_str(&r->cell));
     buf_clear(&r->cell);
     return !r->a->failed;
@@ -176,13 +169,7 @@ mltf_status scoring_parse_csv(mltf_arena *a, scoring_request *out, const char *t
     csv_row *rows = NULL, row;
     size_t count = 0, cap = 0;
     while (read_row(&reader, &row)) {
-        if (count == cap) {
-            cap = cap ? 2 * cap : 64;
-            csv_row *more = arena_calloc(a, cap, sizeof *more);
-            if (!more) break;
-            if (count) memcpy(more, rows, count * sizeof *rows);
-            rows = more;
-        }
+        if (!ARENA_RESERVE(a, rows, cap, count + 1)) break;
         rows[count++] = row;
     }
     mltf_buf_release(&reader.cell);

@@ -154,16 +154,9 @@ static nn_probs *keep_probs(nn_ctx *cx, const attn_job *j)
 {
     if (!cx->want_probs) return NULL;
     const size_t n = j->seqs->n;
-    if (cx->n_probs + n > cx->cap_probs) {
-        const size_t cap = (cx->n_probs + n) * 2;
-        nn_probs *p = arena_calloc(&cx->keep, cap, sizeof *p);
-        if (!p) {
-            nn_fail(cx, MLTF_NO_MEMORY, "no memory for attention probabilities");
-            return NULL;
-        }
-        if (cx->n_probs) memcpy(p, cx->probs, cx->n_probs * sizeof *p);
-        cx->probs = p;
-        cx->cap_probs = cap;
+    if (!ARENA_RESERVE(&cx->keep, cx->probs, cx->cap_probs, cx->n_probs + n)) {
+        nn_fail(cx, MLTF_NO_MEMORY, "no memory for attention probabilities");
+        return NULL;
     }
     nn_probs *mine = cx->probs + cx->n_probs;
     for (size_t s = 0; s < n; s++) {

@@ -37,23 +37,14 @@ static mltf_str word_text(const qa_context *x, size_t w)
 static mltf_status tokenize_words(const task_call *c, qa_context *x, mltf_err *err)
 {
     const tok_options plain = {.no_special_tokens = true};
-    size_t cap = 0;
+    size_t cap = 0, words_cap = 0;
     for (size_t w = 0; w < x->n_words; w++) {
         tok_encoding enc = TOK_ENCODING_INIT;
         const mltf_status st =
             tokenizer_encode(c->p->tk, &enc, word_text(x, w), (mltf_str){0}, &plain, err);
-        if (!st && x->n + enc.n > cap) {
-            cap = 2 * (x->n + enc.n);
-            int32_t *ids = arena_calloc(c->arena, cap, sizeof *ids);
-            uint32_t *words = arena_calloc(c->arena, cap, sizeof *words);
-            if (ids && words && x->n) {
-                memcpy(ids, x->ids, x->n * sizeof *ids);
-                memcpy(words, x->word_of, x->n * sizeof *words);
-            }
-            x->ids = ids;
-            x->word_of = words;
-        }
-        for (size_t i = 0; !st && !c->arena->failed && i < enc.n; i++) {
+        const bool room = ARENA_RESERVE(c->arena, x->ids, cap, x->n + enc.n) &&
+                          ARENA_RESERVE(c->arena, x->word_of, words_cap, x->n + enc.n);
+        for (size_t i = 0; !st && room && i < enc.n; i++) {
             x->word_of[x->n] = (uint32_t)w;
             x->ids[x->n++] = enc.ids[i];
         }

@@ -67,14 +67,7 @@ static span *span_at(spans *s, size_t from, size_t to, bool create)
     for (size_t i = s->n; i-- > 0;)
         if (s->p[i].from == from && s->p[i].to == to) return &s->p[i];
     if (!create) return NULL;
-    if (s->n == s->cap) {
-        const size_t cap = s->cap ? 2 * s->cap : 16;
-        span *grown = arena_calloc(s->arena, cap, sizeof *grown);
-        if (!grown) return NULL;
-        if (s->n) memcpy(grown, s->p, s->n * sizeof *grown);
-        s->p = grown;
-        s->cap = cap;
-    }
+    if (!ARENA_RESERVE(s->arena, s->p, s->cap, s->n + 1)) return NULL;
     s->p[s->n] = (span){.from = from, .to = to};
     return &s->p[s->n++];
 }

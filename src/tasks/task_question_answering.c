@@ -141,14 +141,7 @@ static mltf_status set_sample(const task_call *c, sample *s, const json *item, m
 
 static mltf_status add_sample(const task_call *c, qa *q, const json *item, mltf_err *err)
 {
-    if (q->n == q->cap) {
-        const size_t cap = q->cap ? 2 * q->cap : 8;
-        sample *grown = arena_calloc(c->arena, cap, sizeof *grown);
-        if (!grown) return mltf_fail_memory(err);
-        if (q->n) memcpy(grown, q->samples, q->n * sizeof *grown);
-        q->samples = grown;
-        q->cap = cap;
-    }
+    if (!ARENA_RESERVE(c->arena, q->samples, q->cap, q->n + 1)) return mltf_fail_memory(err);
     return set_sample(c, &q->samples[q->n++], item, err);
 }
 
@@ -328,14 +321,7 @@ static mltf_status add_answer(const qa *q, sample *s, const answer *one, bool wo
         s->answers[i].score += one->score;
         return MLTF_OK;
     }
-    if (s->n == s->cap) {
-        const size_t cap = s->cap ? 2 * s->cap : 16;
-        answer *grown = arena_calloc(q->c->arena, cap, sizeof *grown);
-        if (!grown) return mltf_fail_memory(err);
-        if (s->n) memcpy(grown, s->answers, s->n * sizeof *grown);
-        s->answers = grown;
-        s->cap = cap;
-    }
+    if (!ARENA_RESERVE(q->c->arena, s->answers, s->cap, s->n + 1)) return mltf_fail_memory(err);
     s->answers[s->n++] = *one;
     return MLTF_OK;
 }

@@ -133,14 +133,7 @@ bool x_scope_set(jx *x, jscope *s, uint32_t id, jv value)
             s->v[i].value = value;
             return true;
         }
-    if (s->n == s->cap) {
-        const uint32_t cap = s->cap ? s->cap * 2 : 4;
-        jvar *v = arena_alloc_small(&x->arena, cap * sizeof *v);
-        if (!v) return x_fail_memory(x);
-        if (s->n) memcpy(v, s->v, s->n * sizeof *v);
-        s->v = v;
-        s->cap = cap;
-    }
+    if (!ARENA_RESERVE(&x->arena, s->v, s->cap, s->n + 1)) return x_fail_memory(x);
     s->v[s->n++] = (jvar){id, value};
     return x_step(x, s->n / 8);
 }

@@ -350,7 +350,8 @@ typedef struct jvar {
 typedef struct jscope {
     struct jscope *up;
     jvar *v;
-    uint32_t n, cap;
+    uint32_t n;
+    size_t cap;
     bool captured; /* a macro refers to it: must not be used again */
 } jscope;
 
@@ -541,7 +542,8 @@ typedef struct jfilter {
         params; /* "width,first,blank": names of the further parameters; NULL: takes what it wants */
     uint8_t min, max; /* how many of them */
 } jfilter;
-const jfilter *jinja_find_in(const jfilter *table, mltf_str name); /* a table that ends without a name */
+const jfilter *jinja_find_in(const jfilter *table,
+                             mltf_str name); /* a table that ends without a name */
 const jfilter *jinja_find_filter(mltf_str name);
 const jfilter *jinja_find_test(mltf_str name);
 bool jinja_apply(jx *x, const jfilter *f, jv self, const jargs *args, jv *out);

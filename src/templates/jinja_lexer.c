@@ -85,14 +85,7 @@ static size_t trim_right(const lexer *lx, size_t from, size_t to)
 
 static mltf_status push(lexer *lx, jt_type type, size_t pos, mltf_str text, jtoken **out)
 {
-    if (lx->n_tok == lx->cap) {
-        const size_t cap = lx->cap ? lx->cap * 2 : 256;
-        jtoken *t = arena_alloc_small(lx->a, cap * sizeof *t);
-        if (!t) return mltf_fail_memory(lx->err);
-        if (lx->n_tok) memcpy(t, lx->tok, lx->n_tok * sizeof *t);
-        lx->tok = t;
-        lx->cap = cap;
-    }
+    if (!ARENA_RESERVE(lx->a, lx->tok, lx->cap, lx->n_tok + 1)) return mltf_fail_memory(lx->err);
     jtoken *t = &lx->tok[lx->n_tok++];
     *t = (jtoken){.type = (uint8_t)type, .pos = (uint32_t)pos, .text = text};
     if (out) *out = t;

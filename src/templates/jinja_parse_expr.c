@@ -192,14 +192,8 @@ static mltf_status call_args(parser *p, jcallargs **out)
             next(p);
             next(p);
             TRY(jp_expression(p, &value));
-            if (a->n_kw == a->cap_kw) {
-                const size_t cap = a->cap_kw ? a->cap_kw * 2 : 4;
-                struct jkwnode *kw = arena_alloc_small(p->a, cap * sizeof *kw);
-                if (!kw) return mltf_fail_memory(p->err);
-                if (a->n_kw) memcpy(kw, a->kw, a->n_kw * sizeof *kw);
-                a->kw = kw;
-                a->cap_kw = cap;
-            }
+            if (!ARENA_RESERVE(p->a, a->kw, a->cap_kw, a->n_kw + 1))
+                return mltf_fail_memory(p->err);
             for (size_t i = 0; i < a->n_kw; i++)
                 if (str_eq(a->kw[i].name, name))
                     return FAIL_AT(p, pos, "keyword argument repeated: " STR_FMT, STR_ARG(name));

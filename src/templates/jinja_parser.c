@@ -68,14 +68,7 @@ jnode *jp_new_node(parser *p, jn_kind kind, uint32_t pos)
 
 mltf_status jp_list_add(parser *p, jlistnode *l, jnode *n)
 {
-    if (l->n == l->cap) {
-        const size_t cap = l->cap ? l->cap * 2 : 4;
-        jnode **v = arena_alloc_small(p->a, cap * sizeof *v);
-        if (!v) return mltf_fail_memory(p->err);
-        if (l->n) memcpy(v, l->v, l->n * sizeof *v);
-        l->v = v;
-        l->cap = cap;
-    }
+    if (!ARENA_RESERVE(p->a, l->v, l->cap, l->n + 1)) return mltf_fail_memory(p->err);
     l->v[l->n++] = n;
     return MLTF_OK;
 }

@@ -178,14 +178,7 @@ bool jv_list(jx *x, jv_type type, size_t cap, jv *out)
 bool jv_push(jx *x, jv list, jv item)
 {
     jlist *l = list.l;
-    if (l->n == l->cap) {
-        const size_t cap = l->cap ? l->cap * 2 : 8;
-        jv *v = arena_alloc_small(&x->arena, cap * sizeof *v);
-        if (!v) return x_fail_memory(x);
-        if (l->n) memcpy(v, l->v, l->n * sizeof *v);
-        l->v = v;
-        l->cap = cap;
-    }
+    if (!ARENA_RESERVE(&x->arena, l->v, l->cap, l->n + 1)) return x_fail_memory(x);
     l->v[l->n++] = item;
     return true;
 }
@@ -251,14 +244,7 @@ bool jv_dict_set(jx *x, jdict *m, jv key, jv value)
         m->e[at].value = value;
         return true;
     }
-    if (m->n == m->cap) {
-        const size_t cap = m->cap ? m->cap * 2 : 8;
-        jentry *e = arena_alloc_small(&x->arena, cap * sizeof *e);
-        if (!e) return x_fail_memory(x);
-        if (m->n) memcpy(e, m->e, m->n * sizeof *e);
-        m->e = e;
-        m->cap = cap;
-    }
+    if (!ARENA_RESERVE(&x->arena, m->e, m->cap, m->n + 1)) return x_fail_memory(x);
     m->e[m->n++] = (jentry){key, value, hash};
     if (m->n >= INDEX_FROM && (m->n_index == 0 || m->n * 2 > m->n_index)) {
         m->n_index = m->n_index ? m->n_index * 2 : 32;
