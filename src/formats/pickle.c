@@ -206,15 +206,8 @@ static mltf_status push_list(reader *r, pickle_type type, pickle_value *const *i
 
 static mltf_status extend(reader *r, pickle_value *to, pickle_value *const *items, size_t n)
 {
-    if (n > to->list.cap - to->list.n) {
-        size_t cap = to->list.n + n;
-        if (cap < 2 * to->list.cap) cap = 2 * to->list.cap;
-        pickle_value **more = arena_alloc_small(r->arena, cap * sizeof *more);
-        if (!more) return mltf_fail_memory(r->err);
-        if (to->list.n) memcpy(more, to->list.items, to->list.n * sizeof *more);
-        to->list.items = more;
-        to->list.cap = cap;
-    }
+    if (!ARENA_RESERVE(r->arena, to->list.items, to->list.cap, to->list.n + n))
+        return mltf_fail_memory(r->err);
     if (n) memcpy(to->list.items + to->list.n, items, n * sizeof *items);
     to->list.n += n;
     return MLTF_OK;

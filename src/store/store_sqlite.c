@@ -400,13 +400,7 @@ static mltf_status read_pairs(sql_query q, mltf_arena *a, store_pair **out, size
     *out = NULL;
     *n = 0;
     while (sql_next(&q, err)) {
-        if (*n == cap) {
-            cap = cap ? 2 * cap : 16;
-            store_pair *more = arena_calloc(a, cap, sizeof *more);
-            if (!more) break;
-            if (*n) memcpy(more, *out, *n * sizeof *more);
-            *out = more;
-        }
+        if (!ARENA_RESERVE(a, *out, cap, *n + 1)) break;
         (*out)[(*n)++] = (store_pair){sql_text(&q, a, 0), sql_text(&q, a, 1)};
     }
     TRY(sql_close(&q));
