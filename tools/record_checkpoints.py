@@ -382,6 +382,8 @@ FAMILIES = {
     "family-granitemoehybrid": ("granitemoehybrid", "GraniteMoeHybridForCausalLM", {}),
     "family-granitemoeshared": ("granitemoeshared", "GraniteMoeSharedForCausalLM", {"shared_intermediate_size": 12, "rope_scaling": None}),
     "family-lfm2": ("lfm2", "Lfm2ForCausalLM", {"layer_types": ["conv", "full_attention"], "conv_L_cache": 3, "block_auto_adjust_ff_dim": True, "block_multiple_of": 8}),
+    "family-falcon-mamba": ("falcon_mamba", "FalconMambaForCausalLM", {"conv_kernel": 4, "state_size": 4, "expand": 2, "intermediate_size": None}),
+    "family-mamba": ("mamba", "MambaForCausalLM", {"conv_kernel": 4, "state_size": 4, "expand": 2, "intermediate_size": None}),
     "family-megatron-bert": ("megatron-bert", "MegatronBertForMaskedLM", {}),
     "family-mistral3": ("mistral3", "Mistral3ForConditionalGeneration", {}),
     "family-modernbert-decoder": ("modernbert-decoder", "ModernBertDecoderForCausalLM", {"layer_types": ["full_attention", "sliding_attention"], "local_attention": 4}),
@@ -406,7 +408,7 @@ def renamed(k):
 def family(name, of, cls, fixed):
     r = fresh.Draw(11)
     r.heads, r.kv, r.head_dim, r.hidden, r.layers, r.inter, r.vocab, r.labels = 2, 1, 8, 16, 2, 24, 48, 3
-    config = getattr(T, fresh.FAMILIES[of][1])(**{**fresh.FAMILIES[of][2](r), **fixed})
+    config = getattr(T, fresh.FAMILIES[of][1])(**{k: v for k, v in {**fresh.FAMILIES[of][2](r), **fixed}.items() if v is not None or k == "rope_scaling"})
     model = tiny(getattr(T, cls), config, torch.float16)
     folder = os.path.join(OUT, name)
     shutil.rmtree(folder, ignore_errors=True)

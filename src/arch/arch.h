@@ -79,6 +79,7 @@ typedef struct arch_info {
     bool
         stepwise; /* rotary frequencies follow the length (dynamic, longrope): with a cache the answer depends
                     * on how tokens are split over calls. Feed a prompt whole, then token by token. */
+    bool stateful; /* recurrent layers: no token that a cache holds can be taken back */
 } arch_info;
 const arch_info *arch_model_info(const arch_model *m);
 mltf_str arch_label(const arch_model *m, size_t label); /* id2label, or "LABEL_3" */
@@ -157,7 +158,8 @@ mltf_status arch_cache_new(arch_cache **out, const arch_model *m, size_t max_tok
 void arch_cache_free(arch_cache *c);
 size_t arch_cache_len(const arch_cache *c);
 /* Forget what lies behind len. The ARCH_CACHE_ROLLBACK last tokens can always be taken back; further back, a model whose
- * attention sees a window may have forgotten what the next token needs: then nothing is left, and the text is fed again. */
+ * attention sees a window may have forgotten what the next token needs, as a stateful one always has: then nothing is
+ * left, and the text is fed again. */
 enum { ARCH_CACHE_ROLLBACK = 256 };
 void arch_cache_truncate(arch_cache *c, size_t len);
 /* For beams; cross keys are shared. `held`: that many first tokens of `to` are the same as those of `from`, so only

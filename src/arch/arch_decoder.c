@@ -71,17 +71,24 @@ mltf_status arch_decoder_layers(arch_build *b, arch_decoder *d, mltf_err *err)
     return MLTF_OK;
 }
 
-/* Which layers' caches may forget: those that see a window and no position behind it by other means. */
+/* Which layers' caches may forget: those that see a window and no position behind it by other means; and those that
+ * have nothing to keep. */
 static void cache_windows(arch_build *b, const arch_decoder *d, nn_cache_shape *s)
 {
-    size_t window = 0, places[2] = {0};
-    for (size_t il = 0; !d->alibi && !d->bias && il < d->n_layers; il++)
-        if (d->layers[il].window > window) window = d->layers[il].window;
-    nn_cache_layer *windows = window ? arch_new(b, d->n_layers, sizeof *windows) : NULL;
+    size_t window = 0, places[3] = {0}, keyless = 0;
+    const bool may_forget = !d->alibi && !d->bias;
+    for (size_t il = 0; il < d->n_layers; il++) {
+        if (may_forget && d->layers[il].window > window) window = d->layers[il].window;
+        keyless += d->layers[il].mixer != NULL;
+    }
+    nn_cache_layer *windows = window || keyless ? arch_new(b, d->n_layers, sizeof *windows) : NULL;
     if (!windows) return;
     for (size_t il = 0; il < d->n_layers; il++) {
-        windows[il].forgets = d->layers[il].window > 0;
-        windows[il].place = places[windows[il].forgets]++;
+        const decoder_layer *l = &d->layers[il];
+        windows[il].keeps = l->mixer                  ? NN_KEEPS_NOTHING
+                            : may_forget && l->window ? NN_KEEPS_WINDOW
+                                                      : NN_KEEPS_ALL;
+        windows[il].place = places[windows[il].keeps]++;
     }
     s->window = window;
     s->windows = windows;
@@ -94,7 +101,8 @@ mltf_status arch_decoder_done(arch_build *b, arch_decoder *d, mltf_err *err)
     b->m->cache_shape = (nn_cache_shape){.layers = d->n_layers,
                                          .kv_heads = d->kv_heads,
                                          .k_dim = d->head_dim,
-                                         .v_dim = d->v_dim ? d->v_dim : d->head_dim};
+                                         .v_dim = d->v_dim ? d->v_dim : d->head_dim,
+                                         .state = b->m->cache_shape.state};
     cache_windows(b, d, &b->m->cache_shape);
     return arch_done(b, d, d->hidden, d->vocab, d->n_layers,
                      d->max_positions ? d->max_positions : SIZE_MAX, err);
@@ -247,11 +255,18 @@ static void attention(arch_run *r, float *y, const float *x, const decoder_layer
                        .sinks = w->sinks,
                        .bias = d->bias,
                        .bias_user = (void *)(uintptr_t)d};
-    if (d->attention)
+    if (w->mixer)
+        w->mixer(r, y, x, w);
+    else if (d->attention)
         d->attention(r, y, x, w, &a, w->rope ? rope : NULL, il);
     else
         nn_self_attention(r->cx, y, x, &w->attn, &a, &r->seqs, w->rope ? rope : NULL, il);
     if (w->post1.kind != NN_NORM_NONE) nn_norm(r->cx, y, y, &w->post1, r->seqs.rows);
+}
+
+static bool has_mlp(const decoder_layer *w)
+{
+    return w->moe.n || nn_has(&w->mlp.up);
 }
 
 static void mlp(arch_run *r, float *y, const float *x, const decoder_layer *w)
@@ -299,10 +314,12 @@ static void layer_forward(arch_run *r, float *x, const decoder_layer *w, const n
         if (d->residual_of_norm) nn_copy(cx, x, h, T * H);
         add_scaled(cx, x, y, d->residual_scale, T * H);
         nn_tap(cx, "attn", (int)il, x, T, H);
-        norm_or_copy(cx, h, x, &w->norm2, T, H);
-        mlp(r, y, h, w);
-        if (d->residual_of_norm) nn_copy(cx, x, h, T * H);
-        add_scaled(cx, x, y, d->residual_scale, T * H);
+        if (has_mlp(w)) {
+            norm_or_copy(cx, h, x, &w->norm2, T, H);
+            mlp(r, y, h, w);
+            if (d->residual_of_norm) nn_copy(cx, x, h, T * H);
+            add_scaled(cx, x, y, d->residual_scale, T * H);
+        }
     }
     nn_tap(cx, "out", (int)il, x, T, H);
     if (nn_ok(cx)) nn_restore(cx, mark);
@@ -341,8 +358,9 @@ void arch_decoder_forward(arch_run *r)
     if (d->rope_local.inv_freq) local = nn_rope_prepare(cx, &d->rope_local, &r->seqs);
     for (size_t il = 0; il < d->n_layers; il++) {
         const decoder_layer *w = &d->layers[il];
-        arch_keep_hidden(r, x, H);
+        if (!d->input_unseen) arch_keep_hidden(r, x, H);
         layer_forward(r, x, w, w->rope == &d->rope_local ? &local : &rope, il);
+        if (d->input_unseen) arch_keep_hidden(r, x, H);
     }
     if (d->norm_unseen) arch_keep_hidden(r, x, H);
     if (d->norm.kind != NN_NORM_NONE) nn_norm(cx, x, x, &d->norm, T);

@@ -16,12 +16,14 @@ typedef struct decoder_layer {
     nn_norm_w post1, post2; /* on what attention and mlp gave, before it is added */
     nn_attn_w attn;
     nn_mlp_w mlp;
-    nn_moe_w moe;        /* n > 0: instead of mlp */
+    nn_moe_w moe;        /* n > 0: instead of mlp; neither: the layer ends with its attention */
     const nn_rope *rope; /* NULL: this layer does not rotate */
     size_t window;       /* 0: none */
     const float *sinks;  /* [heads] or NULL */
     float scale;         /* of the scores; 0: the decoder's */
-    const void *own;     /* weights that only the decoder's own `attention` knows */
+    const void *own;     /* weights that only the decoder's own `attention`, or `mixer`, knows */
+    /* instead of attention: y = mixer(x), which keeps a state and no keys (arch_recurrent.h); NULL: attention */
+    void (*mixer)(arch_run *r, float *y, const float *x, const struct decoder_layer *w);
 } decoder_layer;
 
 typedef struct arch_decoder {
@@ -39,6 +41,8 @@ typedef struct arch_decoder {
     /* instead of nn_self_attention: y = attention(x) with projections of its own (deepseek); NULL: the usual */
     void (*attention)(arch_run *r, float *y, const float *x, const decoder_layer *w,
                       const nn_attn *a, const nn_rope_rows *rope, size_t il);
+    bool
+        input_unseen; /* all hidden states are those behind each layer, then the normed ones (mamba) */
     bool norm_unseen; /* the last of all hidden states is the one before `norm` (biogpt) */
     nn_embed_w words;
     nn_embed_w positions;                /* learned; absent: none */

@@ -14,14 +14,11 @@
 #include <math.h>
 #include <string.h>
 
-#include "arch/arch_decoder.h"
-
-enum { KERNEL_MAX = 64 };
+#include "arch/arch_recurrent.h"
 
 typedef struct {
-    nn_linear_w in, out;     // [3H, H], [H, H]
-    const float *taps, *add; // [H, kernel], [H] or NULL
-    size_t kernel;
+    nn_linear_w in, out; // [3H, H], [H, H]
+    nn_conv_w conv;
     size_t more, extra; // layers of the cache besides the own one: how many, and which is the first
 } short_conv;
 
@@ -77,24 +74,18 @@ static void cache_row(const nn_cache *c, const short_conv *w, size_t il, size_t 
 static void convolve(arch_run *r, float *y, float *u, const short_conv *w, size_t H, size_t il)
 {
     nn_ctx *cx = r->cx;
-    float *before = nn_f32(cx, w->kernel, H); // the rows in front of a sequence, the last one last
+    const size_t past = w->conv.width - 1;
+    float *before = nn_f32(cx, past, H); // the rows in front of a sequence, the last one last
     for (size_t s = 0; nn_ok(cx) && s < r->seqs.n; s++) {
-        const size_t a = r->seqs.start[s], b = r->seqs.start[s + 1], past = nn_past(&r->seqs, s);
+        const size_t a = r->seqs.start[s], n = r->seqs.start[s + 1] - a, at = nn_past(&r->seqs, s);
         nn_cache *cache = r->seqs.caches ? r->seqs.caches[s] : NULL;
-        const size_t held = past < w->kernel - 1 ? past : w->kernel - 1;
+        const size_t held = at < past ? at : past;
+        if (held < past) memset(before, 0, (past - held) * H * sizeof *before);
         for (size_t i = 0; i < held; i++)
-            cache_row(cache, w, il, past - held + i, before + i * H, H, false);
-        for (size_t t = a; t < b; t++) {
-            float *out = y + t * H;
-            for (size_t c = 0; c < H; c++) out[c] = w->add ? w->add[c] : 0;
-            for (size_t back = 0; back < w->kernel && back <= t - a + held; back++) {
-                const float *row =
-                    back <= t - a ? u + (t - back) * H : before + (held - (back - (t - a))) * H;
-                for (size_t c = 0; c < H; c++)
-                    out[c] += row[c] * w->taps[c * w->kernel + w->kernel - 1 - back];
-            }
-            if (cache) cache_row(cache, w, il, past + t - a, u + t * H, H, true);
-        }
+            cache_row(cache, w, il, at - held + i, before + (past - held + i) * H, H, false);
+        nn_conv_rows(y + a * H, u + a * H, H, before, &w->conv, n);
+        for (size_t t = 0; cache && t < n; t++)
+            cache_row(cache, w, il, at + t, u + (a + t) * H, H, true);
     }
 }
 
@@ -141,11 +132,11 @@ static const short_conv *load_conv(arch_build *b, const arch_decoder *d, size_t 
     const unsigned bias = cfg_bool(&b->cfg, "conv_bias", false) ? NN_BIAS : NN_NO_BIAS;
     short_conv *w = arch_new(b, 1, sizeof *w);
     if (!w) return NULL;
-    w->kernel = cfg_size(&b->cfg, "conv_L_cache", 3, 1, KERNEL_MAX);
     nn_load_linear(ld, &w->in, "conv.in_proj", 3 * H, H, bias);
     nn_load_linear(ld, &w->out, "conv.out_proj", H, H, bias);
-    w->taps = nn_load_vector(ld, "conv.conv.weight", H * w->kernel, 0);
-    if (bias) w->add = nn_load_vector(ld, "conv.conv.bias", H, 0);
+    size_t state = 0; // none: the rows lie in the cache
+    nn_conv_load(ld, &w->conv, "conv.conv", H,
+                 cfg_size(&b->cfg, "conv_L_cache", 3, 1, ARCH_CONV_MAX), K_ACT_NONE, bias, &state);
     w->more = (H + room - 1) / room - 1;
     w->extra = *cache_layers;
     *cache_layers += w->more;

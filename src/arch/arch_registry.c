@@ -50,6 +50,7 @@
     X(lfm2) \
     X(llama) \
     X(longformer) \
+    X(mamba) \
     X(ministral) \
     X(mixtral) \
     X(mobilebert) \

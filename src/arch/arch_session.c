@@ -239,7 +239,7 @@ mltf_status arch_forward(arch_session *s, const arch_batch *b, unsigned want, ar
                err));
     TRY(remember_ids(m, b, err));
     for (size_t i = 0; r.seqs.caches && i < b->n_seqs; i++)
-        b->caches[i]->kv.len += b->start[i + 1] - b->start[i];
+        nn_cache_advance(&b->caches[i]->kv, b->start[i + 1] - b->start[i]);
     return MLTF_OK;
 }
 

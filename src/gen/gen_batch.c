@@ -433,6 +433,15 @@ mltf_status gen_process(gen_unit *u, gen_row *row, float *scores, const int32_t 
     return MLTF_OK;
 }
 
+mltf_status gen_needs_no_state(const gen_unit *u, const char *mode, mltf_err *err)
+{
+    const arch_info *info = arch_model_info(u->model);
+    if (!info->stateful) return MLTF_OK;
+    return mltf_fail(err, MLTF_INVALID_INPUT,
+                     "%s is not supported with stateful models, such as %s", mode,
+                     info->architecture);
+}
+
 bool gen_is_eos(const gen_unit *u, int32_t id)
 {
     for (size_t i = 0; i < u->cfg.eos_token_id.n; i++)

@@ -23,6 +23,7 @@ typedef struct contrastive_state {
 
 static mltf_status contrastive_start(gen_unit *u, mltf_err *err)
 {
+    TRY(gen_needs_no_state(u, "contrastive search", err));
     contrastive_state *s = arena_calloc(&u->arena, 1, sizeof *s);
     if (!s) return mltf_fail_memory(err);
     u->state = s;

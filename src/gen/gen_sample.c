@@ -50,6 +50,7 @@ static mltf_status sample_start(gen_unit *u, mltf_err *err)
             err, MLTF_INVALID_INPUT,
             "num_return_sequences has to be 1 when doing assisted generate, but is %lld.",
             (long long)u->cfg.num_return_sequences);
+    if (proposes(u)) TRY(gen_needs_no_state(u, "assisted generation", err));
     if (u->req->assistant) {
         const arch_model *draft = arch_session_model(u->req->assistant);
         if (arch_model_info(draft)->kind != ARCH_DECODER ||

@@ -101,6 +101,8 @@ mltf_status gen_row_push(gen_row *r, int32_t id, mltf_err *err);
 mltf_status gen_process(gen_unit *u, gen_row *row, float *scores, const int32_t *ids, size_t n,
                         mltf_err *err);
 
+/* Modes that try tokens and take them back ("assisted generation") do not go with models that keep a state. */
+mltf_status gen_needs_no_state(const gen_unit *u, const char *mode, mltf_err *err);
 bool gen_is_eos(const gen_unit *u, int32_t id);
 /* Is ids[0..n), which just got its last token, at an end, and why? Eos, length, stop string, time. */
 mltf_status gen_ended(gen_unit *u, const int32_t *ids, size_t n, bool *ended, gen_finish *why,

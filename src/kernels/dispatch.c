@@ -40,6 +40,7 @@ static void make_tables(void)
     kref_norm_init(t);
     kref_act_init(t);
     kref_convert_init(t);
+    kref_state_init(t);
     best = CPU_REF;
 #if defined(__x86_64__)
     const cpu_features cpu = cpu_features_detect();
@@ -48,12 +49,14 @@ static void make_tables(void)
         kavx2_gemm_init(t);
         kavx2_attention_init(t);
         kavx2_rows_init(t);
+        kavx2_state_init(t);
     }
     if (cpu.avx512) {
         t = next_tier(CPU_AVX512, "avx512");
         kavx512_gemm_init(t);
         kavx512_attention_init(t);
         kavx512_rows_init(t);
+        kavx512_state_init(t);
         if (cpu.avx512bf16_fast) {
             t->name = "avx512+bf16";
             kavx512bf16_gemm_init(t);

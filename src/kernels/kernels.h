@@ -116,6 +116,14 @@ typedef struct kernel_table {
     void (*add)(float *y, const float *a, const float *b, size_t n);
     void (*widen)(float *y, const void *x, mltf_dtype dtype, size_t n);
     void (*narrow)(void *y, const float *x, mltf_dtype dtype, size_t n);
+
+    /* One token of a recurrent state h [N, P] with row stride ld: h = decay h + k uᵀ, then y [P] = qᵀ h, summed over
+     * n in its order. k [N] NULL: nothing is added, and u is not read. */
+    void (*state_step)(float *y, float *h, size_t ld, float decay, const float *k, const float *u,
+                       const float *q, size_t N, size_t P);
+    /* The same where each entry decays at its own pace: by exp(a[n, p] dt[p]), a with row stride ld. */
+    void (*scan_step)(float *y, float *h, const float *a, size_t ld, const float *dt,
+                      const float *k, const float *u, const float *q, size_t N, size_t P);
 } kernel_table;
 
 /* The table of this machine; made once, thread-safe. */

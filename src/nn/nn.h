@@ -206,19 +206,23 @@ void nn_moe(nn_ctx *cx, float *y, const float *x, const nn_moe_w *w, size_t T); 
 
 /* ------------------------------------------------------------------ sequences and caches */
 
-/* How a layer's keys and values are kept: whole, or as far as a window sees; and which of that kind it is. */
+/* How a layer's keys and values are kept: whole, as far as a window sees, or not at all (it has none); and which of
+ * that kind it is. */
+typedef enum { NN_KEEPS_ALL, NN_KEEPS_WINDOW, NN_KEEPS_NOTHING } nn_keeps;
 typedef struct nn_cache_layer {
-    bool forgets;
+    nn_keeps keeps;
     size_t place;
 } nn_cache_layer;
 
 /* Keys and values of one sequence, all layers. Keys are stored as attention uses them (rotated). Layers whose
- * attention sees a window forget what lies behind it. */
+ * attention sees a window forget what lies behind it. Recurrent layers keep a state instead, of one size whatever
+ * the length, and nothing of the states before it. */
 typedef struct nn_cache_shape {
     size_t layers, kv_heads, k_dim, v_dim;
     mltf_dtype dtype;              /* F32 or BF16 */
     size_t window;                 /* keys that a windowed layer sees, the row's own counted */
-    const nn_cache_layer *windows; /* [layers]; NULL: none forgets */
+    const nn_cache_layer *windows; /* [layers]; NULL: all keep everything */
+    size_t state;                  /* floats that all recurrent layers keep together */
 } nn_cache_shape;
 
 /* Tokens from `first` on of some of the layers, a multiple of K_ATTN_BLOCK: for each head of each layer
@@ -232,18 +236,23 @@ typedef struct nn_cache {
     nn_cache_shape shape;
     size_t len, max; /* tokens it has seen, tokens allowed */
     nn_kept all, near;
+    /* [shape.state] the state behind len tokens, and what the pass in progress makes of it: a pass that fails changes
+     * nothing. NULL: none, or no token yet */
+    float *state, *next;
 } nn_cache;
 
-/* So many of the last tokens can always be taken back. */
+/* So many of the last tokens can always be taken back, unless there is a state. */
 enum { NN_CACHE_ROLLBACK = 256 };
 
 mltf_status nn_cache_init(nn_cache *c, const nn_cache_shape *shape, size_t max, mltf_err *err);
 void nn_cache_release(nn_cache *c);
 mltf_status nn_cache_reserve(nn_cache *c, size_t len,
                              mltf_err *err); /* room for len tokens; INVALID_INPUT past max */
+/* The pass in progress was well: so many more tokens count. */
+void nn_cache_advance(nn_cache *c, size_t tokens);
 /* held: tokens at the beginning that `to` holds already just as `from` does; they are not copied. */
 mltf_status nn_cache_copy(nn_cache *to, const nn_cache *from, size_t held, mltf_err *err);
-/* Forget what lies behind len; all of it where the tokens that the next one sees are gone. */
+/* Forget what lies behind len; all of it where the tokens that the next one sees are gone, or where there is a state. */
 void nn_cache_truncate(nn_cache *c, size_t len);
 /* Row 0 of a head's keys and values is that of token nn_cache_first(). */
 void *nn_cache_k(const nn_cache *c, size_t layer, size_t head); /* [cap, k_dim] */

@@ -12,9 +12,9 @@ static size_t row_bytes(const nn_cache_shape *s)
     return (s->k_dim + s->v_dim) * dtype_size(s->dtype);
 }
 
-static bool forgets(const nn_cache_shape *s, size_t layer)
+static nn_keeps keeps(const nn_cache_shape *s, size_t layer)
 {
-    return s->windows && s->windows[layer].forgets;
+    return s->windows ? s->windows[layer].keeps : NN_KEEPS_ALL;
 }
 
 /* Which of the layers of its kind. */
@@ -27,7 +27,10 @@ mltf_status nn_cache_init(nn_cache *c, const nn_cache_shape *shape, size_t max, 
 {
     (void)err;
     *c = (nn_cache){.shape = *shape, .max = max};
-    for (size_t l = 0; l < shape->layers; l++) (forgets(shape, l) ? &c->near : &c->all)->layers++;
+    for (size_t l = 0; l < shape->layers; l++) {
+        c->all.layers += keeps(shape, l) == NN_KEEPS_ALL;
+        c->near.layers += keeps(shape, l) == NN_KEEPS_WINDOW;
+    }
     return MLTF_OK;
 }
 
@@ -35,6 +38,9 @@ void nn_cache_release(nn_cache *c)
 {
     free(c->all.data);
     free(c->near.data);
+    free(c->state);
+    free(c->next);
+    c->state = c->next = NULL;
     c->all = (nn_kept){.layers = c->all.layers};
     c->near = (nn_kept){.layers = c->near.layers};
     c->len = 0;
@@ -49,19 +55,20 @@ static unsigned char *head_data(const nn_cache_shape *s, const nn_kept *p, size_
 void *nn_cache_k(const nn_cache *c, size_t layer, size_t head)
 {
     const nn_cache_shape *s = &c->shape;
-    return head_data(s, forgets(s, layer) ? &c->near : &c->all, place_of(s, layer), head);
+    return head_data(s, keeps(s, layer) == NN_KEEPS_WINDOW ? &c->near : &c->all, place_of(s, layer),
+                     head);
 }
 
 void *nn_cache_v(const nn_cache *c, size_t layer, size_t head)
 {
     const nn_cache_shape *s = &c->shape;
-    const nn_kept *p = forgets(s, layer) ? &c->near : &c->all;
+    const nn_kept *p = keeps(s, layer) == NN_KEEPS_WINDOW ? &c->near : &c->all;
     return head_data(s, p, place_of(s, layer), head) + p->cap * s->k_dim * dtype_size(s->dtype);
 }
 
 size_t nn_cache_first(const nn_cache *c, size_t layer)
 {
-    return forgets(&c->shape, layer) ? c->near.first : 0;
+    return keeps(&c->shape, layer) == NN_KEEPS_WINDOW ? c->near.first : 0;
 }
 
 /* Tokens [from, end) of every head into another block, or to another place in the same. */
@@ -123,12 +130,25 @@ static mltf_status reserve_near(nn_cache *c, size_t len, mltf_err *err)
     return new_block(&c->shape, p, first, c->len, cap < most ? cap : most, err);
 }
 
+/* A state that is there counts from the first token on; zeros before. */
+static mltf_status reserve_state(nn_cache *c, mltf_err *err)
+{
+    const size_t n = c->shape.state;
+    if (!n) return MLTF_OK;
+    if (!c->state) c->state = calloc(n, sizeof *c->state);
+    if (!c->next) c->next = calloc(n, sizeof *c->next);
+    if (!c->state || !c->next) return mltf_fail_memory(err);
+    if (c->len == 0) memset(c->state, 0, n * sizeof *c->state);
+    return MLTF_OK;
+}
+
 mltf_status nn_cache_reserve(nn_cache *c, size_t len, mltf_err *err)
 {
     if (len > c->max)
         return mltf_fail(err, MLTF_INVALID_INPUT,
                          "the sequence needs %zu positions, the cache was made for %zu", len,
                          c->max);
+    TRY(reserve_state(c, err));
     if (c->all.layers && len > c->all.cap) {
         const size_t cap = grown(&c->all, len);
         TRY(new_block(&c->shape, &c->all, 0, c->len, cap > c->max ? c->max : cap, err));
@@ -136,10 +156,19 @@ mltf_status nn_cache_reserve(nn_cache *c, size_t len, mltf_err *err)
     return c->near.layers ? reserve_near(c, len, err) : MLTF_OK;
 }
 
+void nn_cache_advance(nn_cache *c, size_t tokens)
+{
+    float *old = c->state;
+    c->state = c->next;
+    c->next = old;
+    c->len += tokens;
+}
+
 void nn_cache_truncate(nn_cache *c, size_t len)
 {
     if (len >= c->len) return;
-    const bool gone = c->near.first && len + 1 < c->near.first + c->shape.window;
+    const bool gone =
+        c->shape.state || (c->near.first && len + 1 < c->near.first + c->shape.window);
     c->len = gone ? 0 : len;
     if (c->len == 0) c->near.first = 0;
 }
@@ -155,6 +184,14 @@ static mltf_status copy_block(const nn_cache_shape *s, nn_kept *to, const nn_kep
     return MLTF_OK;
 }
 
+static mltf_status copy_state(nn_cache *to, const nn_cache *from, mltf_err *err)
+{
+    if (!from->state || !from->len) return MLTF_OK;
+    TRY(reserve_state(to, err));
+    memcpy(to->state, from->state, from->shape.state * sizeof *from->state);
+    return MLTF_OK;
+}
+
 mltf_status nn_cache_copy(nn_cache *to, const nn_cache *from, size_t held, mltf_err *err)
 {
     if (to == from) return MLTF_OK;
@@ -164,6 +201,7 @@ mltf_status nn_cache_copy(nn_cache *to, const nn_cache *from, size_t held, mltf_
     if (to->max < from->len) to->max = from->max;
     mltf_status st = copy_block(&to->shape, &to->all, &from->all, held, from->len, err);
     if (held < first || to->near.first != first) held = first;
+    if (!st) st = copy_state(to, from, err);
     if (!st) st = copy_block(&to->shape, &to->near, &from->near, held, from->len, err);
     to->len = from->len;
     if (st) nn_cache_truncate(to, 0);

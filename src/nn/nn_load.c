@@ -65,6 +65,18 @@ void nn_scope(nn_loader *ld, const char *fmt, ...)
     va_end(ap);
 }
 
+size_t nn_scope_enter(nn_loader *ld, const char *name)
+{
+    const size_t back = strlen(ld->scope);
+    snprintf(ld->scope + back, sizeof ld->scope - back, "%s.", name);
+    return back;
+}
+
+void nn_scope_leave(nn_loader *ld, size_t back)
+{
+    ld->scope[back] = '\0';
+}
+
 static bool ok(const nn_loader *ld)
 {
     return ld->err.status == MLTF_OK;
@@ -615,6 +627,15 @@ const float *nn_load_vector(nn_loader *ld, const char *name, size_t count, unsig
         return NULL;
     }
     return take_vector(ld, t);
+}
+
+float *nn_load_columns(nn_loader *ld, const char *name, size_t rows, size_t cols)
+{
+    const float *v = nn_load_vector(ld, name, rows * cols, 0);
+    float *y = v ? arena_f32(ld->own, cols, rows) : NULL;
+    if (v && !y) no_memory(ld);
+    for (size_t i = 0; y && i < rows * cols; i++) y[i % cols * rows + i / cols] = v[i];
+    return y;
 }
 
 static void reorder_vector(nn_loader *ld, const float **v, const size_t *row_of, size_t N)

@@ -94,6 +94,9 @@ checkpoint *nn_load_adapter_take(nn_loader *ld);
 bool nn_load_is_replaced(nn_loader *ld, const char *name);
 
 void nn_scope(nn_loader *ld, const char *fmt, ...) MLTF_PRINTF(2, 3);
+/* Into the scope's submodule `name` ("mixer"), and back to where nn_scope_enter() said it was. */
+size_t nn_scope_enter(nn_loader *ld, const char *name);
+void nn_scope_leave(nn_loader *ld, size_t back);
 
 /* Is there a tensor of this name (in scope)? */
 bool nn_load_has(nn_loader *ld, const char *name);
@@ -119,6 +122,8 @@ void nn_load_norm(nn_loader *ld, nn_norm_w *w, const char *name, nn_norm_kind ki
                   float eps, unsigned flags);
 /* A tensor of `count` values in f32, whatever its shape; full name. NULL if absent. */
 const float *nn_load_vector(nn_loader *ld, const char *name, size_t count, unsigned flags);
+/* The same of a tensor [rows, …] of rows * cols values, turned: an own copy [cols, rows]. */
+float *nn_load_columns(nn_loader *ld, const char *name, size_t rows, size_t cols);
 
 /* Row n of w becomes row row_of[n] of what was loaded: an own copy, for layouts that no stride describes. */
 void nn_load_reorder(nn_loader *ld, nn_linear_w *w, const size_t *row_of);

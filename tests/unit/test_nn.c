@@ -194,7 +194,7 @@ static void attend_rows(nn_cache *c, float *out, const float *x, size_t n, size_
 static void forgets_what_nobody_sees(mltf_dtype dtype, size_t window)
 {
     static const nn_cache_layer second[] = {{false, 0}, {true, 0}};
-    nn_cache_shape all = {2, 2, 8, 8, dtype, 0, NULL}, some = {2, 2, 8, 8, dtype, window, second};
+    nn_cache_shape all = {2, 2, 8, 8, dtype, 0, NULL, 0}, some = {2, 2, 8, 8, dtype, window, second, 0};
     nn_cache c[4]; // a pair, and a pair that becomes its copy now and then
     mltf_err err = {0};
     for (int i = 0; i < 4; i++) nn_cache_init(&c[i], i % 2 ? &some : &all, SIZE_MAX, &err);
@@ -240,7 +240,7 @@ static void test_a_long_text_in_one_piece_leaves_a_small_cache(void **state)
 {
     (void)state;
     static const nn_cache_layer windows[] = {{true, 0}};
-    const nn_cache_shape s = {1, 1, 8, 8, DT_F32, 10, windows};
+    const nn_cache_shape s = {1, 1, 8, 8, DT_F32, 10, windows, 0};
     nn_cache c;
     mltf_err err = {0};
     nn_cache_init(&c, &s, SIZE_MAX, &err);

@@ -1,0 +1,58 @@
+/* Layers that read a text from left to right and keep a state of one size instead of keys and values.
+ *
+ * Each sequence's state lies in its cache (nn_cache_shape.state floats, all layers one behind the other); without a
+ * cache it begins with zeros and is forgotten. Tokens are taken one after the other, whether they come in one pass
+ * or in many, so that the bits are the same. Where seqs->key_mask hides a row, the row enters as zeros.
+ *
+ * The loaders count what they need into *state, which is b->m->cache_shape.state. */
+#ifndef MLTF_NN_NN_RECURRENT_H
+#define MLTF_NN_NN_RECURRENT_H
+
+#include "nn/nn.h"
+#include "nn/nn_load.h"
+
+/* Floats [at, at + n) of the state of each sequence, to be changed in place: [seqs->n] pointers in scratch. */
+float **nn_states(nn_ctx *cx, const nn_seqs *seqs, size_t at, size_t n);
+/* Rows of x [T, n] (row stride ld) that the mask hides become zeros. */
+void nn_mask_rows(nn_ctx *cx, float *x, size_t ld, size_t n, const nn_seqs *seqs);
+/* y = log(1 + e^y), y itself above 20, as torch has it. */
+void nn_softplus(nn_ctx *cx, float *y, size_t n);
+
+/* ------------------------------------------------------------------ convolution along the text, channel by channel */
+
+typedef struct nn_conv_w {
+    size_t channels, width;
+    const float *taps; /* [width, channels], the row's own last */
+    const float *bias; /* [channels] or NULL */
+    k_act act;         /* of what comes out */
+    size_t state;      /* where its width - 1 last rows lie */
+} nn_conv_w;
+
+/* name.weight [channels, 1, width] and name.bias. */
+void nn_conv_load(nn_loader *ld, nn_conv_w *w, const char *name, size_t channels, size_t width,
+                  k_act act, unsigned flags, size_t *state);
+/* y [T, C] = act(convolution of x [T, C] (row stride ldx)). */
+void nn_conv(nn_ctx *cx, float *y, const float *x, size_t ldx, const nn_conv_w *w,
+             const nn_seqs *seqs);
+/* The same for the n rows of one sequence, without act: before [width - 1, C] are the rows in front of them. */
+void nn_conv_rows(float *y, const float *x, size_t ldx, const float *before, const nn_conv_w *w,
+                  size_t n);
+
+/* ------------------------------------------------------------------ selective state spaces */
+
+/* Mamba (Gu and Dao 2023, arXiv:2312.00752): each of I channels has N states of its own.
+ *
+ *   [u | gate] = in x;  u = act(conv u);  [dt | B | C] = x_proj u, each normed if there are norms
+ *   dt = softplus(dt_proj dt);  h = exp(a dt) h + dt B u;  y = out((C h + d u) act(gate)) */
+typedef struct nn_mamba_w {
+    size_t inner, n, rank; /* I, N, inputs of dt_proj */
+    nn_linear_w in, x_proj, dt_proj, out;
+    nn_conv_w conv;
+    nn_norm_w dt_norm, b_norm, c_norm; /* kind NONE: none */
+    const float *a, *d;                /* [N, I] negative, [I] */
+    k_act act;
+    size_t state;
+} nn_mamba_w;
+void nn_mamba(nn_ctx *cx, float *y, const float *x, const nn_mamba_w *w, const nn_seqs *seqs);
+
+#endif
