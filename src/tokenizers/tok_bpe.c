@@ -289,9 +289,10 @@ static size_t min_size(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-static mltf_status encode_word(const bpe *b, tok_scratch *s, const char *p, size_t at, size_t n,
-                               size_t piece, mltf_err *err)
+static mltf_status encode_word(const tok_model *m, tok_scratch *s, const char *p, size_t at,
+                               size_t n, size_t piece, mltf_err *err)
 {
+    const bpe *b = (const bpe *)m;
     const char *w = p + at;
     if (b->config.ignore_merges) {
         const int32_t id = vocab_find(b->base.bytes ? &b->raw : &b->base.vocab, w, n);
@@ -319,17 +320,7 @@ static mltf_status encode_word(const bpe *b, tok_scratch *s, const char *p, size
 static mltf_status encode_cached(const bpe *b, tok_scratch *s, const char *p, size_t at, size_t n,
                                  size_t piece, mltf_err *err)
 {
-    tok_cache *cache;
-    if (n > CACHE_KEY || !(cache = cache_of(s))) return encode_word(b, s, p, at, n, piece, err);
-    uint64_t key[3];
-    cache_entry *slot;
-    cache_key(key, p + at, n, s->limit - at);
-    const cache_entry *hit = cache_find(cache, &slot, key, n);
-    if (hit) return cache_emit(s, hit, at, piece) ? MLTF_OK : mltf_fail_memory(err);
-    const size_t before = s->n_tokens;
-    TRY(encode_word(b, s, p, at, n, piece, err));
-    cache_keep(slot, key, n, s->tokens + before, s->n_tokens - before, at);
-    return MLTF_OK;
+    return cache_tokenize(&b->base, encode_word, s, p, at, n, piece, err);
 }
 
 /* The class of the character at p[at]; *next is behind it. */

@@ -93,4 +93,22 @@ static inline tok_cache *cache_of(tok_scratch *s)
     return s->cache; // NULL: no memory, no cache
 }
 
+/* Tokens of p[at .. at + n), from the cache or else from `tokenize`, to be kept. */
+static inline mltf_status cache_tokenize(const tok_model *m, tok_model_fn tokenize, tok_scratch *s,
+                                         const char *p, size_t at, size_t n, size_t piece,
+                                         mltf_err *err)
+{
+    tok_cache *cache;
+    if (n > CACHE_KEY || !(cache = cache_of(s))) return tokenize(m, s, p, at, n, piece, err);
+    uint64_t key[3];
+    cache_entry *slot;
+    cache_key(key, p + at, n, s->limit - at);
+    const cache_entry *hit = cache_find(cache, &slot, key, n);
+    if (hit) return cache_emit(s, hit, at, piece) ? MLTF_OK : mltf_fail_memory(err);
+    const size_t before = s->n_tokens;
+    TRY(tokenize(m, s, p, at, n, piece, err));
+    cache_keep(slot, key, n, s->tokens + before, s->n_tokens - before, at);
+    return MLTF_OK;
+}
+
 #endif

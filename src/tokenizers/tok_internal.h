@@ -37,6 +37,8 @@ typedef struct tok_view {
 } tok_view;
 
 void tok_text_release(tok_text *t);
+/* Append n bytes that all came from *span; NULL: nobody asks where from. False: no memory. */
+bool tok_text_put(tok_text *t, const char *p, size_t n, const tok_span *span);
 static inline bool tok_is_cont(char c)
 {
     return ((unsigned char)c & 0xC0) == 0x80;

@@ -1,10 +1,10 @@
 /* Pre-tokenizers: https://github.com/huggingface/tokenizers, tokenizers/src/pre_tokenizers (0.22.2).
  *
- * Most only cut pieces. Metaspace and ByteLevel also rewrite them; then the text is built anew, with the
+ * Most only cut pieces (tok_cut.c). Metaspace and ByteLevel also rewrite them; then the text is built anew, with the
  * pieces one after the other. */
 #include <stdlib.h>
 
-#include "tokenizers/tok_internal.h"
+#include "tokenizers/tok_cut.h"
 
 typedef enum {
     P_BERT,
@@ -21,8 +21,6 @@ typedef enum {
     P_FIXED,
 } pretok_type;
 
-typedef enum { B_REMOVED, B_ISOLATED, B_WITH_PREVIOUS, B_WITH_NEXT, B_CONTIGUOUS } behaviour;
-
 struct tok_pretok {
     pretok_type type;
     tok_pretok **parts; /* Sequence */
@@ -33,9 +31,9 @@ struct tok_pretok {
     bool split;
     tok_pattern *pattern; /* Split */
     bool invert;
-    behaviour behaviour; /* Split, Punctuation */
-    bool individual;     /* Digits */
-    size_t length;       /* FixedLength */
+    cut_behaviour behaviour; /* Split, Punctuation */
+    bool individual;         /* Digits */
+    size_t length;           /* FixedLength */
 };
 
 const uint16_t tok_byte_char[256] = {
@@ -93,7 +91,8 @@ static const struct {
     {"FixedLength", P_FIXED},
 };
 
-static mltf_status parse_behaviour(behaviour *out, const json *v, behaviour fallback, mltf_err *err)
+static mltf_status parse_behaviour(cut_behaviour *out, const json *v, cut_behaviour fallback,
+                                   mltf_err *err)
 {
     static const char *const names[] = {"Removed", "Isolated", "MergedWithPrevious",
                                         "MergedWithNext", "Contiguous"};
@@ -102,7 +101,7 @@ static mltf_status parse_behaviour(behaviour *out, const json *v, behaviour fall
     const mltf_str s = json_string(v, STR(""));
     for (size_t i = 0; i < 5; i++) {
         if (!str_is(s, names[i])) continue;
-        *out = (behaviour)i;
+        *out = (cut_behaviour)i;
         return MLTF_OK;
     }
     return mltf_fail(err, MLTF_CORRUPT_FILE, "split behavior \"" STR_FMT "\" is not known",
@@ -176,10 +175,10 @@ static mltf_status parse_into(tok_pretok *p, const json *spec, mltf_err *err)
             return mltf_fail(err, MLTF_CORRUPT_FILE, "pre-tokenizer Split lacks its pattern");
         TRY(tok_pattern_new(&p->pattern, text ? text->s : re->s, !text, err));
         p->invert = json_bool(json_get(spec, "invert"), false);
-        return parse_behaviour(&p->behaviour, json_get(spec, "behavior"), B_ISOLATED, err);
+        return parse_behaviour(&p->behaviour, json_get(spec, "behavior"), CUT_ISOLATED, err);
     }
     case P_PUNCTUATION:
-        return parse_behaviour(&p->behaviour, json_get(spec, "behavior"), B_ISOLATED, err);
+        return parse_behaviour(&p->behaviour, json_get(spec, "behavior"), CUT_ISOLATED, err);
     case P_DIGITS:
         p->individual = json_bool(json_get(spec, "individual_digits"), false);
         return MLTF_OK;
@@ -258,7 +257,7 @@ bool tok_pretok_needs_spans(const tok_pretok *p)
 /* The hand-written matcher of a split that keeps everything; NULL if it is no such split. */
 static tok_matcher isolating(const tok_pretok *p)
 {
-    return p->type == P_SPLIT && p->behaviour == B_ISOLATED && !p->invert
+    return p->type == P_SPLIT && p->behaviour == CUT_ISOLATED && !p->invert
                ? tok_pattern_hand(p->pattern)
                : NULL;
 }
@@ -305,83 +304,8 @@ bool tok_pretok_is_metaspace(const tok_pretok *p, tok_prepend *prepend, bool *sp
     return true;
 }
 
-/* ---- cutting ---- */
+/* ---- separators ---- */
 
-static bool add_piece(tok_state *s, size_t *n, size_t start, size_t end, int32_t added)
-{
-    if (start >= end) return true;
-    if (!ARRAY_RESERVE(s->next, s->next_cap, *n + 1)) return false;
-    s->next[(*n)++] = (tok_piece){(uint32_t)start, (uint32_t)end, added};
-    return true;
-}
-
-static void swap_pieces(tok_state *s, size_t n)
-{
-    tok_piece *p = s->pieces;
-    const size_t cap = s->cap;
-    s->pieces = s->next;
-    s->cap = s->next_cap;
-    s->n = n;
-    s->next = p;
-    s->next_cap = cap;
-}
-
-/* Matches and gaps between them, in order: .start is where one ends, .end whether it is a match. */
-static bool add_match(tok_state *s, size_t *n, size_t end, bool match)
-{
-    if (!ARRAY_RESERVE(s->matches, s->matches_cap, *n + 1)) return false;
-    s->matches[(*n)++] = (tok_span){(uint32_t)end, match};
-    return true;
-}
-
-static bool apply_behaviour(tok_state *s, size_t *n_out, size_t from, size_t n, behaviour b)
-{
-    size_t start = from; // of match i
-    bool previous = false;
-    switch (b) {
-    case B_REMOVED:
-    case B_ISOLATED:
-        for (size_t i = 0; i < n; start = s->matches[i++].start)
-            if ((b == B_ISOLATED || !s->matches[i].end) &&
-                !add_piece(s, n_out, start, s->matches[i].start, -1))
-                return false;
-        return true;
-    case B_CONTIGUOUS:
-    case B_WITH_PREVIOUS: {
-        size_t open = from, end = from; // the piece that may still grow
-        for (size_t i = 0; i < n; i++) {
-            const bool match = s->matches[i].end != 0;
-            const bool joins = b == B_CONTIGUOUS ? match == previous : match && !previous;
-            if (i > 0 && !joins) {
-                if (!add_piece(s, n_out, open, end, -1)) return false;
-                open = end;
-            }
-            end = s->matches[i].start;
-            previous = match;
-        }
-        return n == 0 || add_piece(s, n_out, open, end, -1);
-    }
-    case B_WITH_NEXT: {
-        // decided from the end; a mark on the match that another joins keeps the order
-        for (size_t i = n; i-- > 0;) {
-            const bool match = (s->matches[i].end & 1) != 0;
-            if (i + 1 < n && match && !previous)
-                s->matches[i].end |= 2; // goes with the one behind it
-            previous = match;
-        }
-        size_t open = from;
-        for (size_t i = 0; i < n; i++) {
-            if (s->matches[i].end & 2) continue;
-            if (!add_piece(s, n_out, open, s->matches[i].start, -1)) return false;
-            open = s->matches[i].start;
-        }
-        return true;
-    }
-    }
-    return true;
-}
-
-typedef bool (*char_test)(uint32_t cp, uint32_t arg);
 static bool test_space(uint32_t cp, uint32_t arg)
 {
     (void)arg;
@@ -402,174 +326,6 @@ static bool test_equal(uint32_t cp, uint32_t arg)
     return cp == arg;
 }
 
-static mltf_status cut_by_char(tok_state *s, char_test test, uint32_t arg, behaviour b,
-                               mltf_err *err)
-{
-    size_t n = 0;
-    for (size_t k = 0; k < s->n; k++) {
-        const tok_piece piece = s->pieces[k];
-        bool ok = true;
-        if (piece.added >= 0) {
-            ok = add_piece(s, &n, piece.start, piece.end, piece.added);
-        } else {
-            size_t m = 0;
-            const char *base = s->v.p, *p = base + piece.start, *end = base + piece.end, *gap = p;
-            while (ok && p < end) {
-                const char *c = p;
-                if (!test(utf8_next(&p), arg)) continue;
-                if (gap < c) ok = add_match(s, &m, (size_t)(c - base), false);
-                ok = ok && add_match(s, &m, (size_t)(p - base), true);
-                gap = p;
-            }
-            if (ok && gap < end) ok = add_match(s, &m, piece.end, false);
-            ok = ok && apply_behaviour(s, &n, piece.start, m, b);
-        }
-        if (!ok) return mltf_fail_memory(err);
-    }
-    swap_pieces(s, n);
-    return MLTF_OK;
-}
-
-static mltf_status cut_by_pattern(tok_state *s, const tok_pattern *pattern, bool invert,
-                                  behaviour b, mltf_err *err)
-{
-    size_t n = 0;
-    for (size_t k = 0; k < s->n; k++) {
-        const tok_piece piece = s->pieces[k];
-        if (piece.added >= 0) {
-            if (!add_piece(s, &n, piece.start, piece.end, piece.added))
-                return mltf_fail_memory(err);
-            continue;
-        }
-        tok_finder f;
-        TRY(tok_find_begin(&f, pattern, s->v.p + piece.start, piece.end - piece.start, err));
-        size_t m = 0, last = 0, start = 0, end = 0;
-        bool found, ok = true;
-        mltf_status st;
-        while ((st = tok_find_next(&f, &start, &end, &found, err)) == MLTF_OK && found && ok) {
-            if (last != start) ok = add_match(s, &m, piece.start + start, invert);
-            ok = ok && add_match(s, &m, piece.start + end, !invert);
-            last = end;
-        }
-        tok_find_end(&f);
-        if (st != MLTF_OK) return st;
-        if (ok && last != piece.end - piece.start) ok = add_match(s, &m, piece.end, invert);
-        if (!ok || !apply_behaviour(s, &n, piece.start, m, b)) return mltf_fail_memory(err);
-    }
-    swap_pieces(s, n);
-    return MLTF_OK;
-}
-
-/* Pieces from a matcher that covers all text. */
-static mltf_status cut_by_matcher(tok_state *s, tok_matcher match, mltf_err *err)
-{
-    size_t n = 0;
-    for (size_t k = 0; k < s->n; k++) {
-        const tok_piece piece = s->pieces[k];
-        bool ok = true;
-        if (piece.added >= 0) {
-            ok = add_piece(s, &n, piece.start, piece.end, piece.added);
-        } else {
-            const char *p = s->v.p + piece.start;
-            const size_t len = piece.end - piece.start;
-            for (size_t at = 0; ok && at < len;) {
-                const size_t end = match(p, len, at);
-                ok = add_piece(s, &n, piece.start + at, piece.start + end, -1);
-                at = end;
-            }
-        }
-        if (!ok) return mltf_fail_memory(err);
-    }
-    swap_pieces(s, n);
-    return MLTF_OK;
-}
-
-/* \w+|[^\w\s]+ */
-static mltf_status cut_words(tok_state *s, mltf_err *err)
-{
-    size_t n = 0;
-    for (size_t k = 0; k < s->n; k++) {
-        const tok_piece piece = s->pieces[k];
-        bool ok = true;
-        if (piece.added >= 0) {
-            ok = add_piece(s, &n, piece.start, piece.end, piece.added);
-        } else {
-            const char *base = s->v.p, *p = base + piece.start, *end = base + piece.end, *open = p;
-            int kind = 0; // 1 word, 2 other, 0 space
-            while (ok && p < end) {
-                const char *c = p;
-                const uint32_t cp = utf8_next(&p);
-                const int now = uc_word_regex(cp) ? 1 : uc_is_space(cp) ? 0 : 2;
-                if (now != kind) {
-                    if (kind) ok = add_piece(s, &n, (size_t)(open - base), (size_t)(c - base), -1);
-                    open = c;
-                    kind = now;
-                }
-            }
-            if (ok && kind) ok = add_piece(s, &n, (size_t)(open - base), piece.end, -1);
-        }
-        if (!ok) return mltf_fail_memory(err);
-    }
-    swap_pieces(s, n);
-    return MLTF_OK;
-}
-
-/* What comes before the first character of a script is lost, as in the reference. */
-static mltf_status cut_scripts(tok_state *s, mltf_err *err)
-{
-    size_t n = 0;
-    for (size_t k = 0; k < s->n; k++) {
-        const tok_piece piece = s->pieces[k];
-        bool ok = true;
-        if (piece.added >= 0) {
-            ok = add_piece(s, &n, piece.start, piece.end, piece.added);
-        } else {
-            const char *base = s->v.p, *p = base + piece.start, *end = base + piece.end,
-                       *open = NULL;
-            unsigned last = 0;
-            while (ok && p < end) {
-                const char *c = p;
-                const unsigned script = uc_get(utf8_next(&p))->script;
-                if (!script) continue;
-                if (script != last) {
-                    if (open) ok = add_piece(s, &n, (size_t)(open - base), (size_t)(c - base), -1);
-                    open = c;
-                }
-                last = script;
-            }
-            if (ok && open) ok = add_piece(s, &n, (size_t)(open - base), piece.end, -1);
-        }
-        if (!ok) return mltf_fail_memory(err);
-    }
-    swap_pieces(s, n);
-    return MLTF_OK;
-}
-
-static mltf_status cut_fixed(tok_state *s, size_t length, mltf_err *err)
-{
-    size_t n = 0;
-    for (size_t k = 0; k < s->n; k++) {
-        const tok_piece piece = s->pieces[k];
-        bool ok = true;
-        if (piece.added >= 0) {
-            ok = add_piece(s, &n, piece.start, piece.end, piece.added);
-        } else {
-            for (size_t at = piece.start; ok && at < piece.end;) {
-                size_t end = at;
-                for (size_t i = 0; i < length && end < piece.end; i++) {
-                    end++;
-                    while (end < piece.end && tok_is_cont(s->v.p[end])) end++;
-                }
-                ok = add_piece(s, &n, at, end, -1);
-                at = end;
-            }
-        }
-        if (!ok) return mltf_fail_memory(err);
-    }
-    swap_pieces(s, n);
-    return MLTF_OK;
-}
-
 /* ---- rewriting ---- */
 
 /* Text being built anew from the pieces of s. */
@@ -583,15 +339,7 @@ typedef struct rebuild {
 
 static bool put(rebuild *r, const char *p, size_t n, tok_span span)
 {
-    tok_text *t = r->out;
-    if (!ARRAY_RESERVE(t->p, t->cap, t->n + n + 8)) return false;
-    memcpy(t->p + t->n, p, n);
-    if (r->spans) {
-        if (!ARRAY_RESERVE(t->a, t->acap, t->n + n)) return false;
-        for (size_t i = 0; i < n; i++) t->a[t->n + i] = span;
-    }
-    t->n += n;
-    return true;
+    return tok_text_put(r->out, p, n, r->spans ? &span : NULL);
 }
 
 static tok_view piece_view(const tok_state *s, tok_piece piece)
@@ -633,7 +381,7 @@ static void rebuild_end(rebuild *r, size_t n)
 {
     tok_state *s = r->s;
     s->v = (tok_view){r->out->p ? r->out->p : "", r->out->n, r->spans ? r->out->a : NULL, 0};
-    swap_pieces(s, n);
+    tok_pieces_swap(s, n);
 }
 
 static mltf_status run_metaspace(const tok_pretok *p, tok_state *s, bool spans, mltf_err *err)
@@ -649,7 +397,7 @@ static mltf_status run_metaspace(const tok_pretok *p, tok_state *s, bool spans, 
         const size_t from = r.out->n;
         bool ok = true;
         if (r.piece.added >= 0) {
-            ok = copy_bytes(&r, 0, r.v.n) && add_piece(s, &n, from, r.out->n, r.piece.added);
+            ok = copy_bytes(&r, 0, r.v.n) && tok_piece_add(s, &n, from, r.out->n, r.piece.added);
         } else {
             const tok_span first = tok_view_span(&r.v, 0);
             const bool starts =
@@ -668,12 +416,12 @@ static mltf_status run_metaspace(const tok_pretok *p, tok_state *s, bool spans, 
                     i = end;
                 }
             }
-            ok = ok && add_piece(s, &n, from, r.out->n, -1);
+            ok = ok && tok_piece_add(s, &n, from, r.out->n, -1);
         }
         if (!ok) return mltf_fail_memory(err);
     }
     rebuild_end(&r, n);
-    return p->split ? cut_by_char(s, test_equal, p->delimiter, B_WITH_NEXT, err) : MLTF_OK;
+    return p->split ? tok_cut_chars(s, test_equal, p->delimiter, CUT_WITH_NEXT, err) : MLTF_OK;
 }
 
 static mltf_status add_prefix_spaces(tok_state *s, bool spans, mltf_err *err)
@@ -691,7 +439,7 @@ static mltf_status add_prefix_spaces(tok_state *s, bool spans, mltf_err *err)
         const size_t from = r.out->n;
         bool ok = true;
         if (r.piece.added < 0 && r.v.p[0] != ' ') ok = put(&r, " ", 1, tok_view_span(&r.v, 0));
-        ok = ok && copy_bytes(&r, 0, r.v.n) && add_piece(s, &n, from, r.out->n, r.piece.added);
+        ok = ok && copy_bytes(&r, 0, r.v.n) && tok_piece_add(s, &n, from, r.out->n, r.piece.added);
         if (!ok) return mltf_fail_memory(err);
     }
     rebuild_end(&r, n);
@@ -717,7 +465,7 @@ static mltf_status map_bytes(tok_state *s, bool spans, mltf_err *err)
                 ok = put(&r, buf, len, spans ? tok_view_span(&r.v, i) : (tok_span){0, 0});
             }
         }
-        ok = ok && add_piece(s, &n, from, r.out->n, r.piece.added);
+        ok = ok && tok_piece_add(s, &n, from, r.out->n, r.piece.added);
         if (!ok) return mltf_fail_memory(err);
     }
     rebuild_end(&r, n);
@@ -730,34 +478,35 @@ mltf_status tok_pretokenize(const tok_pretok *p, tok_state *s, bool spans, bool 
     if (!p) return MLTF_OK;
     switch (p->type) {
     case P_BERT:
-        TRY(cut_by_char(s, test_space, 0, B_REMOVED, err));
-        return cut_by_char(s, test_punct, 0, B_ISOLATED, err);
+        TRY(tok_cut_chars(s, test_space, 0, CUT_REMOVED, err));
+        return tok_cut_chars(s, test_punct, 0, CUT_ISOLATED, err);
     case P_BYTE_LEVEL:
         if (p->prefix_space) TRY(add_prefix_spaces(s, spans, err));
-        if (p->use_regex) TRY(cut_by_matcher(s, tok_match_gpt2, err));
+        if (p->use_regex) TRY(tok_cut_matcher(s, tok_match_gpt2, err));
         return bytes_later ? MLTF_OK : map_bytes(s, spans, err);
     case P_DELIMITER:
-        return cut_by_char(s, test_equal, p->delimiter, B_REMOVED, err);
+        return tok_cut_chars(s, test_equal, p->delimiter, CUT_REMOVED, err);
     case P_METASPACE:
         return run_metaspace(p, s, spans, err);
     case P_WHITESPACE:
-        return cut_words(s, err);
+        return tok_cut_words(s, err);
     case P_WHITESPACE_SPLIT:
-        return cut_by_char(s, test_space, 0, B_REMOVED, err);
+        return tok_cut_chars(s, test_space, 0, CUT_REMOVED, err);
     case P_SEQUENCE:
         for (size_t i = 0; i < p->n; i++)
             TRY(tok_pretokenize(p->parts[i], s, spans, bytes_later, err));
         return MLTF_OK;
     case P_SPLIT:
-        return cut_by_pattern(s, p->pattern, p->invert, p->behaviour, err);
+        return tok_cut_pattern(s, p->pattern, p->invert, p->behaviour, err);
     case P_PUNCTUATION:
-        return cut_by_char(s, test_punct, 0, p->behaviour, err);
+        return tok_cut_chars(s, test_punct, 0, p->behaviour, err);
     case P_DIGITS:
-        return cut_by_char(s, test_numeric, 0, p->individual ? B_ISOLATED : B_CONTIGUOUS, err);
+        return tok_cut_chars(s, test_numeric, 0, p->individual ? CUT_ISOLATED : CUT_CONTIGUOUS,
+                             err);
     case P_SCRIPTS:
-        return cut_scripts(s, err);
+        return tok_cut_scripts(s, err);
     case P_FIXED:
-        return cut_fixed(s, p->length, err);
+        return tok_cut_length(s, p->length, err);
     }
     return MLTF_OK;
 }

@@ -12,17 +12,21 @@ void tok_text_release(tok_text *t)
     *t = (tok_text){0};
 }
 
-static bool put_bytes(tok_rewrite *r, const char *p, size_t n, tok_span span)
+bool tok_text_put(tok_text *t, const char *p, size_t n, const tok_span *span)
 {
-    tok_text *t = r->out;
     if (!ARRAY_RESERVE(t->p, t->cap, t->n + n + 8)) return false;
     memcpy(t->p + t->n, p, n);
-    if (r->spans) {
+    if (span) {
         if (!ARRAY_RESERVE(t->a, t->acap, t->n + n)) return false;
-        for (size_t i = 0; i < n; i++) t->a[t->n + i] = span;
+        for (size_t i = 0; i < n; i++) t->a[t->n + i] = *span;
     }
     t->n += n;
     return true;
+}
+
+static bool put_bytes(tok_rewrite *r, const char *p, size_t n, tok_span span)
+{
+    return tok_text_put(r->out, p, n, r->spans ? &span : NULL);
 }
 
 /* Copy source bytes [from, to) with their spans. */

@@ -49,9 +49,10 @@ static mltf_status emit_path(const unigram *u, tok_scratch *s, const char *p, si
     return MLTF_OK;
 }
 
-static mltf_status best_path(const unigram *u, tok_scratch *s, const char *p, size_t at, size_t n,
+static mltf_status best_path(const tok_model *m, tok_scratch *s, const char *p, size_t at, size_t n,
                              size_t piece, mltf_err *err)
 {
+    const unigram *u = (const unigram *)m;
     if (!array_reserve(&s->lattice, &s->lattice_cap, n + 1, sizeof(node)))
         return mltf_fail_memory(err);
     node *lattice = s->lattice;
@@ -107,18 +108,7 @@ static mltf_status best_path(const unigram *u, tok_scratch *s, const char *p, si
 static mltf_status unigram_tokenize(const tok_model *m, tok_scratch *s, const char *p, size_t at,
                                     size_t n, size_t piece, mltf_err *err)
 {
-    const unigram *u = (const unigram *)m;
-    tok_cache *cache;
-    if (n > CACHE_KEY || !(cache = cache_of(s))) return best_path(u, s, p, at, n, piece, err);
-    uint64_t key[3];
-    cache_entry *slot;
-    cache_key(key, p + at, n, s->limit - at);
-    const cache_entry *hit = cache_find(cache, &slot, key, n);
-    if (hit) return cache_emit(s, hit, at, piece) ? MLTF_OK : mltf_fail_memory(err);
-    const size_t before = s->n_tokens;
-    TRY(best_path(u, s, p, at, n, piece, err));
-    cache_keep(slot, key, n, s->tokens + before, s->n_tokens - before, at);
-    return MLTF_OK;
+    return cache_tokenize(m, best_path, s, p, at, n, piece, err);
 }
 
 static void unigram_free(tok_model *m)

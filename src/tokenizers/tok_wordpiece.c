@@ -22,9 +22,10 @@ static mltf_status missing_unk(const wordpiece *w, mltf_err *err)
                      w->unk_name);
 }
 
-static mltf_status cover(const wordpiece *w, tok_scratch *s, const char *p, size_t at, size_t n,
+static mltf_status cover(const tok_model *m, tok_scratch *s, const char *p, size_t at, size_t n,
                          size_t piece, mltf_err *err)
 {
+    const wordpiece *w = (const wordpiece *)m;
     const size_t before = s->n_tokens, end = at + n;
     bool bad = n > w->max_chars && utf8_count(p + at, n) > w->max_chars;
     for (size_t from = at; from < end && !bad;) {
@@ -53,18 +54,7 @@ static mltf_status cover(const wordpiece *w, tok_scratch *s, const char *p, size
 static mltf_status wordpiece_tokenize(const tok_model *m, tok_scratch *s, const char *p, size_t at,
                                       size_t n, size_t piece, mltf_err *err)
 {
-    const wordpiece *w = (const wordpiece *)m;
-    tok_cache *cache;
-    if (n > CACHE_KEY || !(cache = cache_of(s))) return cover(w, s, p, at, n, piece, err);
-    uint64_t key[3];
-    cache_entry *slot;
-    cache_key(key, p + at, n, s->limit - at);
-    const cache_entry *hit = cache_find(cache, &slot, key, n);
-    if (hit) return cache_emit(s, hit, at, piece) ? MLTF_OK : mltf_fail_memory(err);
-    const size_t before = s->n_tokens;
-    TRY(cover(w, s, p, at, n, piece, err));
-    cache_keep(slot, key, n, s->tokens + before, s->n_tokens - before, at);
-    return MLTF_OK;
+    return cache_tokenize(m, cover, s, p, at, n, piece, err);
 }
 
 bool tok_model_is_wordpiece(const tok_model *m)
