@@ -62,24 +62,14 @@ static void load_electra_heads(arch_build *b, arch_encoder *e)
 {
     nn_loader *ld = &b->ld;
     const size_t H = e->cfg.hidden;
-    const k_act summary = cfg_act(&b->cfg, "summary_activation", "gelu");
-    arch_encoder_heads_load(
-        b, &e->heads,
-        &(arch_encoder_names){
-            .cls_dense = b->m->info.head == ARCH_HEAD_MULTIPLE_CHOICE ? "sequence_summary.summary"
-                                                                      : "classifier.dense",
-            .cls_act = b->m->info.head == ARCH_HEAD_MULTIPLE_CHOICE ? summary : K_ACT_GELU,
-            .cls_out = "classifier.out_proj",
-            .mc_out = "classifier",
-            .token_out = "classifier",
-            .qa_out = "qa_outputs",
-            .mlm_dense = "generator_predictions.dense",
-            .mlm_act = K_ACT_GELU,
-            .mlm_norm = "generator_predictions.LayerNorm",
-            .mlm_out = "generator_lm_head",
-            .mlm_bias = "generator_lm_head.bias",
-            .eps = e->cfg.eps},
-        H, &e->embed.words);
+    const arch_encoder_names names = arch_electra_heads(&e->cfg);
+    if (b->m->info.head == ARCH_HEAD_MULTIPLE_CHOICE) {
+        const arch_summary first = {
+            .type = "first", .project = true, .act = "gelu", .out = "classifier"};
+        arch_summary_load(b, &e->heads, &first, H);
+        return;
+    }
+    arch_encoder_heads_load(b, &e->heads, &names, H, &e->embed.words);
     if (b->m->info.head == ARCH_HEAD_OTHER) { // ForPreTraining: was this token replaced?
         nn_scope(ld, "%s", "");
         nn_load_linear(ld, &e->heads.head.dense, "discriminator_predictions.dense", H, H, NN_BIAS);

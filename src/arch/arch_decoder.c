@@ -50,6 +50,12 @@ void arch_decoder_attn_load(nn_loader *ld, nn_attn_w *a, const arch_decoder *d, 
     nn_load_linear(ld, &a->o, "self_attn.o_proj|self_attn.dense", H, d->heads * Dv, o_flags);
 }
 
+void arch_decoder_head_norms_load(nn_loader *ld, nn_attn_w *a, size_t dim, float eps)
+{
+    nn_load_norm(ld, &a->q_norm, "self_attn.q_layernorm", NN_NORM_LAYER, dim, eps, NN_BIAS);
+    nn_load_norm(ld, &a->k_norm, "self_attn.k_layernorm", NN_NORM_LAYER, dim, eps, NN_BIAS);
+}
+
 void arch_decoder_mlp_load(nn_loader *ld, nn_mlp_w *m, const char *name, size_t hidden, size_t ffn,
                            k_act act, unsigned flags)
 {

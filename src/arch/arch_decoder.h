@@ -114,6 +114,8 @@ void arch_decoder_config_even(arch_config *c, arch_decoder *d);
 /* q_proj, k_proj, v_proj, o_proj under the scope's "self_attn.". */
 void arch_decoder_attn_load(nn_loader *ld, nn_attn_w *a, const arch_decoder *d, unsigned qkv_flags,
                             unsigned o_flags);
+/* q_layernorm and k_layernorm under the scope's "self_attn.": a layer norm of a head's size for all heads. */
+void arch_decoder_head_norms_load(nn_loader *ld, nn_attn_w *a, size_t dim, float eps);
 /* gate_proj, up_proj, down_proj under `name` ("mlp"). */
 void arch_decoder_mlp_load(nn_loader *ld, nn_mlp_w *m, const char *name, size_t hidden, size_t ffn,
                            k_act act, unsigned flags);

@@ -66,8 +66,10 @@ void arch_encoder_layer_load(nn_loader *ld, encoder_layer *l, const encoder_laye
     }
     if (names->o) nn_load_linear(ld, &l->attn.o, names->o, H, H, NN_BIAS);
     nn_load_norm(ld, &l->attn_norm, names->attn_norm, NN_NORM_LAYER, H, c->eps, NN_BIAS);
-    nn_load_linear(ld, &l->mlp.up, names->up, F, H, NN_BIAS);
-    nn_load_linear(ld, &l->mlp.down, names->down, H, F, NN_BIAS);
+    if (names->up) {
+        nn_load_linear(ld, &l->mlp.up, names->up, F, H, NN_BIAS);
+        nn_load_linear(ld, &l->mlp.down, names->down, H, F, NN_BIAS);
+    }
     nn_load_norm(ld, &l->mlp_norm, names->mlp_norm, NN_NORM_LAYER, H, c->eps, NN_BIAS);
     l->mlp.act = c->act;
 }
@@ -124,11 +126,31 @@ arch_encoder_names arch_roberta_heads(const arch_build *b, const encoder_config 
     };
 }
 
+arch_encoder_names arch_electra_heads(const encoder_config *c)
+{
+    return (arch_encoder_names){
+        .cls_dense = "classifier.dense",
+        .cls_act = K_ACT_GELU,
+        .cls_out = "classifier.out_proj",
+        .mc_out = "classifier",
+        .token_out = "classifier",
+        .qa_out = "qa_outputs",
+        .mlm_dense = "generator_predictions.dense",
+        .mlm_act = K_ACT_GELU,
+        .mlm_norm = "generator_predictions.LayerNorm",
+        .mlm_out = "generator_lm_head",
+        .mlm_bias = "generator_lm_head.bias",
+        .eps = c->eps,
+    };
+}
+
 mltf_status arch_encoder_done(arch_build *b, arch_encoder *e, mltf_err *err)
 {
     const encoder_config *c = &e->cfg;
     const size_t D = c->hidden / c->heads;
-    size_t positions = e->sines ? e->n_sines : c->positions ? c->positions : SIZE_MAX;
+    size_t positions = e->sines       ? e->n_sines
+                       : c->positions ? c->positions - e->position_offset
+                                      : SIZE_MAX;
     if (c->positions && e->counts_padding) {
         const size_t first = (size_t)e->pad + 1;
         positions = first < positions ? positions - first : 0;
@@ -179,22 +201,37 @@ void arch_encoder_layer_forward(arch_run *r, float *x, const encoder_layer *w, c
     if (nn_ok(cx)) nn_restore(cx, mark);
 }
 
-/* x += attention(attn_norm x);  x += mlp(mlp_norm x) */
-static void layer_forward_pre_norm(arch_run *r, float *x, const encoder_layer *w,
-                                   const nn_attn *attn, const nn_rope_rows *rope, size_t il)
+static void attention(arch_run *r, float *y, const float *x, const arch_encoder *e, size_t il,
+                      const nn_attn *attn, const nn_rope_rows *rope)
+{
+    const encoder_layer *w = &e->layers[il];
+    if (e->attention)
+        e->attention(r, y, x, w, attn, il);
+    else
+        nn_self_attention(r->cx, y, x, &w->attn, attn, &r->seqs, rope, il);
+}
+
+static void layer_forward(arch_run *r, float *x, const arch_encoder *e, size_t il,
+                          const nn_attn *attn, const nn_rope_rows *rope)
 {
     nn_ctx *cx = r->cx;
-    const size_t T = r->seqs.rows, H = attn->heads * attn->dim;
+    const encoder_layer *w = &e->layers[il];
+    const size_t T = r->seqs.rows, H = e->cfg.hidden;
     const nn_mark mark = nn_save(cx);
     float *y = nn_f32(cx, T, H); // [T, H]
-    nn_norm(cx, y, x, &w->attn_norm, T);
-    nn_self_attention(cx, y, y, &w->attn, attn, &r->seqs, rope, il);
-    nn_add(cx, x, y, T * H);
-    nn_tap(cx, "attn", (int)il, x, T, H);
-    nn_norm(cx, y, x, &w->mlp_norm, T);
-    nn_mlp(cx, y, y, &w->mlp, T);
-    nn_add(cx, x, y, T * H);
-    nn_tap(cx, "out", (int)il, x, T, H);
+    if (e->pre_norm) {
+        nn_norm(cx, y, x, &w->attn_norm, T);
+        attention(r, y, y, e, il, attn, rope);
+        nn_add(cx, x, y, T * H);
+        nn_tap(cx, "attn", (int)il, x, T, H);
+        nn_norm(cx, y, x, &w->mlp_norm, T);
+        nn_mlp(cx, y, y, &w->mlp, T);
+        nn_add(cx, x, y, T * H);
+        nn_tap(cx, "out", (int)il, x, T, H);
+    } else {
+        attention(r, y, x, e, il, attn, rope);
+        arch_encoder_layer_finish(r, x, y, w, H, il);
+    }
     if (nn_ok(cx)) nn_restore(cx, mark);
 }
 
@@ -230,6 +267,8 @@ void arch_encoder_run(arch_run *r, const nn_attn *attn)
     const size_t T = r->seqs.rows, H = e->cfg.hidden;
     if (e->counts_padding && (!r->seqs.caches || e->counts_padding_always))
         arch_positions_after_padding(r, e->pad);
+    for (size_t t = 0; e->position_offset && t < T; t++)
+        r->s->pos[t] += (int32_t)e->position_offset;
     float *x = arch_encoder_embed(r, &e->embed); // [T, E]
     if (nn_has(&e->project)) {
         float *wide = nn_f32(cx, T, H); // [T, H]
@@ -243,10 +282,7 @@ void arch_encoder_run(arch_run *r, const nn_attn *attn)
     nn_tap(cx, "embeddings", -1, x, T, H);
     for (size_t il = 0; il < e->cfg.layers; il++) {
         arch_keep_hidden(r, x, H);
-        if (e->pre_norm)
-            layer_forward_pre_norm(r, x, &e->layers[il], attn, turn, il);
-        else
-            arch_encoder_layer_forward(r, x, &e->layers[il], attn, turn, il);
+        layer_forward(r, x, e, il, attn, turn);
     }
     if (e->norm_unseen) arch_keep_hidden(r, x, H);
     if (e->norm.kind != NN_NORM_NONE) nn_norm(cx, x, x, &e->norm, T);

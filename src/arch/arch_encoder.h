@@ -33,6 +33,7 @@ typedef struct encoder_layer {
     nn_norm_w attn_norm; /* [H] */
     nn_mlp_w mlp;        /* up [F, H], down [H, F]; with gate [F, H]: gated */
     nn_norm_w mlp_norm;  /* [H] */
+    const void *own;     /* weights that only the encoder's own `attention` knows */
 } encoder_layer;
 
 typedef struct arch_encoder {
@@ -42,10 +43,14 @@ typedef struct arch_encoder {
     encoder_layer *layers; /* [layers] */
     nn_norm_w norm;        /* [H] behind the last layer; kind NONE: none */
     arch_heads heads;
-    bool pre_norm;       /* x += attention(attn_norm x);  x += mlp(mlp_norm x) */
-    bool norm_unseen;    /* the last of all hidden states is the one before `norm` */
-    bool causal;         /* is_decoder */
-    bool counts_padding; /* positions count what is not padding, from pad + 1 (roberta) */
+    /* instead of nn_self_attention: y = attention(x), y may be x; NULL: the usual */
+    void (*attention)(arch_run *r, float *y, const float *x, const encoder_layer *w,
+                      const nn_attn *a, size_t il);
+    bool pre_norm;          /* x += attention(attn_norm x);  x += mlp(mlp_norm x) */
+    size_t position_offset; /* rows of the table before position 0, counted in cfg.positions */
+    bool norm_unseen;       /* the last of all hidden states is the one before `norm` */
+    bool causal;            /* is_decoder */
+    bool counts_padding;    /* positions count what is not padding, from pad + 1 (roberta) */
     bool
         counts_padding_always; /* also in generation, where the library gives others positions from 0 */
     int64_t pad;
@@ -57,7 +62,7 @@ typedef struct arch_encoder {
 
 typedef struct encoder_layer_names {
     const char *q, *k, *v, *o; /* q NULL: the family loads its projections; o NULL: that one too */
-    const char *attn_norm, *up, *down, *mlp_norm;
+    const char *attn_norm, *up, *down, *mlp_norm; /* up NULL: the family loads up and down */
 } encoder_layer_names;
 extern const encoder_layer_names bert_layer_names;
 
@@ -75,10 +80,11 @@ void arch_encoder_layer_load(nn_loader *ld, encoder_layer *l, const encoder_laye
 /* Allocate e->layers and load them from "where.0.", "where.1." … of the base model. */
 void arch_encoder_layers_load(arch_build *b, arch_encoder *e, const char *where,
                               const encoder_layer_names *names);
-/* BERT's heads (cls.predictions, qa_outputs, classifier on the pooler) and roberta's (lm_head, classifier.dense):
- * to be changed where a family differs. */
+/* BERT's heads (cls.predictions, qa_outputs, classifier on the pooler), roberta's (lm_head, classifier.dense) and
+ * electra's (generator_predictions, classifier.dense): to be changed where a family differs. */
 arch_encoder_names arch_bert_heads(const encoder_config *c);
 arch_encoder_names arch_roberta_heads(const arch_build *b, const encoder_config *c);
+arch_encoder_names arch_electra_heads(const encoder_config *c);
 /* The last line of load: positions that roberta's way of counting leaves, the cache of a decoder, arch_done(). */
 mltf_status arch_encoder_done(arch_build *b, arch_encoder *e, mltf_err *err);
 

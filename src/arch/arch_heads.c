@@ -63,12 +63,11 @@ static const float *transform(arch_run *r, const arch_head_w *w, const float *x,
         *cols = w->dense.w.N;
         return y;
     }
-    if (w->norm.kind != NN_NORM_NONE) {
-        float *y = nn_f32(r->cx, rows, *cols);
-        nn_norm(r->cx, y, x, &w->norm, rows);
-        return y;
-    }
-    return x;
+    if (w->norm.kind == NN_NORM_NONE && w->act == K_ACT_NONE) return x;
+    float *y = nn_f32(r->cx, rows, *cols);
+    nn_act(r->cx, y, x, rows * *cols, w->act);
+    if (w->norm.kind != NN_NORM_NONE) nn_norm(r->cx, y, y, &w->norm, rows);
+    return y;
 }
 
 static void head_forward(arch_run *r, const arch_head_w *w, const float *x, size_t cols,
@@ -191,6 +190,30 @@ void arch_encoder_heads_load(arch_build *b, arch_heads *h, const arch_encoder_na
     default:
         h->has_head = false;
     }
+}
+
+void arch_summary_load(arch_build *b, arch_heads *h, const arch_summary *s, size_t hidden)
+{
+    nn_loader *ld = &b->ld;
+    arch_config *c = &b->cfg;
+    arch_head_w *w = &h->head;
+    const bool choice = b->m->info.head == ARCH_HEAD_MULTIPLE_CHOICE;
+    const mltf_str type = cfg_str(c, "summary_type", s->type);
+    const size_t labels = b->m->info.n_labels;
+    w->pad = -1; // the last token is the last one, padding or not
+    w->pool = str_is(type, "first") ? POOL_FIRST : POOL_LAST_TOKEN;
+    if (!str_is(type, "first") && !str_is(type, "last") && !str_is(type, "cls_index"))
+        cfg_fail(c, "\"summary_type\" \"" STR_FMT "\" is not supported", STR_ARG(type));
+    const bool projects = cfg_bool(c, "summary_use_proj", s->project);
+    const bool to_labels = projects && cfg_bool(c, "summary_proj_to_labels", s->to_labels);
+    const size_t width = to_labels ? labels : hidden;
+    nn_scope(ld, "%s", "");
+    h->has_head = true;
+    if (projects) nn_load_linear(ld, &w->dense, "sequence_summary.summary", width, hidden, NN_BIAS);
+    w->act = cfg_get(c, "summary_activation") || s->act ? cfg_act(c, "summary_activation", s->act)
+                                                        : K_ACT_NONE;
+    if (choice || !to_labels)
+        nn_load_linear(ld, &w->out, s->out, choice ? 1 : labels, width, NN_BIAS);
 }
 
 void arch_decoder_heads_load(arch_build *b, arch_heads *h, size_t hidden, const nn_embed_w *tokens,

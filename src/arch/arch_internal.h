@@ -240,6 +240,15 @@ typedef struct arch_encoder_names {
 void arch_encoder_heads_load(arch_build *b, arch_heads *h, const arch_encoder_names *n,
                              size_t hidden, const nn_embed_w *tokens);
 
+/* The classifiers of SequenceSummary, with the keys summary_type, summary_use_proj, summary_activation and
+ * summary_proj_to_labels; what config.json is silent about is said here. */
+typedef struct arch_summary {
+    const char *type, *act; /* act NULL: none */
+    bool project, to_labels; /* to_labels: the projection gives the logits, and `out` reads them for multiple choice */
+    const char *out;         /* "logits_proj" */
+} arch_summary;
+void arch_summary_load(arch_build *b, arch_heads *h, const arch_summary *s, size_t hidden);
+
 /* Decoders: lm_head (tied or not), score, classifier, qa_outputs. */
 void arch_decoder_heads_load(arch_build *b, arch_heads *h, size_t hidden, const nn_embed_w *tokens,
                              const char *lm_head, unsigned lm_flags, bool tied_default);

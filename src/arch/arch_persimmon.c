@@ -52,12 +52,7 @@ static mltf_status load(arch_build *b, mltf_err *err)
         nn_load_norm(ld, &l->norm2, "post_attention_layernorm", NN_NORM_LAYER, H, eps, NN_BIAS);
         load_qkv(b, &l->attn, d);
         nn_load_linear(ld, &l->attn.o, "self_attn.dense", H, H, NN_BIAS);
-        if (normed) {
-            nn_load_norm(ld, &l->attn.q_norm, "self_attn.q_layernorm", NN_NORM_LAYER, D, eps,
-                         NN_BIAS);
-            nn_load_norm(ld, &l->attn.k_norm, "self_attn.k_layernorm", NN_NORM_LAYER, D, eps,
-                         NN_BIAS);
-        }
+        if (normed) arch_decoder_head_norms_load(ld, &l->attn, D, eps);
         nn_load_linear(ld, &l->mlp.up, "mlp.dense_h_to_4h", F, H, NN_BIAS);
         nn_load_linear(ld, &l->mlp.down, "mlp.dense_4h_to_h", H, F, NN_BIAS);
         l->mlp.act = act;

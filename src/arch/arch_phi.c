@@ -35,12 +35,7 @@ static mltf_status load(arch_build *b, mltf_err *err)
         nn_scope(ld, "%slayers.%zu.", ld->base, il);
         nn_load_norm(ld, &l->norm1, "input_layernorm", NN_NORM_LAYER, H, eps, NN_BIAS);
         arch_decoder_attn_load(ld, &l->attn, d, NN_BIAS, NN_BIAS);
-        if (head_norms) {
-            nn_load_norm(ld, &l->attn.q_norm, "self_attn.q_layernorm", NN_NORM_LAYER, D, eps,
-                         NN_BIAS);
-            nn_load_norm(ld, &l->attn.k_norm, "self_attn.k_layernorm", NN_NORM_LAYER, D, eps,
-                         NN_BIAS);
-        }
+        if (head_norms) arch_decoder_head_norms_load(ld, &l->attn, D, eps);
         nn_load_linear(ld, &l->mlp.up, "mlp.fc1", F, H, NN_BIAS);
         nn_load_linear(ld, &l->mlp.down, "mlp.fc2", H, F, NN_BIAS);
         l->mlp.act = act;

@@ -28,6 +28,7 @@
     X(big_bird) \
     X(biogpt) \
     X(bloom) \
+    X(convbert) \
     X(deberta) \
     X(deepseek) \
     X(distilbert) \
@@ -37,6 +38,7 @@
     X(esm) \
     X(exaone4) \
     X(falcon) \
+    X(fnet) \
     X(gemma) \
     X(glm) \
     X(gpt2) \
@@ -47,9 +49,12 @@
     X(gptj) \
     X(helium) \
     X(hunyuan) \
+    X(ibert) \
+    X(layoutlm) \
     X(lfm2) \
     X(llama) \
     X(longformer) \
+    X(luke) \
     X(mamba) \
     X(ministral) \
     X(mixtral) \
@@ -59,6 +64,7 @@
     X(mpnet) \
     X(mpt) \
     X(nomic_bert) \
+    X(nystromformer) \
     X(openai_gpt) \
     X(opt) \
     X(persimmon) \
@@ -69,11 +75,14 @@
     X(roberta) \
     X(roformer) \
     X(seed_oss) \
+    X(splinter) \
     X(squeezebert) \
     X(stablelm) \
     X(t5) \
     X(tapas) \
     X(xglm) \
+    X(xlm) \
+    X(xlnet) \
 /* end */
 // clang-format on
 

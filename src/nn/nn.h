@@ -177,6 +177,7 @@ bool nn_act_find(k_act *out, mltf_str name);
 typedef struct nn_mlp_w {
     nn_linear_w gate, up, down;
     k_act act;
+    size_t groups; /* up and down are so many blocks on the diagonal, without gate; 0: whole */
     float
         limit; /* gpt_oss: gate at most limit, up in [-limit, limit], gate sigmoid(1.702 gate) (up + 1); 0: no */
 } nn_mlp_w;
@@ -285,6 +286,18 @@ static inline size_t nn_past(const nn_seqs *s, size_t seq)
 {
     return s->caches ? s->caches[seq]->len : 0;
 }
+
+/* ------------------------------------------------------------------ convolutions */
+
+/* One row of taps for `share` neighbouring columns: w is [C / share, n], n is odd. */
+typedef struct nn_taps {
+    const float *w;
+    size_t n, share;
+} nn_taps;
+/* y [T, C], column by column, along each sequence: y[t, c] = sum over k of w[c / share, k] x[t + k - n / 2, c], with
+ * zeros beyond the sequence. y must not be x. */
+void nn_convolve(nn_ctx *cx, float *y, const float *x, const nn_taps *w, const nn_seqs *seqs,
+                 size_t C);
 
 /* ------------------------------------------------------------------ rotary positions */
 

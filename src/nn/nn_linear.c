@@ -350,6 +350,15 @@ static void clamped_glu(nn_ctx *cx, float *up, const float *gate, float limit, s
     }
 }
 
+static void linear_in(nn_ctx *cx, float *y, const float *x, const nn_linear_w *w, size_t groups,
+                      size_t T)
+{
+    if (groups)
+        nn_linear_grouped(cx, y, x, w, groups, T);
+    else
+        nn_linear(cx, y, x, w, T);
+}
+
 void nn_mlp(nn_ctx *cx, float *y, const float *x, const nn_mlp_w *w, size_t T)
 {
     if (!nn_ok(cx)) return;
@@ -365,9 +374,9 @@ void nn_mlp(nn_ctx *cx, float *y, const float *x, const nn_mlp_w *w, size_t T)
         else
             nn_act_mul(cx, up, gate, up, T * F, w->act);
     } else {
-        nn_linear(cx, up, x, &w->up, T);
+        linear_in(cx, up, x, &w->up, w->groups, T);
         nn_act(cx, up, up, T * F, w->act);
     }
-    nn_linear(cx, y, up, &w->down, T);
+    linear_in(cx, y, up, &w->down, w->groups, T);
     if (nn_ok(cx)) nn_restore(cx, mark);
 }

@@ -522,8 +522,10 @@ void nn_load_matrix(nn_loader *ld, nn_linear_w *w, const char *name, const char 
         return;
     }
     const bool conv = flags & NN_CONV1D;
-    if (!check_float(ld, t) || !check_shape(ld, t, (size_t[]){conv ? K : N, conv ? N : K}, 2))
-        return;
+    const size_t rows = conv ? K : N, cols = conv ? N : K;
+    const bool by_head =
+        t->ndim == 3 && t->shape[0] == rows && t->shape[1] * t->shape[2] == cols;
+    if (!check_float(ld, t) || (!by_head && !check_shape(ld, t, (size_t[]){rows, cols}, 2))) return;
     take_matrix(ld, &w->w, t->data, t->dtype, N, K, conv, flags, false);
     set_compute(ld, w, flags);
     if (bias) load_bias(ld, w, str_from(bias), "", N, flags);

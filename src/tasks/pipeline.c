@@ -17,6 +17,7 @@ static size_t class_stem(const char *architecture)
                                         "ForSequenceClassification",
                                         "ForTokenClassification",
                                         "ForQuestionAnswering",
+                                        "ForQuestionAnsweringSimple",
                                         "ForConditionalGeneration",
                                         "ForPreTraining",
                                         "ForMultipleChoice",

@@ -436,9 +436,12 @@ static mltf_status call(const task_call *c, json **out, mltf_err *err)
     return MLTF_OK;
 }
 
+static const char *const also[] = {"ForQuestionAnsweringSimple", NULL}; // xlnet, xlm, flaubert
+
 const task_def task_question_answering = {
     .info = {"question-answering", "QuestionAnsweringPipeline", NULL,
              "AutoModelForQuestionAnswering", false},
     .class_suffix = "ForQuestionAnswering",
+    .class_also = also,
     .call = call,
 };

@@ -134,6 +134,7 @@ const char *task_from_architecture(const char *architecture)
         {"LayoutLM", "ForQuestionAnswering", "document-question-answering"},
         {"Vilt", "ForQuestionAnswering", "visual-question-answering"},
         {"", "ForQuestionAnswering", "question-answering"},
+        {"", "ForQuestionAnsweringSimple", "question-answering"},
         {"", "ForCausalLM", "text-generation"},
         {"", "LMHeadModel", "text-generation"},
         {"Whisper", "ForConditionalGeneration", "automatic-speech-recognition"},

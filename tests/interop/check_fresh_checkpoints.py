@@ -123,6 +123,14 @@ def encoder(name, drop=(), more=()):
     return [name + c for c in ENC + tuple(more) if c not in drop]
 
 
+XLM = ("Model", "WithLMHeadModel", "ForSequenceClassification", "ForTokenClassification", "ForQuestionAnsweringSimple")
+
+
+def xlm(r, **more):
+    return dict(vocab_size=max(r.vocab, 7), emb_dim=r.hidden, n_layers=r.layers, n_heads=r.heads, gelu_activation=r.flag(), sinusoidal_embeddings=r.flag(), causal=r.flag(), n_langs=r.choice([1, 3]), max_position_embeddings=64, layer_norm_eps=r.choice([1e-12, 1e-5]),
+                summary_activation=r.choice([None, "tanh"]), num_labels=r.labels, tie_word_embeddings=r.flag(), pad_index=0, pad_token_id=0, bos_token_id=1, **more)
+
+
 def drawn_window(r):
     return r.choice([None, 3, 6, 50])
 
@@ -287,6 +295,16 @@ FAMILIES = {
     "falcon_mamba": (["FalconMambaForCausalLM"] * 3 + ["FalconMambaModel"], "FalconMambaConfig", lambda r: mamba(r, mixer_rms_eps=r.choice([1e-6, 1e-3]))),
     "modernbert-decoder": (["ModernBertDecoderForCausalLM"] * 2 + ["ModernBertDecoderModel", "ModernBertDecoderForSequenceClassification"], "ModernBertDecoderConfig", lambda r: usual(r, global_attn_every_n_layers=r.choice([1, 2, 3]), local_attention=r.choice([4, 8, 64]), attention_bias=r.flag(), mlp_bias=r.flag(), norm_bias=r.flag(), classifier_bias=r.flag(), decoder_bias=r.flag(), hidden_activation=r.choice(["gelu", "silu"]), layer_types=r.choice([None, layer_types(r)]), global_rope_theta=r.choice([100.0, 160000.0]), tie_word_embeddings=r.flag())),
     "openai-gpt": (["OpenAIGPTLMHeadModel"] * 2 + ["OpenAIGPTModel", "OpenAIGPTForSequenceClassification"], "OpenAIGPTConfig", lambda r: narrow(r, afn=r.choice(["gelu", "relu", "silu"]))),
+    "luke": (encoder("Luke"), "LukeConfig", lambda r: {**bert(r), "pad_token_id": 1, "entity_vocab_size": 9, "entity_emb_size": r.choice([r.hidden, 6]), "use_entity_aware_attention": r.flag()}),
+    "ibert": (encoder("IBert"), "IBertConfig", lambda r: {**bert(r), "pad_token_id": 1, "hidden_act": "gelu"}),
+    "layoutlm": (encoder("LayoutLM"), "LayoutLMConfig", lambda r: bert(r, max_2d_position_embeddings=r.choice([7, 40]))),
+    "splinter": (["SplinterForQuestionAnswering"] * 2 + ["SplinterModel"], "SplinterConfig", lambda r: bert(r, question_token_id=r.choice([5, 9]))),
+    "nystromformer": (encoder("Nystromformer"), "NystromformerConfig", lambda r: bert(r, conv_kernel_size=r.choice([None, 1, 3, 65]))),
+    "convbert": (encoder("ConvBert"), "ConvBertConfig", lambda r: {**bert(r), "hidden_size": 8 * r.heads * r.head_dim, "num_attention_heads": 4 * r.heads, "head_ratio": r.choice([1, 2, 4]), "intermediate_size": 4 * r.inter, "embedding_size": r.choice([10, 768]), "conv_kernel_size": r.choice([1, 3, 9]), "num_groups": r.choice([1, 2, 4])}),
+    "fnet": (encoder("FNet", more=("ForNextSentencePrediction",)), "FNetConfig", lambda r: bert(r)),
+    "xlnet": (["XLNet" + c for c in ("Model", "ForSequenceClassification", "ForTokenClassification", "ForQuestionAnsweringSimple")], "XLNetConfig", lambda r: dict(vocab_size=r.vocab, d_model=r.hidden, n_layer=r.layers, n_head=r.heads, d_inner=r.inter, ff_activation=r.act(), attn_type=r.choice(["bi", "bi", "uni"]), clamp_len=r.choice([-1, 4]), layer_norm_eps=r.choice([1e-12, 1e-5]), summary_use_proj=r.flag(), summary_activation=r.choice(["tanh", "gelu"]), num_labels=r.labels, pad_token_id=0, bos_token_id=1, eos_token_id=2)),
+    "xlm": (["XLM" + c for c in XLM], "XLMConfig", xlm),
+    "flaubert": (["Flaubert" + c for c in XLM], "FlaubertConfig", lambda r: xlm(r, pre_norm=r.flag())),
     "big_bird": (encoder("BigBird", drop=("ForQuestionAnswering",), more=("ForCausalLM",)), "BigBirdConfig", lambda r: bert(r, attention_type=r.choice(["block_sparse", "original_full"]), rescale_embeddings=r.flag(), is_decoder=r.flag())),
     "ernie4_5_moe": (["Ernie4_5_MoeForCausalLM"] * 2 + ["Ernie4_5_MoeModel"], "Ernie4_5_MoeConfig", lambda r: {**grouped(r, use_bias=r.flag(), moe_intermediate_size=r.choice([10, 24]), moe_k=r.choice([1, 2, 3]), moe_num_experts=r.choice([3, 8]), moe_num_shared_experts=r.choice([0, 1, 2]), moe_layer_start_index=r.choice([0, 1]), moe_layer_end_index=r.choice([-1, 1]), moe_layer_interval=r.choice([1, 2])), **r.rope()}),
     "esm": (encoder("Esm", drop=("ForQuestionAnswering",)), "EsmConfig", lambda r: {**bert(r, even=True), "pad_token_id": 1, "mask_token_id": r.choice([5, 32]), "token_dropout": r.flag(), "emb_layer_norm_before": r.flag(), "position_embedding_type": r.choice(["absolute", "rotary"])}),
@@ -343,9 +361,10 @@ def cases_of(model, cfg, r, seq2seq, decoder, cls):
     batch, mask = torch.full((3, 11), pad), torch.zeros(3, 11, dtype=torch.long)
     for i, x in enumerate(rows):
         batch[i, : x.shape[1]], mask[i, : x.shape[1]] = x[0], 1
-    if not (cls.startswith("Mpt") or "blenderbot" in cfg.model_type or getattr(cfg, "token_dropout", False)):
+    last = cls.endswith("Classification") and "Token" not in cls and getattr(cfg, "summary_type", "first") == "last"  # it reads a padded row's padding
+    if not (last or cls.startswith("Mpt") or "blenderbot" in cfg.model_type or cfg.model_type == "fnet" or getattr(cfg, "token_dropout", False)):
         cases["batch_right"] = {"input_ids": batch, "attention_mask": mask}
-    if decoder and "Classification" not in cls and cfg.model_type != "lfm2":  # whose padding on the left is convolved
+    if (last or decoder and "Classification" not in cls) and cfg.model_type != "lfm2":  # whose padding on the left is convolved
         left, lmask = torch.full((3, 11), pad), torch.zeros(3, 11, dtype=torch.long)
         for i, x in enumerate(rows):
             left[i, -x.shape[1] :], lmask[i, -x.shape[1] :] = x[0], 1
@@ -373,7 +392,7 @@ def flatten(out):
         if torch.is_tensor(v):
             flat[k] = v
         elif isinstance(v, tuple) and k.endswith("hidden_states"):
-            flat.update({"%s.%d" % (k, i): x for i, x in enumerate(v)})
+            flat.update({"%s.%d" % (k, i): x for i, x in enumerate(v) if x is not None})
     return flat
 
 
@@ -499,9 +518,9 @@ def one(name, seed, keep):
     r = Draw(seed)
     classes, config, options = FAMILIES[name]
     cls = r.choice(classes)
-    if cls.endswith("QuestionAnswering"):
+    if "QuestionAnswering" in cls:
         r.labels = 2
-    kw = {k: v for k, v in options(r).items() if v is not None or k in ("clip_qkv", "sliding_window", "q_lora_rank", "pad_token_id", "forced_eos_token_id", "attn_logit_softcapping", "final_logit_softcapping")}
+    kw = {k: v for k, v in options(r).items() if v is not None or k in ("clip_qkv", "conv_kernel_size", "sliding_window", "q_lora_rank", "pad_token_id", "forced_eos_token_id", "attn_logit_softcapping", "final_logit_softcapping")}
     cfg = getattr(T, config)(**kw)
     cfg._attn_implementation = "eager"
     torch.manual_seed(seed)
@@ -522,7 +541,7 @@ def one(name, seed, keep):
         model = getattr(T, cls).from_pretrained(folder, dtype=torch.float32, attn_implementation=attention).eval()  # tables of sines are made anew
         cfg = getattr(model.config, "text_config", model.config)
         seq2seq = bool(cfg.is_encoder_decoder) and not cls.endswith(("EncoderModel", "ForCausalLM")) and cls != "T5ForTokenClassification"
-        decoder = cls.endswith(("ForCausalLM", "LMHeadModel", "GenerationDecoder")) and kw.get("is_decoder", True) or cfg is not model.config
+        decoder = cls.endswith(("ForCausalLM", "LMHeadModel", "GenerationDecoder")) and "WithLMHead" not in cls and kw.get("is_decoder", True) or cfg is not model.config
         cases = cases_of(model, cfg, r, seq2seq, decoder, cls)
         expect(model, cases, folder, {"class": cls})
         if cls.startswith("Falcon"):  # its ALiBi depends on the attention: plain runs have the default one

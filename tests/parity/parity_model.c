@@ -548,6 +548,16 @@ static void run_plain(parity *p, const char *name_case, padding how)
     side_free(&s);
 }
 
+/* Families whose tokens see the padding behind them: by a convolution, or as the next one's embedding. */
+static bool sees_padding(const arch_info *info)
+{
+    static const char *const types[] = {"convbert", "nystromformer"};
+    const mltf_str type = str_from(info->model_type);
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if (str_is(type, types[i])) return true;
+    return json_bool(json_get(info->config, "trigram_input"), str_is(type, "mobilebert"));
+}
+
 static void run_case(parity *p, const char *name_case)
 {
     if (find(p, name_case, "in", "decoder_input_ids")) {
@@ -563,10 +573,10 @@ static void run_case(parity *p, const char *name_case)
     // then it reads a padded row, and that row has to be there
     const arch_info *info = arch_model_info(p->m);
     const bool reads_padding = info->kind == ARCH_DECODER && info->head == ARCH_HEAD_SEQ_CLS;
-    // tapas counts padding among the tokens of the question; mobilebert's last token sees the embedding of the padding behind it
-    const bool trigrams = json_bool(json_get(info->config, "trigram_input"),
-                                    str_is(str_from(info->model_type), "mobilebert"));
-    if (!has_padding(mask) || !(reads_padding || trigrams || info->head == ARCH_HEAD_TABLE_QA))
+    // tapas counts padding among the tokens of the question
+    const bool told_apart =
+        reads_padding || sees_padding(info) || info->head == ARCH_HEAD_TABLE_QA;
+    if (!has_padding(mask) || !told_apart)
         run_plain(p, name_case, DROP_PADDING);
     if (has_padding(mask)) run_plain(p, name_case, MASK_PADDING);
 }
