@@ -12,7 +12,7 @@
  *               (by the sum of their best two); weights divided by their sum
  *
  * Easy to get wrong: the pass part stands before the rotated one; values are narrower than keys; the norms of
- * the latents have an epsilon of their own (1e-6); with yarn V3 scales the scores by mscale squared, V2 does not;
+ * the latents have an epsilon of their own (1e-6); with yarn V3 scales the scores by mscale squared, V2 only in 5.x;
  * V2 ignores norm_topk_prob; the cache holds keys and values, not latents. Checked on: fixtures
  * deepseek_v2-base, deepseek_v3-base. */
 #include "arch/arch_decoder.h"
@@ -137,11 +137,10 @@ static void read_config(arch_config *c, ds_config *o, arch_decoder *d, bool v3)
 /* V3 with yarn: the scores grow with the context's stretch. */
 static float score_scale(const arch_config *c, const arch_decoder *d, bool v3)
 {
-    const json *p =
-        cfg_get(c, "rope_scaling") ? cfg_get(c, "rope_scaling") : cfg_get(c, "rope_parameters");
+    const json *five = cfg_get(c, "rope_parameters"), *p = five ? five : cfg_get(c, "rope_scaling");
     const double all = json_double(json_get(p, "mscale_all_dim"), 0),
                  factor = json_double(json_get(p, "factor"), 1);
-    const double mscale = v3 && all != 0 && factor > 1 ? 0.1 * all * log(factor) + 1 : 1;
+    const double mscale = (v3 || five) && all != 0 && factor > 1 ? 0.1 * all * log(factor) + 1 : 1;
     return (float)(1 / sqrt((double)d->head_dim) * mscale * mscale);
 }
 

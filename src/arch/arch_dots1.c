@@ -46,13 +46,14 @@ static mltf_status load(arch_build *b, mltf_err *err)
         .experts = &experts,
         .dense_layers = cfg_size(c, "first_k_dense_replace", dots ? 0 : 1, 0, LIMIT_LAYERS)};
     // an odd number of dimensions turns one more, where the head has it
-    const float part = dots ? 1 : arch_rope_partial(c, "partial_rotary_factor", 0.5f);
+    const size_t D = d->head_dim,
+                 turning = dots ? D : arch_rope_dim(c, D, "partial_rotary_factor", 0.5);
     arch_rope_load(&d->rope, b,
                    &(arch_rope_options){
-                       .dim = (size_t)((float)d->head_dim * part),
+                       .dim = turning,
                        .theta = 10000,
                        .max_positions = cfg_dim(c, "max_position_embeddings", dots ? 2048 : 131072),
-                       .round_up = part < 1});
+                       .round_up = turning < D});
     TRY(arch_decoder_layers(b, d, err));
     const size_t window = dots ? arch_decoder_window(c, true, 4096) : 0;
     const size_t first = cfg_size(c, "max_window_layers", 62, 0, (size_t)1 << 40);

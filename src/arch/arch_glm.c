@@ -32,10 +32,9 @@ static mltf_status load(arch_build *b, mltf_err *err)
         p.norm2 = "post_attention_layernorm";
         p.post2 = "post_mlp_layernorm";
     }
-    const float part = arch_rope_partial(c, "partial_rotary_factor", 0.5f);
     arch_rope_load(
         &d->rope, b,
-        &(arch_rope_options){.dim = (size_t)((float)d->head_dim * part),
+        &(arch_rope_options){.dim = arch_rope_dim(c, d->head_dim, "partial_rotary_factor", 0.5),
                              .theta = 10000,
                              .max_positions = cfg_dim(c, "max_position_embeddings", 131072),
                              .interleaved = true});

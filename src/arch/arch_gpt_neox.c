@@ -20,15 +20,15 @@ static mltf_status load(arch_build *b, mltf_err *err)
     const float eps = cfg_float(c, "layer_norm_eps", 1e-5f);
     const k_act act = cfg_act(c, "hidden_act", "gelu");
     const unsigned bias = cfg_bool(c, "attention_bias", true) ? NN_BIAS : NN_NO_BIAS;
-    const float part = arch_rope_partial(c, "rotary_pct|partial_rotary_factor", 0.25f);
     d->parallel = cfg_bool(c, "use_parallel_residual", true);
     arch_rope_load(
         &d->rope, b,
-        &(arch_rope_options){.dim = (size_t)((float)d->head_dim * part),
-                             .theta = 10000,
-                             .theta_key = "rotary_emb_base|rope_theta",
-                             .round_up = d->head_dim % 2 == 0,
-                             .max_positions = cfg_dim(c, "max_position_embeddings", 2048)});
+        &(arch_rope_options){
+            .dim = arch_rope_dim(c, d->head_dim, "rotary_pct|partial_rotary_factor", 0.25),
+            .theta = 10000,
+            .theta_key = "rotary_emb_base|rope_theta",
+            .round_up = d->head_dim % 2 == 0,
+            .max_positions = cfg_dim(c, "max_position_embeddings", 2048)});
     TRY(arch_decoder_layers(b, d, err));
 
     nn_scope(ld, "%s", ld->base);

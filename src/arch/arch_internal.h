@@ -114,16 +114,17 @@ typedef struct arch_rope_options {
     size_t dim;
     float theta; /* default of the class where config.json is silent */
     size_t max_positions;
+    size_t original; /* default of the class for original_max_position_embeddings; 0: it has none */
     bool interleaved;
     const char *layer_type; /* may be NULL */
     const char *theta_key;  /* "rope_theta", "rotary_emb_base" …; NULL: "rope_theta" */
-    bool ignore_scaling;    /* local layers of gemma3: plain frequencies */
+    bool ignore_scaling;    /* rope_scaling does not count: nemotron, local layers of gemma3 */
     bool ntk_alpha;         /* "alpha" of a dynamic rope stretches the base (hunyuan) */
     bool round_up; /* an odd dim turns one entry more (gpt_neox); the caller has room for it */
 } arch_rope_options;
 void arch_rope_load(nn_rope *r, arch_build *b, const arch_rope_options *o);
-/* partial_rotary_factor from config.json or rope_parameters. */
-float arch_rope_partial(arch_config *c, const char *key, float fallback);
+/* How many entries of a head rotate: partial_rotary_factor of rope_parameters, else `key` of config.json. */
+size_t arch_rope_dim(arch_config *c, size_t head_dim, const char *key, double fallback);
 
 /* ------------------------------------------------------------------ wrappers (arch_wrapper.c)
  *

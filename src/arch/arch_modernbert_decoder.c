@@ -85,7 +85,7 @@ static mltf_status load(arch_build *b, mltf_err *err)
     read_config(c, &o);
     arch_rope_options rope = {.dim = d->head_dim,
                               .theta = 160000,
-                              .theta_key = "global_rope_theta|rope_theta",
+                              .theta_key = "global_rope_theta",
                               .max_positions = cfg_dim(c, "max_position_embeddings", 8192),
                               .layer_type = "full_attention"};
     arch_rope_load(&d->rope, b, &rope);

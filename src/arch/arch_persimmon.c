@@ -34,10 +34,9 @@ static mltf_status load(arch_build *b, mltf_err *err)
     const float eps = cfg_float(c, "layer_norm_eps", 1e-5f);
     const k_act act = cfg_act(c, "hidden_act", "relu2");
     const bool normed = cfg_bool(c, "qk_layernorm", true);
-    const float part = arch_rope_partial(c, "partial_rotary_factor", 0.5f);
     arch_rope_load(
         &d->rope, b,
-        &(arch_rope_options){.dim = (size_t)((float)D * part),
+        &(arch_rope_options){.dim = arch_rope_dim(c, D, "partial_rotary_factor", 0.5),
                              .theta = 25000,
                              .max_positions = cfg_dim(c, "max_position_embeddings", 16384)});
     TRY(arch_decoder_layers(b, d, err));

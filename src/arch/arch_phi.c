@@ -16,13 +16,12 @@ static mltf_status load(arch_build *b, mltf_err *err)
         .hidden = 2048, .n_layers = 24, .heads = 32, .vocab = 51200, .parallel = true};
     arch_decoder_config(c, d);
     const size_t H = d->hidden, D = d->head_dim, F = cfg_dim(c, "intermediate_size", 8192);
-    const float eps = cfg_float(c, "layer_norm_eps", 1e-5f),
-                part = arch_rope_partial(c, "partial_rotary_factor", 0.5f);
+    const float eps = cfg_float(c, "layer_norm_eps", 1e-5f);
     const k_act act = cfg_act(c, "hidden_act", "gelu_new");
     const bool head_norms = cfg_bool(c, "qk_layernorm", false);
     arch_rope_load(
         &d->rope, b,
-        &(arch_rope_options){.dim = (size_t)((float)D * part),
+        &(arch_rope_options){.dim = arch_rope_dim(c, D, "partial_rotary_factor", 0.5),
                              .theta = 10000,
                              .max_positions = cfg_dim(c, "max_position_embeddings", 2048)});
     TRY(arch_decoder_layers(b, d, err));

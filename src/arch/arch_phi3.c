@@ -16,14 +16,14 @@ static mltf_status load(arch_build *b, mltf_err *err)
     *d = (arch_decoder){.hidden = 3072, .n_layers = 32, .heads = 32, .vocab = 32064};
     arch_decoder_config(c, d);
     const size_t H = d->hidden, D = d->head_dim, F = cfg_dim(c, "intermediate_size", 8192);
-    const float eps = cfg_float(c, "rms_norm_eps", 1e-5f),
-                part = arch_rope_partial(c, "partial_rotary_factor", 1);
+    const float eps = cfg_float(c, "rms_norm_eps", 1e-5f);
     const k_act act = cfg_act(c, "hidden_act", "silu");
     const size_t window = cfg_size(c, "sliding_window", 0, 1, (size_t)1 << 40);
     arch_rope_load(
         &d->rope, b,
-        &(arch_rope_options){.dim = (size_t)((float)D * part),
+        &(arch_rope_options){.dim = arch_rope_dim(c, D, "partial_rotary_factor", 1),
                              .theta = 10000,
+                             .original = 4096,
                              .max_positions = cfg_dim(c, "max_position_embeddings", 4096)});
     TRY(arch_decoder_layers(b, d, err));
 

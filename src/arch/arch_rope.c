@@ -7,22 +7,26 @@
 
 #include "arch/arch_internal.h"
 
-/* Where the scaling parameters are: rope_parameters (perhaps one object a layer type) or rope_scaling. */
-static const json *parameters(const arch_config *c, const char *layer_type)
+/* Where the scaling parameters are: rope_parameters (one object a layer type in classes that tell them apart: there
+ * 5.x looks at nothing else in it) or rope_scaling. NULL: nowhere. */
+static const json *parameters(const arch_config *c, const arch_rope_options *o)
 {
-    const json *p = cfg_get(c, "rope_parameters");
-    if (!p) p = cfg_get(c, "rope_scaling");
-    const json *nested = layer_type ? json_get(p, layer_type) : NULL;
-    return json_is(nested, JSON_OBJECT) ? nested : p;
+    const json *five = cfg_get(c, "rope_parameters");
+    if (five && o->layer_type) {
+        const json *nested = json_get(five, o->layer_type);
+        return json_is(nested, JSON_OBJECT) ? nested : NULL;
+    }
+    return five ? five : o->ignore_scaling ? NULL : cfg_get(c, "rope_scaling");
 }
 
-float arch_rope_partial(arch_config *c, const char *key, float fallback)
+size_t arch_rope_dim(arch_config *c, size_t head_dim, const char *key, double fallback)
 {
-    const json *p = json_get(cfg_get(c, "rope_parameters"), "partial_rotary_factor");
-    const float f = json_is_number(p) ? (float)json_double(p, 1) : cfg_float(c, key, fallback);
-    if (!(f > 0 && f <= 1))
-        cfg_fail(c, "\"%s\" must be above 0 and at most 1, not %g", key, (double)f);
-    return f;
+    const json *v = json_get(cfg_get(c, "rope_parameters"), "partial_rotary_factor");
+    if (!json_is_number(v)) v = cfg_get(c, key);
+    const double part = v ? json_double(v, NAN) : fallback;
+    if (part > 0 && part <= 1) return (size_t)((double)head_dim * part); // as Python's int()
+    cfg_fail(c, "\"%s\" must be a number above 0 and at most 1", key);
+    return head_dim;
 }
 
 static double number(arch_config *c, const json *p, const char *key, double fallback)
@@ -41,7 +45,7 @@ static double number(arch_config *c, const json *p, const char *key, double fall
 static double positive(arch_config *c, const json *p, const char *key, double fallback)
 {
     const double d = number(c, p, key, fallback);
-    if (!(d > 0)) {
+    if (!(d > 0) && d != fallback) {
         cfg_fail(c, "\"%s\" of the rope parameters must be above 0", key);
         return 1;
     }
@@ -53,11 +57,24 @@ static double mscale_of(double scale, double mscale)
     return scale <= 1 ? 1.0 : 0.1 * mscale * log(scale) + 1.0;
 }
 
-static void yarn(nn_rope *r, arch_config *c, const json *p, size_t max_positions)
+/* original_max_position_embeddings: in 4.x longrope knows it beside the parameters and the others inside of them. In 5.x
+ * it lies inside, and where it is beside as well that one counts, unless each layer type has its own parameters. */
+static double original_positions(arch_config *c, const json *p, const arch_rope_options *o,
+                                 bool beside, double fallback)
 {
-    const double factor = positive(c, p, "factor", NAN), dim = (double)r->dim;
-    const double original =
-        positive(c, p, "original_max_position_embeddings", (double)max_positions);
+    static const char key[] = "original_max_position_embeddings";
+    const json *five = cfg_get(c, "rope_parameters");
+    const size_t outer = cfg_size(c, key, o->original, 1, (size_t)1 << 31);
+    if (outer && (five ? p == five : beside)) return (double)outer;
+    return five || !beside ? positive(c, p, key, fallback) : fallback;
+}
+
+static void yarn(nn_rope *r, arch_config *c, const json *p, const arch_rope_options *o)
+{
+    const double max_positions = (double)o->max_positions, dim = (double)r->dim;
+    const double original = original_positions(c, p, o, false, max_positions);
+    const bool derived = json_is(json_get(p, "factor"), JSON_NULL); // written by 5.x for DeepSeek
+    const double factor = derived ? max_positions / original : positive(c, p, "factor", NAN);
     const double mscale = number(c, p, "mscale", 0), all_dim = number(c, p, "mscale_all_dim", 0);
     const json *given = json_get(p, "attention_factor");
     if (json_is_number(given))
@@ -84,12 +101,13 @@ static void yarn(nn_rope *r, arch_config *c, const json *p, size_t max_positions
     }
 }
 
-static void llama3(nn_rope *r, arch_config *c, const json *p)
+static void llama3(nn_rope *r, arch_config *c, const json *p, const arch_rope_options *o)
 {
     const float factor = (float)positive(c, p, "factor", NAN);
     const float low = (float)positive(c, p, "low_freq_factor", NAN);
     const float high = (float)positive(c, p, "high_freq_factor", NAN);
-    const float original = (float)positive(c, p, "original_max_position_embeddings", NAN);
+    const float original = (float)original_positions(
+        c, p, o, false, cfg_get(c, "rope_parameters") ? (double)o->max_positions : NAN);
     for (size_t i = 0; i < r->dim / 2; i++) {
         const float f = r->inv_freq[i], wavelength = (float)(2 * M_PI) / f;
         if (wavelength > original / low) {
@@ -117,37 +135,33 @@ static void long_factors(float *freq, const nn_rope *r, arch_config *c, const js
     }
 }
 
-static void longrope(nn_rope *r, arch_build *b, const json *p, size_t max_positions)
+static void longrope(nn_rope *r, arch_build *b, const json *p, const arch_rope_options *o)
 {
     arch_config *c = &b->cfg;
-    double factor = number(c, p, "factor", 1);
-    size_t original = cfg_size(c, "original_max_position_embeddings", 0, 1, (size_t)1 << 31);
-    if (!original) { // where 5.x keeps it
-        const int64_t nested = json_int(json_get(p, "original_max_position_embeddings"), 0);
-        original = nested > 0 ? (size_t)nested : 0;
-    }
-    if (original)
-        factor = (double)max_positions / (double)original;
-    else
-        original = max_positions;
+    const double known = original_positions(c, p, o, true, 0);
+    const double original = known > 0 ? known : (double)o->max_positions;
+    // a given factor counts in 5.x; in 4.x only where the original length is not known
+    const double ratio = (double)o->max_positions / original;
+    const double factor =
+        known > 0 && !cfg_get(c, "rope_parameters") ? ratio : number(c, p, "factor", ratio);
     const json *given = json_get(p, "attention_factor");
     r->scale = json_is_number(given) ? (float)json_double(given, 1)
                : factor <= 1         ? 1.0f
-                                     : (float)sqrt(1 + log(factor) / log((double)original));
+                                     : (float)sqrt(1 + log(factor) / log(original));
     r->far_scale = r->scale;
-    r->border = original;
+    r->border = (size_t)original;
     r->far = arch_new(b, r->dim / 2, sizeof *r->far);
     if (!r->far) return;
     long_factors(r->inv_freq, r, c, p, "short_factor");
     long_factors(r->far, r, c, p, "long_factor");
-    b->m->recompute_past = original;
+    b->m->recompute_past = r->border;
     b->m->info.stepwise = true;
 }
 
 void arch_rope_load(nn_rope *r, arch_build *b, const arch_rope_options *o)
 {
     arch_config *c = &b->cfg;
-    const json *p = parameters(c, o->layer_type);
+    const json *p = parameters(c, o);
     const json *own_theta = json_get(cfg_get(c, "rope_parameters") ? p : NULL, "rope_theta");
     *r = (nn_rope){
         .dim = o->dim + (o->round_up && o->dim % 2), .interleaved = o->interleaved, .scale = 1};
@@ -162,7 +176,7 @@ void arch_rope_load(nn_rope *r, arch_build *b, const arch_rope_options *o)
     if (!r->inv_freq) return;
     for (size_t i = 0; i < r->dim / 2; i++)
         r->inv_freq[i] = 1.0f / powf(r->theta, (float)(2 * i) / (float)o->dim);
-    if (o->ignore_scaling || !p) return;
+    if (!p) return;
     if (p->type != JSON_OBJECT) {
         cfg_fail(c, "\"rope_scaling\" must be an object");
         return;
@@ -183,11 +197,11 @@ void arch_rope_load(nn_rope *r, arch_build *b, const arch_rope_options *o)
         for (size_t i = 0; o->ntk_alpha && alpha > 0 && i < r->dim / 2; i++)
             r->inv_freq[i] = 1.0f / powf(base, (float)(2 * i) / (float)o->dim);
     } else if (str_is(type, "yarn")) {
-        yarn(r, c, p, o->max_positions);
+        yarn(r, c, p, o);
     } else if (str_is(type, "llama3")) {
-        llama3(r, c, p);
+        llama3(r, c, p, o);
     } else if (str_is(type, "longrope") || str_is(type, "su")) {
-        longrope(r, b, p, o->max_positions);
+        longrope(r, b, p, o);
     } else {
         cfg_fail(c,
                  "rope_type \"" STR_FMT

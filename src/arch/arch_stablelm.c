@@ -85,16 +85,18 @@ static void read_config(arch_build *b, ln_config *o, arch_decoder *d)
     o->head_norms = k == STABLELM ? cfg_bool(c, "qk_layernorm", false)
                                   : k == COHERE && cfg_bool(c, "use_qk_norm", false);
     d->parallel = is_cohere(k) || (k == STABLELM && cfg_bool(c, "use_parallel_residual", false));
-    const bool partial = k == STABLELM || k == NEMOTRON;
-    const float part =
-        partial ? arch_rope_partial(c, "partial_rotary_factor", defaults[k].partial) : 1;
-    arch_rope_options rope = {.dim = (size_t)((float)d->head_dim * part),
+    const size_t D = d->head_dim,
+                 part_of_it = arch_rope_dim(c, D, "partial_rotary_factor", defaults[k].partial);
+    arch_rope_options rope = {.dim = k == STABLELM || k == NEMOTRON ? part_of_it : D,
                               .theta = 10000,
                               .max_positions =
                                   cfg_dim(c, "max_position_embeddings", defaults[k].positions),
-                              .interleaved = is_cohere(k)};
+                              .interleaved = is_cohere(k),
+                              .ignore_scaling = k == NEMOTRON,
+                              .layer_type = k == OLMO3 ? "full_attention" : NULL};
     arch_rope_load(&d->rope, b, &rope);
     rope.ignore_scaling = true;
+    rope.layer_type = "sliding_attention";
     if (k == OLMO3) arch_rope_load(&d->rope_local, b, &rope);
 }
 
