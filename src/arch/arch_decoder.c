@@ -349,6 +349,8 @@ static float *embed(arch_run *r, const arch_decoder *d)
     }
     for (size_t t = 0; d->sines && nn_ok(cx) && t < T; t++)
         arch_add_sines(x + t * d->hidden, (size_t)r->seqs.pos[t] + d->position_offset, d->hidden);
+    if (d->types_are_words && r->batch->type_ids)
+        nn_embed_add(cx, x, r->batch->type_ids, &d->words, T);
     if (d->embed_norm.kind != NN_NORM_NONE) nn_norm(cx, x, x, &d->embed_norm, T);
     return x;
 }

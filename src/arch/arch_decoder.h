@@ -5,7 +5,7 @@
  *   └─ n x [ x += post1(attention(norm1 x));  x += post2(mlp(norm2 x)) ] ─ norm ─ head
  *
  * The fields below are the ways in which families differ; all of them zero is the llama block. A family
- * whose block cannot be said with them writes its own forward (gpt2, deepseek). */
+ * whose block cannot be said with them writes its own forward. */
 #ifndef MLTF_ARCH_DECODER_H
 #define MLTF_ARCH_DECODER_H
 
@@ -45,8 +45,10 @@ typedef struct arch_decoder {
         input_unseen; /* all hidden states are those behind each layer, then the normed ones (mamba) */
     bool norm_unseen; /* the last of all hidden states is the one before `norm` (biogpt) */
     nn_embed_w words;
-    nn_embed_w positions;                /* learned; absent: none */
-    bool sines;                          /* positions are sines, of any length (xglm) */
+    nn_embed_w positions; /* learned; absent: none */
+    bool sines;           /* positions are sines, of any length (xglm) */
+    bool
+        types_are_words; /* type ids, if the tokenizer gives them, are looked up in `words` (gpt2) */
     size_t position_offset;              /* opt, xglm: rows before position 0 */
     nn_linear_w project_in, project_out; /* where the embedding is narrower than the body */
     nn_norm_w embed_norm, norm;

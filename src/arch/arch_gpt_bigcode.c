@@ -14,7 +14,8 @@ static mltf_status load(arch_build *b, mltf_err *err)
     arch_config *c = &b->cfg;
     arch_decoder *d = arch_new(b, 1, sizeof *d);
     TRY(arch_build_ok(b, err));
-    *d = (arch_decoder){.hidden = 768, .n_layers = 12, .heads = 12, .vocab = 50257};
+    *d = (arch_decoder){
+        .hidden = 768, .n_layers = 12, .heads = 12, .vocab = 50257, .types_are_words = true};
     const bool shared = cfg_bool(c, "multi_query", true);
     arch_decoder_config(c, d);
     d->kv_heads = shared ? 1 : d->heads;

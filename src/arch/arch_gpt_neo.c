@@ -34,7 +34,12 @@ static mltf_status load(arch_build *b, mltf_err *err)
     arch_config *c = &b->cfg;
     arch_decoder *d = arch_new(b, 1, sizeof *d);
     TRY(arch_build_ok(b, err));
-    *d = (arch_decoder){.hidden = 2048, .n_layers = 24, .heads = 16, .vocab = 50257, .scale = 1};
+    *d = (arch_decoder){.hidden = 2048,
+                        .n_layers = 24,
+                        .heads = 16,
+                        .vocab = 50257,
+                        .scale = 1,
+                        .types_are_words = true};
     arch_decoder_config_even(c, d);
     const size_t H = d->hidden, F = cfg_dim(c, "intermediate_size", 4 * H);
     const size_t window = cfg_dim(c, "window_size", 256);

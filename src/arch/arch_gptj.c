@@ -33,8 +33,12 @@ static mltf_status load(arch_build *b, mltf_err *err)
     arch_config *c = &b->cfg;
     arch_decoder *d = arch_new(b, 1, sizeof *d);
     TRY(arch_build_ok(b, err));
-    *d = (arch_decoder){
-        .hidden = 4096, .n_layers = 28, .heads = 16, .vocab = 50400, .parallel = true};
+    *d = (arch_decoder){.hidden = 4096,
+                        .n_layers = 28,
+                        .heads = 16,
+                        .vocab = 50400,
+                        .parallel = true,
+                        .types_are_words = true};
     arch_decoder_config_even(c, d);
     const bool codegen = str_is(str_from(b->m->info.model_type), "codegen");
     const size_t H = d->hidden, F = cfg_dim(c, "n_inner", 4 * H);
@@ -44,8 +48,7 @@ static mltf_status load(arch_build *b, mltf_err *err)
     const size_t dim =
         given && given->type == JSON_NULL ? d->head_dim : cfg_dim(c, "rotary_dim", 64);
     d->max_positions = cfg_dim(c, "n_positions|max_position_embeddings", 2048);
-    if (codegen && d->heads % 4)
-        cfg_fail(c, "\"n_head\" %zu is not a multiple of 4", d->heads);
+    if (codegen && d->heads % 4) cfg_fail(c, "\"n_head\" %zu is not a multiple of 4", d->heads);
     if (dim > d->head_dim)
         cfg_fail(c, "\"rotary_dim\" %zu is above the size of a head, %zu", dim, d->head_dim);
     arch_rope_load(&d->rope, b,

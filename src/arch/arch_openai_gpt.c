@@ -12,8 +12,12 @@ static mltf_status load(arch_build *b, mltf_err *err)
     arch_config *c = &b->cfg;
     arch_decoder *d = arch_new(b, 1, sizeof *d);
     TRY(arch_build_ok(b, err));
-    *d = (arch_decoder){
-        .hidden = 768, .n_layers = 12, .heads = 12, .vocab = 40478, .post_norm = true};
+    *d = (arch_decoder){.hidden = 768,
+                        .n_layers = 12,
+                        .heads = 12,
+                        .vocab = 40478,
+                        .post_norm = true,
+                        .types_are_words = true};
     arch_decoder_config_even(c, d);
     d->max_positions = cfg_dim(c, "n_positions|max_position_embeddings", 512);
     const size_t H = d->hidden, F = 4 * H;

@@ -352,6 +352,62 @@ static void test_a_cache_filled_piece_by_piece_gives_the_plain_answer(void **sta
     arch_model_free(m);
 }
 
+/* The embeddings of three tokens, at positions 0, 1 and 2. */
+static void embed_three(const arch_model *m, const int32_t *tokens, const int32_t *types,
+                        float y[3 * H])
+{
+    arch_session *s;
+    mltf_err err = {0};
+    arch_output out;
+    assert_int_equal(arch_session_new(&s, m, &err), MLTF_OK);
+    const arch_batch b = {.n_seqs = 1, .start = (size_t[]){0, 3}, .ids = tokens, .type_ids = types};
+    if (arch_forward(s, &b, ARCH_WANT_ALL_HIDDEN, &out, &err)) fail_msg("%s", err.msg);
+    memcpy(y, out.all_hidden[0], 3 * H * sizeof *y);
+    arch_session_free(s);
+}
+
+static void test_type_ids_of_gpt2_are_words(void **state)
+{
+    (void)state;
+    static const char config[] =
+        "{\"model_type\": \"gpt2\", \"architectures\": [\"GPT2Model\"], \"n_embd\": 32, "
+        "\"n_layer\": 1, \"n_head\": 4, \"vocab_size\": 50, \"n_positions\": 8}";
+    static const struct {
+        const char *name;
+        size_t rows, cols;
+    } tensor[] = {{"wte.weight", V, H},
+                  {"wpe.weight", 8, H},
+                  {"ln_f.weight", H, 0},
+                  {"ln_f.bias", H, 0},
+                  {"h.0.ln_1.weight", H, 0},
+                  {"h.0.ln_1.bias", H, 0},
+                  {"h.0.ln_2.weight", H, 0},
+                  {"h.0.ln_2.bias", H, 0},
+                  {"h.0.attn.c_attn.weight", H, 3 * H},
+                  {"h.0.attn.c_attn.bias", 3 * H, 0},
+                  {"h.0.attn.c_proj.weight", H, H},
+                  {"h.0.attn.c_proj.bias", H, 0},
+                  {"h.0.mlp.c_fc.weight", H, 4 * H},
+                  {"h.0.mlp.c_fc.bias", 4 * H, 0},
+                  {"h.0.mlp.c_proj.weight", 4 * H, H},
+                  {"h.0.mlp.c_proj.bias", H, 0}};
+    plan p = {.n = 0};
+    for (size_t i = 0; i < sizeof tensor / sizeof *tensor; i++)
+        add(&p, tensor[i].name, tensor[i].rows, tensor[i].cols);
+    write_model(config, &p);
+    arch_model *m = load(NULL);
+    const int32_t tokens[] = {3, 9, 27}, types[] = {5, 5, 40};
+    float plain[3 * H], of_types[3 * H], typed[3 * H], doubled[3 * H];
+    embed_three(m, tokens, NULL, plain);
+    embed_three(m, types, NULL, of_types);
+    embed_three(m, tokens, types, typed);
+    embed_three(m, tokens, tokens, doubled);
+    assert_true(distance(plain, typed, 3 * H) > 1e-3);
+    for (size_t k = 0; k < 3 * H; k++) // both are the type's row without the token's
+        assert_true(fabsf((typed[k] - doubled[k]) - (of_types[k] - plain[k])) < 1e-6f);
+    arch_model_free(m);
+}
+
 static void test_bad_batches_are_refused(void **state)
 {
     (void)state;
@@ -690,6 +746,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_threads_do_not_change_a_bit, enter, leave),
         cmocka_unit_test_setup_teardown(test_a_cache_filled_piece_by_piece_gives_the_plain_answer,
                                         enter, leave),
+        cmocka_unit_test_setup_teardown(test_type_ids_of_gpt2_are_words, enter, leave),
         cmocka_unit_test_setup_teardown(test_bad_batches_are_refused, enter, leave),
         cmocka_unit_test_setup_teardown(test_widths_stay_near_the_float_answer, enter, leave),
         cmocka_unit_test_setup_teardown(test_an_adapter_changes_the_answer_in_proportion_to_alpha,
