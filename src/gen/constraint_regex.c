@@ -286,14 +286,14 @@ static ast *parse_sequence(parser *r)
     while (!at_end(r) && *r->p != '|' && *r->p != ')' && ast_ok(r->b)) {
         if (*r->p == '^') {
             r->p++;
-            if (seq && seq->n && !from_start)
+            if ((seq && seq->n && !from_start) || (r->search && !open))
                 bad(r, MLTF_UNSUPPORTED, "^ is supported at the beginning only;");
             if (seq && seq->n == 0) from_start = true;
             continue;
         }
         if (*r->p == '$') {
             r->p++;
-            if (!at_end(r) && *r->p != '|' && *r->p != ')')
+            if ((!at_end(r) && *r->p != '|' && *r->p != ')') || (r->search && !open))
                 bad(r, MLTF_UNSUPPORTED, "$ is supported at the end only;");
             to_end = true;
             continue;
@@ -307,9 +307,11 @@ static ast *parse_sequence(parser *r)
     }
     if (!open) return seq;
     ast *whole = ast_seq(r->b);
-    if (!from_start) ast_add(r->b, whole, ast_repeat(r->b, any_char(r), 0, AST_MANY));
+    char_set all = {.n = 0};
+    char_set_invert(&all);
+    if (!from_start) ast_add(r->b, whole, ast_repeat(r->b, ast_chars(r->b, &all), 0, AST_MANY));
     ast_add(r->b, whole, seq);
-    if (!to_end) ast_add(r->b, whole, ast_repeat(r->b, any_char(r), 0, AST_MANY));
+    if (!to_end) ast_add(r->b, whole, ast_repeat(r->b, ast_chars(r->b, &all), 0, AST_MANY));
     return whole;
 }
 

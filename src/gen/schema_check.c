@@ -63,29 +63,115 @@ static bool number_holds(const json *v, const json *schema)
 
 static bool string_holds(schema_doc *s, const json *v, const json *schema)
 {
-    const json *pattern = json_get(schema, "pattern");
+    const json *pattern = json_get(schema, "pattern"), *also = json_get(schema, "$alsoText"),
+               *not = json_get(schema, "$notText");
+    for (size_t i = 0; i < json_len(also); i++)
+        if (!schema_holds(s, v, json_at(also, i))) return false;
+    for (size_t i = 0; i < json_len(not ); i++)
+        if (schema_holds(s, v, json_at(not, i))) return false;
     if (!within((double)code_points(v->s), schema, "minLength", "maxLength")) return false;
     return !json_is(pattern, JSON_STRING) || schema_pattern_matches(s, pattern->s, v->s);
 }
 
-static bool array_holds(schema_doc *s, const json *v, const json *schema)
+/* ---- what is left unevaluated -------------------------------------------------------------- */
+
+/* A member or an item of a value: what schemas of its parts may speak of. */
+typedef struct part {
+    mltf_str name; /* p NULL: an item */
+    size_t index;
+    const json *value;
+} part;
+
+static bool evaluates(schema_doc *s, const json *v, const json *schema, const part *p);
+
+/* Does a schema of the list that the value satisfies speak of the part? */
+static bool one_evaluates(schema_doc *s, const json *v, const json *list, const part *p)
 {
+    for (size_t i = 0; i < json_len(list); i++)
+        if (schema_holds(s, v, json_at(list, i)) && evaluates(s, v, json_at(list, i), p))
+            return true;
+    return false;
+}
+
+/* Does the schema itself speak of the part? */
+static bool speaks_of(schema_doc *s, const json *schema, const part *p)
+{
+    if (p->name.p) {
+        const json *all = json_get(schema, "unevaluatedProperties");
+        return all || schema_of_member(s, schema, p->name);
+    }
     const json *items = json_get(schema, "items"), *prefix = json_get(schema, "prefixItems"),
                *contains = json_get(schema, "contains");
     if (json_is(items, JSON_ARRAY)) {
         prefix = items;
         items = json_get(schema, "additionalItems");
     }
-    size_t found = 0;
+    return items || json_get(schema, "unevaluatedItems") || p->index < json_len(prefix) ||
+           (contains && schema_holds(s, p->value, contains));
+}
+
+/* Does the schema, or one of those that hold with it, speak of the part? */
+static bool evaluates(schema_doc *s, const json *v, const json *schema, const part *p)
+{
+    static const char *const lists[] = {"allOf", "anyOf", "oneOf", "$and", NULL};
+    if (!json_is(schema, JSON_OBJECT) || !ast_ok(s->b)) return false;
+    const json *ref = json_get(schema, "$ref"), *condition = json_get(schema, "if"),
+               *needs = json_get(schema, "dependentSchemas");
+    if (speaks_of(s, schema, p)) return true;
+    for (const char *const *l = lists; *l; l++)
+        if (one_evaluates(s, v, json_get(schema, *l), p)) return true;
+    if (json_is(ref, JSON_STRING) && evaluates(s, v, schema_resolve(s, ref->s), p)) return true;
+    for (size_t i = 0; i < json_len(needs); i++)
+        if (json_get_str(v, needs->o.members[i].key) &&
+            evaluates(s, v, &needs->o.members[i].value, p))
+            return true;
+    if (!condition) return false;
+    if (!schema_holds(s, v, condition)) return evaluates(s, v, json_get(schema, "else"), p);
+    return evaluates(s, v, condition, p) || evaluates(s, v, json_get(schema, "then"), p);
+}
+
+/* The part satisfies what is said about those that nothing else speaks of. */
+static bool unevaluated_holds(schema_doc *s, const json *v, const json *schema, const part *p)
+{
+    const char *key = p->name.p ? "unevaluatedProperties" : "unevaluatedItems";
+    const json *of = json_get(schema, key);
+    if (!of) return true;
+    return schema_holds(s, p->value, of) || evaluates(s, v, schema_without(s, schema, key), p);
+}
+
+/* ---- arrays and objects -------------------------------------------------------------------- */
+
+static bool contains_holds(schema_doc *s, const json *v, const json *schema)
+{
+    const json *contains = json_get(schema, "contains");
+    double found = 0;
+    if (!contains) return true;
+    for (size_t i = 0; i < json_len(v); i++) // from and to: of $contains
+        if ((double)i >= json_double(json_get(schema, "from"), 0) &&
+            (double)i < json_double(json_get(schema, "to"), INFINITY))
+            found += schema_holds(s, json_at(v, i), contains);
+    return found >= json_double(json_get(schema, "minContains"), 1) &&
+           found <= json_double(json_get(schema, "maxContains"), INFINITY);
+}
+
+static bool array_holds(schema_doc *s, const json *v, const json *schema)
+{
+    const json *items = json_get(schema, "items"), *prefix = json_get(schema, "prefixItems"),
+               *kinds = json_get(schema, "$contains");
+    if (json_is(items, JSON_ARRAY)) {
+        prefix = items;
+        items = json_get(schema, "additionalItems");
+    }
     if (!within((double)json_len(v), schema, "minItems", "maxItems")) return false;
     for (size_t i = 0; i < json_len(v); i++) {
         const json *of = i < json_len(prefix) ? json_at(prefix, i) : items;
-        if (of && !schema_holds(s, json_at(v, i), of)) return false;
-        if (contains) found += schema_holds(s, json_at(v, i), contains);
+        const part p = {.index = i, .value = json_at(v, i)};
+        if (of && !schema_holds(s, p.value, of)) return false;
+        if (!unevaluated_holds(s, v, schema, &p)) return false;
     }
-    if (contains && (double)found < json_double(json_get(schema, "minContains"), 1)) return false;
-    if (contains && (double)found > json_double(json_get(schema, "maxContains"), INFINITY))
-        return false;
+    if (!contains_holds(s, v, schema)) return false;
+    for (size_t i = 0; i < json_len(kinds); i++)
+        if (!contains_holds(s, v, json_at(kinds, i))) return false;
     if (!json_bool(json_get(schema, "uniqueItems"), false)) return true;
     for (size_t i = 0; i < json_len(v); i++)
         for (size_t k = 0; k < i; k++)
@@ -93,23 +179,57 @@ static bool array_holds(schema_doc *s, const json *v, const json *schema)
     return true;
 }
 
+/* What the presence of a member asks for. */
+static bool dependencies_hold(schema_doc *s, const json *v, const json *needs)
+{
+    for (size_t i = 0; i < json_len(needs); i++) {
+        const json_member *m = &needs->o.members[i];
+        if (!json_get_str(v, m->key)) continue;
+        for (size_t k = 0; json_is(&m->value, JSON_ARRAY) && k < json_len(&m->value); k++)
+            if (!json_get_str(v, json_string(json_at(&m->value, k), STR("")))) return false;
+        if (!json_is(&m->value, JSON_ARRAY) && !schema_holds(s, v, &m->value)) return false;
+    }
+    return true;
+}
+
+/* Some member has such a name and value. */
+static bool some_holds(schema_doc *s, const json *v, const json *some)
+{
+    for (size_t i = 0; i < json_len(v); i++) {
+        const json name = {.type = JSON_STRING, .s = v->o.members[i].key};
+        if (schema_holds(s, &name, json_get(some, "keys")) &&
+            schema_holds(s, &v->o.members[i].value, json_get(some, "value")))
+            return true;
+    }
+    return false;
+}
+
 static bool object_holds(schema_doc *s, const json *v, const json *schema)
 {
+    static const char *const dependent[] = {"dependentRequired", "dependentSchemas", "dependencies",
+                                            NULL};
     const json *required = json_get(schema, "required"), *names = json_get(schema, "propertyNames"),
-               *needs = json_get(schema, "dependentRequired");
+               *conditions = json_get(schema, "$members"), *some = json_get(schema, "$some"),
+               *other = json_get(schema, "$other");
     size_t n = 0; // of two members of a name the last counts
     for (size_t i = 0; i < json_len(v); i++) {
         const json_member *m = &v->o.members[i];
         if (json_get_str(v, m->key) != &m->value) continue;
         n++;
-        const json *of = schema_of_member(s, schema, m->key);
+        const json *of = schema_of_member(s, schema, m->key),
+                   *condition = json_get_str(conditions, m->key);
         const json name = {.type = JSON_STRING, .s = m->key};
+        const part p = {.name = m->key, .value = &m->value};
         if (of && !schema_holds(s, &m->value, of)) return false;
+        if (condition && !schema_holds(s, &m->value, condition)) return false;
         if (names && !schema_holds(s, &name, names)) return false;
-        const json *also = json_get_str(needs, m->key);
-        for (size_t k = 0; k < json_len(also); k++)
-            if (!json_get_str(v, json_string(json_at(also, k), STR("")))) return false;
+        if (!unevaluated_holds(s, v, schema, &p)) return false;
     }
+    for (const char *const *k = dependent; *k; k++)
+        if (!dependencies_hold(s, v, json_get(schema, *k))) return false;
+    for (size_t i = 0; i < json_len(some); i++)
+        if (!some_holds(s, v, json_at(some, i))) return false;
+    if (other && !some_holds(s, v, other)) return false;
     for (size_t i = 0; i < json_len(required); i++)
         if (!json_get_str(v, json_string(json_at(required, i), STR("")))) return false;
     return within((double)n, schema, "minProperties", "maxProperties");
@@ -119,9 +239,11 @@ static bool combined_holds(schema_doc *s, const json *v, const json *schema)
 {
     const json *all = json_get(schema, "allOf"), *any = json_get(schema, "anyOf"),
                *one = json_get(schema, "oneOf"), *not = json_get(schema, "not"),
-               *condition = json_get(schema, "if");
-    for (size_t i = 0; i < json_len(all); i++)
-        if (!schema_holds(s, v, json_at(all, i))) return false;
+               *condition = json_get(schema, "if"), *and = json_get(schema, "$and");
+    for (size_t i = 0; i < json_len(all) + json_len(and); i++)
+        if (!schema_holds(s, v,
+                          i < json_len(all) ? json_at(all, i) : json_at(and, i - json_len(all))))
+            return false;
     bool some = !any;
     for (size_t i = 0; i < json_len(any) && !some; i++) some = schema_holds(s, v, json_at(any, i));
     size_t ones = 0;

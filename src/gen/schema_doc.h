@@ -5,6 +5,16 @@
  *     schema_both(a, b)        the values that satisfy both
  *     schema_negations(s)      schemas that together hold values which do not satisfy s (not always all of them)
  *     schema_holds(v, s)       does the value satisfy it
+ * Keywords that schemas made here have besides the standard's:
+ *     $except         values that are not meant (strings, numbers, booleans, null)
+ *     $notMultiples   steps that numbers are no multiples of
+ *     $alsoText       schemas that strings satisfy as well; $notText: that they do not satisfy
+ *     $contains       a list of {contains, minContains, maxContains, from, to: the indices that count}
+ *     $members        {name: what its value satisfies if it is there}; declares nothing
+ *     $shapes         a list of {properties, patternProperties, additionalProperties} that hold as well
+ *     $some           a list of {keys, value}: some member with such a name has such a value
+ *     $other          {keys, value}: the same, among the members that are not declared
+ *     $and            schemas that hold as well, merged when nothing else is left to expand
  * Schemas made here live in the builder's arena; $ref is followed where the text of the target is needed. All fail
  * through the builder, stickily. */
 #ifndef MLTF_GEN_SCHEMA_DOC_H
@@ -12,21 +22,43 @@
 
 #include "gen/constraint_ast.h"
 
+#define SCHEMA_DEPTH 64    /* of merging inside merging; references in circles end here */
+#define SCHEMA_MADE  4000u /* schemas made of two others */
+
+/* A schema that was made of two others. */
+typedef struct schema_made {
+    const json *x, *y; /* y NULL: the negation of x */
+    json *of;
+} schema_made;
+
 typedef struct schema_doc {
     ast_builder *b;
     const json *root; /* what "#" means */
-    int depth;        /* of both and negations in each other: references may go in circles */
+    int depth;        /* of both, negations and texts in each other: references may go in circles */
+    schema_made *made; /* [n_made] */
+    size_t n_made, cap_made;
+    struct text_dfa *any_text;
+    int denied;   /* texts are asked for to be excluded */
+    bool partial; /* set by schema_negations() where there are ways that it does not list */
 } schema_doc;
 
 /* "#", "#/$defs/name", "#/properties/a/items": JSON pointers into the document. NULL after a failure. */
 const json *schema_resolve(schema_doc *s, mltf_str ref);
 
+/* Neither $ref nor allOf at the top: what they say is put in their place. */
+const json *schema_flat(schema_doc *s, const json *schema);
+
 /* May be the boolean schema false, where the two exclude each other. UNSUPPORTED for two different patterns and the
  * like, which no single schema says. */
 const json *schema_both(schema_doc *s, const json *a, const json *b);
 
-/* An array of schemas; empty: every value satisfies it, or what it says cannot be denied here. "$except" in them is
- * a list of values that are not meant. */
+/* The same, but when a grammar is made of it: objects that hold themselves would go in circles here. One of the two may
+ * be NULL: nothing is said. Twice the same two give the same schema. */
+const json *schema_later(schema_doc *s, const json *x, const json *y);
+const json *schema_not(schema_doc *s, const json *x);
+
+/* An array of schemas. Sets s->partial where there are more ways not to satisfy it: of uniqueItems, formats and what is
+ * unevaluated nothing here is the opposite, and combinations may be too many. */
 const json *schema_negations(schema_doc *s, const json *schema);
 
 bool schema_holds(schema_doc *s, const json *value, const json *schema);
@@ -37,6 +69,18 @@ bool schema_excludes(schema_doc *s, const json *a, const json *b);
 
 /* A schema as a part of another: what it leaves unevaluated are its own additional members, before the other's join. */
 const json *schema_part(schema_doc *s, const json *schema);
+
+/* The strings that satisfy a schema, whatever it combines; fails for formats that it denies. */
+struct text_dfa *schema_texts(schema_doc *s, const json *schema);
+
+/* Is it the same piece of a document, though maybe copied into another parent? */
+bool schema_is_same(const json *x, const json *y);
+
+/* Is the format one whose texts are known? Others describe only. */
+bool schema_format_known(const json *format);
+
+/* The types that both lists allow. */
+json *schema_common_types(schema_doc *s, const json *a, const json *b);
 
 /* False for true, {} and schemas of notes alone. */
 bool schema_restricts(const json *schema);

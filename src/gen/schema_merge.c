@@ -1,11 +1,9 @@
-/* Intersections and complements of JSON schemas, keyword by keyword. */
+/* Intersections of JSON schemas, keyword by keyword. */
 #include <stdio.h>
 #include <string.h>
 
 #include "gen/schema_doc.h"
 #include "gen/schema_number.h"
-
-#define DEEPEST 64 /* both() and negations() inside each other; references in circles end here */
 
 static const json always = {.type = JSON_BOOL, .b = true};
 static const json never = {.type = JSON_BOOL, .b = false};
@@ -74,6 +72,18 @@ json *schema_without(schema_doc *s, const json *schema, const char *key)
     return out;
 }
 
+static json *schema_copy(schema_doc *s, const json *schema)
+{
+    return schema_without(s, schema, "");
+}
+
+static json *schema_of_str(schema_doc *s, mltf_str key, const json *value)
+{
+    json *out = json_new_object(&s->b->arena);
+    json_set_str(&s->b->arena, out, key, value);
+    return out;
+}
+
 json *schema_of(schema_doc *s, const char *key, const json *value)
 {
     json *out = json_new_object(&s->b->arena);
@@ -99,18 +109,79 @@ bool schema_pattern_matches(schema_doc *s, mltf_str pattern, mltf_str text)
     return yes;
 }
 
-/* Both, but later: members are merged when a grammar is made of them, so that objects that hold themselves do not
- * run in circles here. */
-static const json *later(schema_doc *s, const json *x, const json *y)
+static json *joined(schema_doc *s, const json *a, const json *b)
+{
+    json *out = json_new_array(&s->b->arena);
+    for (size_t i = 0; i < json_len(a); i++) json_push(&s->b->arena, out, json_at(a, i));
+    for (size_t i = 0; i < json_len(b); i++) json_push(&s->b->arena, out, json_at(b, i));
+    return out;
+}
+
+/* One more in a list of the schema. */
+static void put(schema_doc *s, json *schema, const char *key, const json *one)
+{
+    json *list = json_new_array(&s->b->arena);
+    json_push(&s->b->arena, list, one);
+    json_set(&s->b->arena, schema, key, joined(s, json_get(schema, key), list));
+}
+
+bool schema_is_same(const json *x, const json *y)
+{
+    if (x == y) return true;
+    return json_is(x, JSON_OBJECT) && json_is(y, JSON_OBJECT) && x->o.n == y->o.n &&
+           x->o.members == y->o.members;
+}
+
+/* Made of x and y before, or to be made: combinations of schemas that hold themselves would go on forever otherwise. */
+static json *made_of(schema_doc *s, const json *x, const json *y, bool *known)
+{
+    for (size_t i = 0; i < s->n_made; i++)
+        if (schema_is_same(s->made[i].x, x) && schema_is_same(s->made[i].y, y)) {
+            *known = true;
+            return s->made[i].of;
+        }
+    *known = false;
+    if (s->n_made == s->cap_made) {
+        const size_t cap = s->cap_made ? s->cap_made * 2 : 64;
+        schema_made *p = arena_calloc(&s->b->arena, cap, sizeof *p);
+        if (s->n_made >= SCHEMA_MADE)
+            ast_fail(s->b, MLTF_UNSUPPORTED, "the schema's parts combine in more than %u ways",
+                     SCHEMA_MADE);
+        if (!p) mltf_fail_memory(&s->b->err);
+        if (!ast_ok(s->b)) return NULL;
+        if (s->n_made) memcpy(p, s->made, s->n_made * sizeof *p);
+        s->made = p;
+        s->cap_made = cap;
+    }
+    json *of = json_new_object(&s->b->arena);
+    s->made[s->n_made++] = (schema_made){x, y, of};
+    return of;
+}
+
+const json *schema_later(schema_doc *s, const json *x, const json *y)
 {
     if (!x || (y && json_is(x, JSON_BOOL) && x->b)) return y;
     if (!y || (json_is(y, JSON_BOOL) && y->b)) return x;
     if (json_is(x, JSON_BOOL) || json_is(y, JSON_BOOL)) return &never;
     if (json_equal(x, y)) return x;
+    bool known;
+    json *out = made_of(s, x, y, &known);
+    if (known || !out) return out;
     json *all = json_new_array(&s->b->arena);
     json_push(&s->b->arena, all, x);
     json_push(&s->b->arena, all, y);
-    return schema_of(s, "allOf", all);
+    json_set(&s->b->arena, out, "allOf", all);
+    return out;
+}
+
+const json *schema_not(schema_doc *s, const json *x)
+{
+    if (json_is(x, JSON_BOOL)) return x->b ? &never : &always;
+    if (json_len(x) == 1 && json_get(x, "not")) return json_get(x, "not");
+    bool known;
+    json *out = made_of(s, x, NULL, &known);
+    if (out && !known) json_set(&s->b->arena, out, "not", x);
+    return out;
 }
 
 /* ---- members of objects -------------------------------------------------------------------- */
@@ -122,16 +193,25 @@ const json *schema_of_member(schema_doc *s, const json *schema, mltf_str name)
     for (size_t i = 0; i < json_len(patterns); i++) {
         const json_member *m = &patterns->o.members[i];
         if (!schema_pattern_matches(s, m->key, name)) continue;
-        out = later(s, out, &m->value);
+        out = schema_later(s, out, &m->value);
     }
-    return out ? out : json_get(schema, "additionalProperties");
+    if (!out) out = json_get(schema, "additionalProperties");
+    const json *shapes = json_get(schema, "$shapes");
+    for (size_t i = 0; i < json_len(shapes); i++)
+        out = schema_later(s, out, schema_of_member(s, json_at(shapes, i), name));
+    return out;
 }
 
+/* Names that a's patterns do not match may be additional there and not in b: then b's part is kept as it is, as one of
+ * "$shapes", which all say something about each member. */
 static void merge_members(schema_doc *s, json *out, const json *a, const json *b)
 {
+    static const char *const keys[] = {"properties", "patternProperties", "additionalProperties",
+                                       NULL};
     mltf_arena *arena = &s->b->arena;
-    const json *of[2] = {a, b};
-    json *properties = json_new_object(arena), *patterns = json_new_object(arena);
+    const json *of[2] = {a, b}, *patterns = json_get(a, "patternProperties"),
+               *more = json_get(b, "patternProperties");
+    json *properties = json_new_object(arena);
     const json *rest[2] = {json_get(a, "additionalProperties"),
                            json_get(b, "additionalProperties")};
     for (int k = 0; k < 2; k++) {
@@ -140,24 +220,23 @@ static void merge_members(schema_doc *s, json *out, const json *a, const json *b
             const mltf_str name = own->o.members[i].key;
             if (json_get_str(properties, name)) continue;
             const json *x = schema_of_member(s, a, name), *y = schema_of_member(s, b, name);
-            const json *both = later(s, x, y);
+            const json *both = schema_later(s, x, y);
             json_set_str(arena, properties, name, both ? both : &always);
-        }
-        const json *kinds = json_get(of[k], "patternProperties");
-        if (json_len(kinds) && json_len(patterns) && !json_equal(kinds, patterns))
-            ast_fail(s->b, MLTF_UNSUPPORTED,
-                     "two different \"patternProperties\" for one object are not supported");
-        for (size_t i = 0; i < json_len(kinds); i++) { // the other side sees them as additional
-            const json_member *m = &kinds->o.members[i];
-            const json *both = later(s, &m->value, rest[!k]);
-            json_set_str(arena, patterns, m->key, both ? both : &never);
         }
     }
     if (json_get(a, "properties") || json_get(b, "properties"))
         json_set(arena, out, "properties", properties);
-    if (json_len(patterns)) json_set(arena, out, "patternProperties", patterns);
-    const json *both = later(s, rest[0], rest[1]);
-    if (both) json_set(arena, out, "additionalProperties", both);
+    if (!patterns && !more) {
+        const json *both = schema_later(s, rest[0], rest[1]);
+        if (both) json_set(arena, out, "additionalProperties", both);
+        return;
+    }
+    if (patterns) json_set(arena, out, "patternProperties", patterns);
+    if (rest[0]) json_set(arena, out, "additionalProperties", rest[0]);
+    json *shape = json_new_object(arena);
+    for (const char *const *k = keys; *k; k++)
+        if (json_get(b, *k)) json_set(arena, shape, *k, json_get(b, *k));
+    if (more || rest[1]) put(s, out, "$shapes", shape);
 }
 
 /* ---- items of arrays ----------------------------------------------------------------------- */
@@ -183,13 +262,13 @@ static void merge_items(schema_doc *s, json *out, const json *a, const json *b)
     for (size_t i = 0; i < n; i++) {
         const json *x = i < json_len(pa) ? json_at(pa, i) : fa,
                    *y = i < json_len(pb) ? json_at(pb, i) : fb;
-        const json *both = later(s, x, y);
+        const json *both = schema_later(s, x, y);
         json_push(arena, prefix, both ? both : &always);
     }
     json_remove(out, "items");
     json_remove(out, "additionalItems");
     if (n) json_set(arena, out, "prefixItems", prefix);
-    const json *both = later(s, fa, fb);
+    const json *both = schema_later(s, fa, fb);
     if (both) json_set(arena, out, "items", both);
 }
 
@@ -206,7 +285,7 @@ static bool has_type(const json *types, const char *name)
 static const char *const all_types[] = {"object", "array",   "string", "integer",
                                         "number", "boolean", "null",   NULL};
 
-static json *common_types(schema_doc *s, const json *a, const json *b)
+json *schema_common_types(schema_doc *s, const json *a, const json *b)
 {
     json *out = json_new_array(&s->b->arena);
     for (const char *const *t = all_types; *t; t++) {
@@ -220,14 +299,6 @@ static json *common_types(schema_doc *s, const json *a, const json *b)
     return out;
 }
 
-static json *joined(schema_doc *s, const json *a, const json *b)
-{
-    json *out = json_new_array(&s->b->arena);
-    for (size_t i = 0; i < json_len(a); i++) json_push(&s->b->arena, out, json_at(a, i));
-    for (size_t i = 0; i < json_len(b); i++) json_push(&s->b->arena, out, json_at(b, i));
-    return out;
-}
-
 /* One keyword that both have. False: nothing satisfies both. */
 static bool merge_keyword(schema_doc *s, json *out, mltf_str key, const json *a, const json *b)
 {
@@ -235,6 +306,17 @@ static bool merge_keyword(schema_doc *s, json *out, mltf_str key, const json *a,
                                         "minItems", "minProperties",    NULL},
                              *const upper[] = {"maximum",  "exclusiveMaximum", "maxLength",
                                                "maxItems", "maxProperties",    NULL};
+    // joined, said of the text, and put off until nothing else is left to expand
+    static const char
+        *const lists[] = {"required",  "$except", "$notMultiples", "$alsoText", "$notText",
+                          "$contains", "$and",    "$some",         "$shapes",   NULL},
+               *const texts[] = {"pattern", "format", NULL}, *const parts[] = {"oneOf",
+                                                                               "anyOf",
+                                                                               "$other",
+                                                                               "dependentRequired",
+                                                                               "dependencies",
+                                                                               "dependentSchemas",
+                                                                               NULL};
     mltf_arena *arena = &s->b->arena;
     if (json_equal(a, b)) return true;
     for (int i = 0; lower[i]; i++) {
@@ -253,12 +335,39 @@ static bool merge_keyword(schema_doc *s, json *out, mltf_str key, const json *a,
         return true;
     }
     if (str_is(key, "type")) {
-        const json *types = common_types(s, a, b);
+        const json *types = schema_common_types(s, a, b);
         json_set_str(arena, out, key, types);
         return json_len(types) > 0;
     }
-    if (str_is(key, "required") || str_is(key, "$except") || str_is(key, "$notMultiples")) {
+    for (int i = 0; lists[i]; i++) {
+        if (!str_is(key, lists[i])) continue;
         json_set_str(arena, out, key, joined(s, a, b));
+        return true;
+    }
+    for (int i = 0; texts[i]; i++) {
+        if (!str_is(key, texts[i])) continue;
+        put(s, out, "$alsoText", schema_of_str(s, key, b));
+        return true;
+    }
+    for (int i = 0; parts[i]; i++) {
+        if (!str_is(key, parts[i])) continue;
+        put(s, out, "$and", schema_of_str(s, key, b));
+        return true;
+    }
+    if (str_is(key, "$members")) {
+        json *members = json_new_object(arena);
+        for (size_t i = 0; i < json_len(a) + json_len(b); i++) {
+            const json_member *m =
+                i < json_len(a) ? &a->o.members[i] : &b->o.members[i - json_len(a)];
+            json_set_str(arena, members, m->key,
+                         schema_later(s, json_get_str(members, m->key), &m->value));
+        }
+        json_set_str(arena, out, key, members);
+        return true;
+    }
+    if (str_is(key, "propertyNames")) {
+        const json *names = schema_later(s, a, b);
+        json_set_str(arena, out, key, names);
         return true;
     }
     if (str_is(key, "enum")) {
@@ -273,20 +382,6 @@ static bool merge_keyword(schema_doc *s, json *out, mltf_str key, const json *a,
         return json_len(common) > 0;
     }
     if (str_is(key, "const")) return false;
-    if (str_is(key, "anyOf")) { // every pair
-        json *pairs = json_new_array(arena);
-        if (json_len(a) * json_len(b) > 64)
-            ast_fail(s->b, MLTF_UNSUPPORTED,
-                     "two \"anyOf\" with %zu and %zu alternatives for one value are too many",
-                     json_len(a), json_len(b));
-        for (size_t i = 0; i < json_len(a) && ast_ok(s->b); i++)
-            for (size_t k = 0; k < json_len(b); k++) {
-                const json *both = schema_both(s, json_at(a, i), json_at(b, k));
-                if (both && !(json_is(both, JSON_BOOL) && !both->b)) json_push(arena, pairs, both);
-            }
-        json_set_str(arena, out, key, pairs);
-        return json_len(pairs) > 0;
-    }
     if (str_is(key, "not")) { // neither
         json *either = json_new_array(arena);
         json_push(arena, either, a);
@@ -304,6 +399,22 @@ static bool merge_keyword(schema_doc *s, json *out, mltf_str key, const json *a,
     return true;
 }
 
+const json *schema_part(schema_doc *s, const json *schema)
+{
+    static const char *const pairs[][2] = {{"unevaluatedProperties", "additionalProperties"},
+                                           {"unevaluatedItems", "items"}};
+    for (int i = 0; i < 2; i++) {
+        const json *rest = json_get(schema, pairs[i][0]);
+        if (!rest) continue;
+        schema = schema_flat(s, schema);
+        if (!schema || json_is(schema, JSON_BOOL)) return schema;
+        json *out = schema_without(s, schema, pairs[i][0]);
+        if (!json_get(schema, pairs[i][1])) json_set(&s->b->arena, out, pairs[i][1], rest);
+        schema = out;
+    }
+    return schema;
+}
+
 /* Keywords that are merged together with others. */
 static bool is_joint(mltf_str key)
 {
@@ -315,16 +426,6 @@ static bool is_joint(mltf_str key)
     return false;
 }
 
-const json *schema_part(schema_doc *s, const json *schema)
-{
-    const json *rest = json_get(schema, "unevaluatedProperties");
-    if (!rest || json_get(schema, "$ref") || json_get(schema, "allOf")) return schema;
-    json *out = schema_without(s, schema, "unevaluatedProperties");
-    if (!json_get(schema, "additionalProperties"))
-        json_set(&s->b->arena, out, "additionalProperties", rest);
-    return out;
-}
-
 /* Neither $ref nor allOf at the top: those are put in their place. */
 static const json *flat(schema_doc *s, const json *schema)
 {
@@ -332,13 +433,51 @@ static const json *flat(schema_doc *s, const json *schema)
     if (json_is(ref, JSON_STRING)) {
         const json *to = schema_resolve(s, ref->s), *rest = schema_without(s, schema, "$ref");
         if (!to) return NULL;
-        return schema_restricts(rest) ? schema_both(s, schema_part(s, to), rest) : flat(s, to);
+        return schema_restricts(rest) ? schema_both(s, schema_part(s, to), rest)
+                                      : schema_flat(s, to);
     }
     if (!all) return schema;
     const json *out = json_len(all) ? schema_part(s, json_at(all, 0)) : &always;
     for (size_t i = 1; i < json_len(all) && out; i++)
         out = schema_both(s, out, schema_part(s, json_at(all, i)));
     return out ? schema_both(s, out, schema_without(s, schema, "allOf")) : NULL;
+}
+
+const json *schema_flat(schema_doc *s, const json *schema)
+{
+    const json *out = NULL;
+    if (++s->depth > SCHEMA_DEPTH)
+        ast_fail(s->b, MLTF_UNSUPPORTED, "the schema's references go in circles, or too deep");
+    else
+        out = flat(s, schema);
+    s->depth--;
+    return out;
+}
+
+/* The schema with these keywords of it put off into "$and". */
+static const json *apart(schema_doc *s, const json *schema, const char *const *keys)
+{
+    json *part = json_new_object(&s->b->arena), *rest = schema_copy(s, schema);
+    for (; *keys; keys++) {
+        if (!json_get(schema, *keys)) continue;
+        json_set(&s->b->arena, part, *keys, json_get(schema, *keys));
+        json_remove(rest, *keys);
+    }
+    put(s, rest, "$and", part);
+    return rest;
+}
+
+/* The same with `contains` and its bounds moved into "$contains". */
+static const json *contains_listed(schema_doc *s, const json *schema)
+{
+    static const char *const keys[] = {"contains", "minContains", "maxContains", NULL};
+    json *part = json_new_object(&s->b->arena), *rest = schema_copy(s, schema);
+    for (const char *const *k = keys; *k; k++) {
+        json_set(&s->b->arena, part, *k, json_get(schema, *k));
+        json_remove(rest, *k);
+    }
+    put(s, rest, "$contains", part);
+    return rest;
 }
 
 static const json *both_flat(schema_doc *s, const json *a, const json *b)
@@ -350,6 +489,9 @@ static const json *both_flat(schema_doc *s, const json *a, const json *b)
     if (!schema_restricts(b)) return a;
     json *out = json_new_object(arena);
     bool possible = true;
+    static const char *const condition[] = {"if", "then", "else", NULL};
+    if (json_get(a, "if") && json_get(b, "if")) b = apart(s, b, condition);
+    if (json_get(a, "contains") && json_get(b, "contains")) b = contains_listed(s, b);
     for (size_t i = 0; i < json_len(a); i++)
         if (!is_joint(a->o.members[i].key))
             json_set_str(arena, out, a->o.members[i].key, &a->o.members[i].value);
@@ -362,9 +504,6 @@ static const json *both_flat(schema_doc *s, const json *a, const json *b)
         else
             json_set_str(arena, out, m->key, &m->value);
     }
-    const bool conditional = (json_get(a, "if") && json_get(b, "if")) ||
-                             (json_get(a, "if") && (json_get(b, "then") || json_get(b, "else")));
-    if (conditional) ast_fail(s->b, MLTF_UNSUPPORTED, "two \"if\" for one value are not supported");
     merge_members(s, out, a, b);
     merge_items(s, out, a, b);
     return possible ? out : &never;
@@ -374,201 +513,10 @@ const json *schema_both(schema_doc *s, const json *a, const json *b)
 {
     const json *out = NULL;
     if (!ast_ok(s->b)) return NULL;
-    if (++s->depth > DEEPEST)
+    if (++s->depth > SCHEMA_DEPTH)
         ast_fail(s->b, MLTF_UNSUPPORTED, "the schema's references go in circles, or too deep");
-    else if ((a = flat(s, a)) && (b = flat(s, b)) && ast_ok(s->b))
+    else if ((a = schema_flat(s, a)) && (b = schema_flat(s, b)) && ast_ok(s->b))
         out = both_flat(s, a, b);
-    s->depth--;
-    return out;
-}
-
-/* ---- complements --------------------------------------------------------------------------- */
-
-static void deny(schema_doc *s, json *list, const char *type, const char *key, const json *value)
-{
-    json *d = json_new_object(&s->b->arena);
-    if (type) json_set(&s->b->arena, d, "type", json_new_cstr(&s->b->arena, type));
-    if (key) json_set(&s->b->arena, d, key, value);
-    json_push(&s->b->arena, list, d);
-}
-
-static void deny_type(schema_doc *s, json *list, const json *types)
-{
-    mltf_arena *arena = &s->b->arena;
-    json *others = json_new_array(arena);
-    for (const char *const *t = all_types; *t; t++) {
-        const bool numeric = strcmp(*t, "integer") == 0 || strcmp(*t, "number") == 0;
-        // some numbers are integers: without one of the two the other goes as well
-        if (numeric ? !has_type(types, "number") && !has_type(types, "integer")
-                    : !has_type(types, *t))
-            json_push(arena, others, json_new_cstr(arena, *t));
-    }
-    if (json_len(others)) json_push(arena, list, schema_of(s, "type", others));
-}
-
-static void deny_members(schema_doc *s, json *list, const json *properties)
-{
-    mltf_arena *arena = &s->b->arena;
-    for (size_t i = 0; i < json_len(properties); i++) {
-        const json_member *m = &properties->o.members[i];
-        const json *not = schema_negations(s, &m->value);
-        for (size_t k = 0; k < json_len(not ); k++) {
-            json *members = json_new_object(arena), *names = json_new_array(arena),
-                 *d = json_new_object(arena);
-            json_set_str(arena, members, m->key, json_at(not, k));
-            json_push(arena, names, json_new_string(arena, m->key));
-            json_set(arena, d, "type", json_new_cstr(arena, "object"));
-            json_set(arena, d, "properties", members);
-            json_set(arena, d, "required", names);
-            json_push(arena, list, d);
-        }
-    }
-}
-
-static void deny_required(schema_doc *s, json *list, const json *names)
-{
-    mltf_arena *arena = &s->b->arena;
-    for (size_t i = 0; i < json_len(names); i++) {
-        json *members = json_new_object(arena);
-        json_set_str(arena, members, json_string(json_at(names, i), STR("")), &never);
-        deny(s, list, "object", "properties", members);
-    }
-}
-
-/* None of the alternatives: one negation of each, in all combinations. */
-static const json *deny_all(schema_doc *s, const json *alternatives)
-{
-    mltf_arena *arena = &s->b->arena;
-    json *list = json_new_array(arena);
-    json_push(arena, list, &always);
-    for (size_t i = 0; i < json_len(alternatives) && ast_ok(s->b); i++) {
-        const json *not = schema_negations(s, json_at(alternatives, i));
-        json *next = json_new_array(arena);
-        for (size_t k = 0; k < json_len(list) * json_len(not ) && k < 256; k++) {
-            const json *both =
-                schema_both(s, json_at(list, k / json_len(not )), json_at(not, k % json_len(not )));
-            if (both && !(json_is(both, JSON_BOOL) && !both->b)) json_push(arena, next, both);
-        }
-        list = next;
-    }
-    return list;
-}
-
-static void deny_bounds(schema_doc *s, json *list, const json *schema)
-{
-    static const char *const opposite[][3] = {
-        {"minimum", "exclusiveMaximum", "number"}, {"maximum", "exclusiveMinimum", "number"},
-        {"exclusiveMinimum", "maximum", "number"}, {"exclusiveMaximum", "minimum", "number"},
-        {"minLength", "maxLength", "string"},      {"maxLength", "minLength", "string"},
-        {"minItems", "maxItems", "array"},         {"maxItems", "minItems", "array"}};
-    for (size_t i = 0; i < sizeof opposite / sizeof *opposite; i++) {
-        const json *v = json_get(schema, opposite[i][0]);
-        if (!v) continue;
-        if (i < 4) {
-            deny(s, list, opposite[i][2], opposite[i][1], v);
-            continue;
-        }
-        const int64_t n = json_int(v, 0) + (i % 2 ? 1 : -1);
-        if (n >= 0) deny(s, list, opposite[i][2], opposite[i][1], json_new_int(&s->b->arena, n));
-    }
-}
-
-const json *schema_negations(schema_doc *s, const json *schema)
-{
-    mltf_arena *arena = &s->b->arena;
-    json *list = json_new_array(arena);
-    if (!ast_ok(s->b)) return list;
-    if (++s->depth > DEEPEST) {
-        ast_fail(s->b, MLTF_UNSUPPORTED, "the schema's references go in circles, or too deep");
-        return list;
-    }
-    schema = flat(s, schema);
-    if (json_is(schema, JSON_BOOL) && !schema->b) json_push(arena, list, &always);
-    if (json_is(schema, JSON_OBJECT)) {
-        const json *any = json_get(schema, "anyOf"), *value = json_get(schema, "const"),
-                   *not = json_get(schema, "not");
-        if (json_get(schema, "type")) deny_type(s, list, json_get(schema, "type"));
-        if (value) {
-            json *one = json_new_array(arena);
-            json_push(arena, one, value);
-            deny(s, list, NULL, "$except", one);
-        }
-        if (json_get(schema, "enum")) deny(s, list, NULL, "$except", json_get(schema, "enum"));
-        deny_bounds(s, list, schema);
-        deny_members(s, list, json_get(schema, "properties"));
-        deny_required(s, list, json_get(schema, "required"));
-        if (not ) json_push(arena, list, not );
-        if (any) {
-            const json *none = deny_all(s, any);
-            for (size_t i = 0; i < json_len(none); i++) json_push(arena, list, json_at(none, i));
-        }
-    }
-    s->depth--;
-    return list;
-}
-
-/* ---- oneOf --------------------------------------------------------------------------------- */
-
-static bool is_required(const json *schema, mltf_str name)
-{
-    const json *required = json_get(schema, "required");
-    for (size_t i = 0; i < json_len(required); i++)
-        if (str_eq(json_string(json_at(required, i), STR("")), name)) return true;
-    return false;
-}
-
-/* Two objects: one always has a member that the other excludes. */
-static bool members_exclude(schema_doc *s, const json *a, const json *b)
-{
-    const json *mine = json_get(a, "required"), *theirs = json_get(b, "required"),
-               *more = json_get(a, "additionalProperties");
-    const bool closed =
-        json_is(more, JSON_BOOL) ? !more->b : !more && json_len(json_get(a, "properties"));
-    for (size_t i = 0; i < json_len(theirs) && closed; i++) {
-        const mltf_str name = json_string(json_at(theirs, i), STR(""));
-        if (!json_get_str(json_get(a, "properties"), name) && !is_required(a, name)) return true;
-    }
-    for (size_t i = 0; i < json_len(mine); i++) {
-        const mltf_str name = json_string(json_at(mine, i), STR(""));
-        const json *x = schema_of_member(s, a, name), *y = schema_of_member(s, b, name);
-        if (y && schema_excludes(s, x ? x : &always, y)) return true;
-    }
-    return false;
-}
-
-bool schema_excludes(schema_doc *s, const json *a, const json *b)
-{
-    if (!ast_ok(s->b) || ++s->depth > DEEPEST) return false;
-    bool out = false;
-    a = flat(s, a);
-    b = flat(s, b);
-    if (json_is(a, JSON_BOOL) || json_is(b, JSON_BOOL)) {
-        out = (json_is(a, JSON_BOOL) && !a->b) || (json_is(b, JSON_BOOL) && !b->b);
-    } else if (a && b) {
-        const json *ta = json_get(a, "type"), *tb = json_get(b, "type"),
-                   *values = json_get(a, "enum"), *value = json_get(a, "const"),
-                   *any = json_get(a, "anyOf");
-        if (!any) any = json_get(a, "oneOf");
-        if (ta && tb && json_len(common_types(s, ta, tb)) == 0) out = true;
-        if (!out && value) out = !schema_holds(s, value, b);
-        if (!out && values) {
-            out = true;
-            for (size_t i = 0; i < json_len(values) && out; i++)
-                out = !schema_holds(s, json_at(values, i), b);
-        }
-        if (!out && any) {
-            out = true;
-            for (size_t i = 0; i < json_len(any) && out; i++)
-                out = schema_excludes(s, json_at(any, i), b);
-        }
-        const bool objects =
-            ta ? str_is(
-                     json_string(json_is(ta, JSON_ARRAY) && json_len(ta) == 1 ? json_at(ta, 0) : ta,
-                                 STR("")),
-                     "object")
-               : json_get(a, "properties") != NULL;
-        if (!out && objects) out = members_exclude(s, a, b);
-    }
     s->depth--;
     return out;
 }

@@ -211,13 +211,14 @@ typedef struct product {
     uint64_t *pair;  /* [table_size] x's state << 32 | y's */
     uint32_t *table; /* number + 1, 0: empty */
     uint32_t table_size;
-    bool without; /* of x those that are not of y */
+    enum { BOTH, EITHER, WITHOUT } kind;
 } product;
 
 /* The number of a pair of states. */
 static uint32_t of_pair(ast_builder *b, product *p, uint32_t x, uint32_t y)
 {
-    if (x == 0 || (y == 0 && !p->without)) return 0;
+    if (x == 0 && (y == 0 || p->kind != EITHER)) return 0;
+    if (y == 0 && p->kind == BOTH) return 0;
     const uint64_t pair = (uint64_t)x << 32 | y;
     if (p->d.n * 2 >= p->table_size) {
         const uint32_t size = p->table_size ? p->table_size * 2 : 256;
@@ -242,15 +243,18 @@ static uint32_t of_pair(ast_builder *b, product *p, uint32_t x, uint32_t y)
     uint32_t h = (uint32_t)(mixed(0, pair) >> 20) & (p->table_size - 1);
     for (; p->table[h]; h = (h + 1) & (p->table_size - 1))
         if (p->pair[p->table[h] - 1] == pair) return p->table[h] - 1;
-    const uint32_t q =
-        draft_add(b, &p->d, p->x->accepts[x] && (y && p->y->accepts[y]) != p->without);
+    const bool in_x = p->x->accepts[x], in_y = p->y->accepts[y];
+    const uint32_t q = draft_add(b, &p->d,
+                                 p->kind == BOTH     ? in_x && in_y
+                                 : p->kind == EITHER ? in_x || in_y
+                                                     : in_x && !in_y);
     if (q == 0) return 0;
     p->pair[q] = pair;
     p->table[h] = q + 1;
     return q;
 }
 
-static text_dfa *multiply(ast_builder *b, const text_dfa *x, const text_dfa *y, bool without)
+static text_dfa *multiply(ast_builder *b, const text_dfa *x, const text_dfa *y, int kind)
 {
     if (!x || !y || !ast_ok(b)) return NULL;
     uint8_t byte_class[256], byte_of[256];
@@ -263,7 +267,7 @@ static text_dfa *multiply(ast_builder *b, const text_dfa *x, const text_dfa *y, 
         if (k == n_classes) byte_of[n_classes++] = (uint8_t)i;
         byte_class[i] = (uint8_t)k;
     }
-    product p = {.x = x, .y = y, .without = without, .d = {.n_classes = n_classes}};
+    product p = {.x = x, .y = y, .kind = kind, .d = {.n_classes = n_classes}};
     draft_add(b, &p.d, false); // the dead one
     const uint32_t start = of_pair(b, &p, x->start, y->start);
     for (uint32_t q = 1; q < p.d.n && !p.d.failed; q++)
@@ -281,12 +285,17 @@ static text_dfa *multiply(ast_builder *b, const text_dfa *x, const text_dfa *y, 
 
 text_dfa *text_dfa_both(ast_builder *b, const text_dfa *x, const text_dfa *y)
 {
-    return multiply(b, x, y, false);
+    return multiply(b, x, y, BOTH);
+}
+
+text_dfa *text_dfa_either(ast_builder *b, const text_dfa *x, const text_dfa *y)
+{
+    return multiply(b, x, y, EITHER);
 }
 
 text_dfa *text_dfa_without(ast_builder *b, const text_dfa *x, const text_dfa *y)
 {
-    return multiply(b, x, y, true);
+    return multiply(b, x, y, WITHOUT);
 }
 
 /* ---- questions ----------------------------------------------------------------------------- */

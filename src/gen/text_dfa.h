@@ -37,6 +37,7 @@ text_dfa *text_dfa_of_pattern(ast_builder *b, mltf_str pattern, bool search);
 text_dfa *text_dfa_of_text(ast_builder *b, mltf_str text);
 
 text_dfa *text_dfa_both(ast_builder *b, const text_dfa *x, const text_dfa *y);
+text_dfa *text_dfa_either(ast_builder *b, const text_dfa *x, const text_dfa *y);
 text_dfa *text_dfa_without(ast_builder *b, const text_dfa *x, const text_dfa *y);
 
 bool text_dfa_is_empty(const text_dfa *d);

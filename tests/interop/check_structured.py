@@ -61,15 +61,17 @@ class Draw(random.Random):
 
     def string(self):
         s = {"type": "string"}
-        kind = self.random()
-        if kind < 0.2:
-            s["pattern"] = self.choice(["^[a-z]{1,3}$", "b", "^(yes|no)", "[0-9]+-x$"])
-        elif kind < 0.4:
-            s["minLength"], s["maxLength"] = self.choice([0, 1, 2]), self.choice([2, 5])
-        elif kind < 0.5:
-            s["format"] = self.choice(["date", "time", "date-time", "uuid", "ipv4", "ipv6", "email", "hostname", "uri", "duration", "other"])
-        elif kind < 0.6:
-            s["not"] = self.choice([{"const": "x"}, {"enum": ["a", "ab", ""]}])
+        for _ in range(self.choice([1, 1, 1, 2])):
+            kind = self.random()
+            if kind < 0.2:
+                s["pattern"] = self.choice(["^[a-z]{1,3}$", "b", "^(yes|no)", "[0-9]+-x$"])
+            elif kind < 0.4:
+                s["minLength"], s["maxLength"] = self.choice([0, 1, 2]), self.choice([2, 5])
+            elif kind < 0.5 and len(s) == 1:
+                s["format"] = self.choice(["date", "time", "date-time", "uuid", "ipv4", "ipv6", "email", "hostname", "uri", "duration", "other"])
+                return s
+            elif kind < 0.7:
+                s["not"] = self.choice([{"const": "x"}, {"enum": ["a", "ab", ""]}, {"pattern": "a"}, {"minLength": 3}, {"pattern": "^[a-c]*$", "maxLength": 2}])
         return s
 
     def object(self, depth):
@@ -79,19 +81,20 @@ class Draw(random.Random):
             s["properties"] = {n: self.schema(depth - 1) for n in names}
         if self.random() < 0.6:
             s["required"] = self.sample(names, self.randint(0, len(names))) + ([self.name()] if self.random() < 0.1 else [])
-        kind = self.random()
-        if kind < 0.3:
+        if self.random() < 0.3:
             s["additionalProperties"] = self.choice([False, True, self.schema(0)])
-        elif kind < 0.4:
-            s["patternProperties"] = {self.choice(["^x", "^[a-c]$"]): self.schema(0)}
-        elif kind < 0.45:
-            s["propertyNames"] = {"pattern": "^[a-d]+$"}
-        elif kind < 0.5:
-            s["unevaluatedProperties"] = False
+        if self.random() < 0.2:
+            s["patternProperties"] = {p: self.schema(0) for p in self.sample(["^x", "^[a-c]$", "a", "e$"], self.choice([1, 2]))}
+        if self.random() < 0.1:
+            s["propertyNames"] = self.choice([{"pattern": "^[a-d]+$"}, {"maxLength": 3}, {"enum": ["a", "b", "xa"]}, {"not": {"const": "a"}}])
+        if self.random() < 0.1:
+            s["unevaluatedProperties"] = self.choice([False, self.schema(0)])
         if self.random() < 0.15:
             s[self.choice(["minProperties", "maxProperties"])] = self.choice([0, 1, 2])
         if names and self.random() < 0.15:
             s["dependentRequired"] = {self.choice(names): [self.choice(names)]}
+        if names and self.random() < 0.1:
+            s["dependentSchemas"] = {self.choice(names): self.object(0)}
         if names and self.random() < 0.15:
             s["if"] = {"properties": {names[0]: self.choice([{"const": "x"}, {"type": "string"}, {"enum": [1, None]}])}}
             s["then"] = self.choice([{"required": names}, {"required": names[:1]}])
@@ -102,15 +105,22 @@ class Draw(random.Random):
         return s
 
     def array(self, depth):
-        s = {"type": "array", "maxItems": self.choice([1, 2, 3])}
-        if self.random() < 0.7:
+        s = {"type": "array", "maxItems": self.choice([1, 2, 3, 4])}
+        if self.random() < 0.6:
             s["items"] = self.schema(depth - 1)
         if self.random() < 0.3:
             s["prefixItems"] = [self.schema(depth - 1) for _ in range(self.choice([1, 2]))]
         if self.random() < 0.4:
             s["minItems"] = self.randint(0, s["maxItems"])
+        if self.random() < 0.2:
+            s["contains"] = self.schema(0)
+            for key in ("minContains", "maxContains"):
+                if self.random() < 0.3:
+                    s[key] = self.choice([0, 1, 2])
         if self.random() < 0.1:
-            s.update(uniqueItems=True, maxItems=1, minItems=0)
+            s["unevaluatedItems"] = self.choice([False, self.schema(0)])
+        if self.random() < 0.15:
+            s["uniqueItems"] = True
         return s
 
     def schema(self, depth):
@@ -142,10 +152,14 @@ class Draw(random.Random):
                 return {"oneOf": [{"type": "object", "properties": {"kind": {"const": v}, self.name(): self.schema(0)}, "required": ["kind"]} for v in ("x", "y")]}
             return {"oneOf": [self.schema(depth - 1) for _ in range(2)]}
         if kind == "allOf":
-            return {"allOf": [self.object(depth), self.object(depth)]}
+            same = self.choice([self.object, self.array])
+            return {"allOf": [same(depth), same(depth)]}
         if kind == "ref":
             return {"$ref": "#/$defs/" + self.choice(["one", "tree"]), **({"description": "d"} if self.random() < 0.5 else {})}
-        return {"not": self.choice([{"type": ["string", "array", "object"]}, {"anyOf": [{"type": "object"}, {"type": "array"}, {"const": None}]}])}
+        if self.random() < 0.5:
+            same = self.choice([self.object, self.array])
+            return {**same(depth), "not": same(depth - 1)}
+        return {"not": self.choice([{"type": ["string", "array", "object"]}, {"anyOf": [{"type": "object"}, {"type": "array"}, {"const": None}]}, self.schema(depth - 1)])}
 
     def whole(self):
         tree = {"type": "object", "properties": {"v": self.schema(0), "kids": {"type": "array", "maxItems": 2, "items": {"$ref": "#/$defs/tree"}}}, "required": ["v"]}
@@ -204,7 +218,23 @@ def holds(v, s, root):
     return all(ok(v, t) for t in s.get("allOf", [])) and ("anyOf" not in s or any(ok(v, t) for t in s["anyOf"])) and ("oneOf" not in s or sum(ok(v, t) for t in s["oneOf"]) == 1) and ("not" not in s or not ok(v, s["not"]))
 
 
+def at_ends(s):
+    """The schema with patterns as ECMAScript reads them: $ is the very end, and not also before a last newline."""
+    end = lambda p: p[:-1] + r"\Z" if p.endswith("$") else p
+    if isinstance(s, list):
+        return [at_ends(x) for x in s]
+    if not isinstance(s, dict):
+        return s
+    out = {k: at_ends(v) for k, v in s.items()}
+    if isinstance(s.get("pattern"), str):
+        out["pattern"] = end(s["pattern"])
+    if isinstance(s.get("patternProperties"), dict):
+        out["patternProperties"] = {end(k): at_ends(v) for k, v in s["patternProperties"].items()}
+    return out
+
+
 def satisfies(value, schema):
+    schema = at_ends(schema)
     if jsonschema:  # formats where nothing else is said: an enum may list what does not have them
         alone = schema.get("type") == "string" and "format" in schema
         return jsonschema.Draft202012Validator(schema, format_checker=jsonschema.Draft202012Validator.FORMAT_CHECKER if alone else None).is_valid(value)

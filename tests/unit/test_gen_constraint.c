@@ -224,20 +224,24 @@ static void test_schema_names_what_it_does_not_know(void **state)
     static const char *const rows[][2] = {
         {"{\"type\": \"array\", \"uniqueItems\": true}",
          "the schema's keyword \"uniqueItems\" is not supported"},
-        {"{\"contains\": {\"type\": \"null\"}}",
-         "the schema's keyword \"contains\" is not supported"},
         {"{\"type\": \"integer\", \"multipleOf\": 0}",
          "\"multipleOf\" in the schema has to be a number above 0"},
         {"{\"type\": \"integer\", \"multipleOf\": 7, \"minimum\": 1, \"maximum\": 6}",
          "no text can satisfy the constraint: no multiple of \"multipleOf\" is within the bounds"},
-        {"{\"allOf\": [{\"pattern\": \"a\"}, {\"pattern\": \"b\"}]}",
-         "two different \"pattern\" for one value are not supported"},
-        {"{\"oneOf\": [{\"type\": \"string\"}, {\"type\": \"string\", \"pattern\": \"a\"}]}",
+        {"{\"oneOf\": [{\"type\": \"string\"}, {\"type\": \"string\", \"format\": \"date\"}]}",
          "alternatives 0 and 1 of \"oneOf\" may hold for the same value, and what tells them apart "
-         "is "
-         "not understood; \"anyOf\" has no such rule"},
-        {"{\"not\": {\"pattern\": \"a\"}}", "\"not\" is supported of type, const, enum, bounds, "
-                                            "required, properties and anyOf of such"},
+         "is not understood; \"anyOf\" has no such rule"},
+        {"{\"oneOf\": [{\"type\": \"string\"}, {\"type\": \"string\"}]}",
+         "no text can satisfy the constraint"},
+        {"{\"type\": \"string\", \"not\": {\"format\": \"date\"}}",
+         "\"not\" is not supported of uniqueItems, format and unevaluatedItems or "
+         "unevaluatedProperties alone"},
+        {"{\"type\": \"string\", \"pattern\": \"^ab+$\", \"maxLength\": 1}",
+         "no text can satisfy the constraint: no string satisfies all of a schema's conditions"},
+        {"{\"pattern\": \"(^a|b)c\"}",
+         "^ is supported at the beginning only; at position 2 of the pattern \"(^a|b)c\""},
+        {"{\"$ref\": \"#/$defs/a\", \"$defs\": {\"a\": {\"allOf\": [{\"$ref\": \"#/$defs/a\"}]}}}",
+         "the schema's references go in circles, or too deep"},
         {"{\"allOf\": [{\"type\": \"string\"}, {\"type\": \"null\"}]}",
          "no text can satisfy the constraint"},
         {"{\"type\": \"object\", \"properties\": {\"a\": false}, \"required\": [\"a\"]}",
@@ -379,6 +383,73 @@ static const char *const rules[][3] = {
      "{\"type\": "
      "\"string\"}]}, \"n\": {\"type\": \"null\"}}}",
      "{\"n\": null}", "{\"never"},
+    {"{\"type\": \"string\", \"pattern\": \"^[a-z]+$\", \"maxLength\": 3, \"not\": {\"enum\": "
+     "[\"abc\", \"x\"]}}",
+     "\"abd\"", "\"abc\""},
+    {"{\"allOf\": [{\"pattern\": \"a\"}, {\"pattern\": \"b\"}, {\"minLength\": 3}]}", "\"axb\"",
+     "\"ab\""},
+    {"{\"type\": \"string\", \"not\": {\"pattern\": \"a\"}}", "\"b\\n\"", "\"xa\""},
+    {"{\"oneOf\": [{\"type\": \"string\"}, {\"type\": \"string\", \"pattern\": \"a\"}]}", "\"b\"",
+     "\"a\""},
+    {"{\"type\": \"number\", \"not\": {\"type\": \"integer\"}, \"minimum\": 0, \"maximum\": 3}",
+     "1.5", "2"},
+    {"{\"type\": \"object\", \"properties\": {\"id\": {\"type\": \"integer\"}}, "
+     "\"patternProperties\": {\"^x\": {\"type\": \"string\"}, \"y$\": {\"maxLength\": 1}}, "
+     "\"additionalProperties\": false}",
+     "{\"id\": 1, \"xy\": \"a\", \"xz\": \"ab\", \"y\": \"\"}", "{\"xy\": \"ab\"}"},
+    {"{\"allOf\": [{\"patternProperties\": {\"^a\": {\"type\": \"integer\"}}, "
+     "\"additionalProperties\": {\"type\": \"null\"}}, {\"patternProperties\": {\"b$\": "
+     "{\"minimum\": 5}}, \"additionalProperties\": {\"enum\": [null, 1]}}]}",
+     "{\"ab\": 7, \"cd\": null, \"a\": 1}", "{\"ab\": 1}"},
+    {"{\"type\": \"object\", \"patternProperties\": {\"^a\": true}, \"propertyNames\": "
+     "{\"maxLength\": 2}, \"additionalProperties\": false}",
+     "{\"a1\": 1}", "{\"a12\": 1}"},
+    {"{\"type\": \"object\", \"not\": {\"patternProperties\": {\"^a\": {\"type\": \"integer\"}}}}",
+     "{\"ab\": \"x\"}", "{\"ab\": 1}"},
+    {"{\"type\": \"object\", \"additionalProperties\": true, \"properties\": {\"a\": {\"type\": "
+     "\"integer\"}}, \"not\": {\"additionalProperties\": false, \"properties\": {\"a\": true}}}",
+     "{\"a\": 1, \"b\": 2}", "{\"a\": 1}"},
+    {"{\"type\": \"object\", \"not\": {\"const\": {\"a\": 1}}, \"additionalProperties\": "
+     "{\"enum\": [1, 2]}}",
+     "{\"a\": 2}", "{\"a\": 1}"},
+    {"{\"type\": \"array\", \"items\": {\"enum\": [1, 2]}, \"maxItems\": 3, \"not\": {\"const\": "
+     "[1, 2]}}",
+     "[2, 1]", "[1, 2]"},
+    {"{\"type\": \"array\", \"items\": {\"enum\": [1, 2, 3]}, \"contains\": {\"const\": 2}, "
+     "\"maxItems\": 4}",
+     "[1, 2]", "[1, 3]"},
+    {"{\"type\": \"array\", \"items\": {\"enum\": [1, 2, 3]}, \"contains\": {\"const\": 2}, "
+     "\"minContains\": 1, \"maxContains\": 2, \"maxItems\": 5}",
+     "[2, 1, 2]", "[2, 2, 2]"},
+    {"{\"type\": \"array\", \"allOf\": [{\"contains\": {\"const\": 1}}, {\"contains\": {\"const\": "
+     "2}}], \"maxItems\": 3}",
+     "[2, \"x\", 1]", "[1, 1]"},
+    {"{\"type\": \"array\", \"items\": {\"type\": \"boolean\"}, \"maxItems\": 3, \"not\": "
+     "{\"contains\": {\"const\": true}}}",
+     "[false]", "[true]"},
+    {"{\"type\": \"array\", \"prefixItems\": [{\"type\": \"integer\"}], \"contains\": {\"type\": "
+     "\"string\", \"maxLength\": 1}, \"unevaluatedItems\": false, \"maxItems\": 3}",
+     "[1, \"a\"]", "[1, null, \"a\"]"},
+    {"{\"type\": \"array\", \"prefixItems\": [{\"type\": \"integer\"}, {\"type\": \"boolean\"}], "
+     "\"items\": false}",
+     "[1]", "[\"a\"]"},
+    {"{\"properties\": {\"k\": {\"enum\": [\"a\", \"b\"]}, \"x\": {\"type\": \"integer\"}, \"y\": "
+     "{\"type\": \"integer\"}}, \"required\": [\"k\"], \"allOf\": [{\"if\": {\"properties\": "
+     "{\"k\": {\"const\": \"a\"}}}, \"then\": {\"required\": [\"x\"]}}, {\"if\": {\"properties\": "
+     "{\"k\": {\"const\": \"b\"}}}, \"then\": {\"required\": [\"y\"]}}]}",
+     "{\"k\": \"b\", \"y\": 1}", "{\"k\": \"b\", \"x\": 1}"},
+    {"{\"type\": \"object\", \"properties\": {\"a\": {\"type\": \"integer\"}, \"b\": {\"type\": "
+     "\"integer\"}}, \"dependentSchemas\": {\"a\": {\"properties\": {\"b\": {\"minimum\": 5}}, "
+     "\"required\": [\"b\"]}}}",
+     "{\"a\": 1, \"b\": 6}", "{\"a\": 1, \"b\": 2}"},
+    {"{\"allOf\": [{\"allOf\": [{\"properties\": {\"a\": {\"type\": \"null\"}}}], "
+     "\"unevaluatedProperties\": false}, {\"properties\": {\"b\": {\"type\": \"null\"}}}]}",
+     "{\"a\": null}", "{\"b\": null}"},
+    {"{\"not\": {\"$ref\": \"#/$defs/tree\"}, \"type\": \"object\", \"additionalProperties\": "
+     "true, \"$defs\": {\"tree\": {\"type\": \"object\", \"properties\": {\"v\": {\"type\": "
+     "\"integer\"}, \"kids\": {\"type\": \"array\", \"items\": {\"$ref\": \"#/$defs/tree\"}}}, "
+     "\"required\": [\"v\"]}}}",
+     "{\"kids\": [{\"v\": \"x\"}], \"v\": 1}", "{\"v\": 1, \"kids\": [{\"v\": 1}]}"},
     {"true", "[{}, 1e5]", "[}"},
 };
 
