@@ -49,7 +49,7 @@ done | sort -t "$(printf '\t')" -k1,1 | awk -F '\t' '
 cat <<'TAIL'
 
 Text models inside of models of images and text (gemma3, mistral3, llava, llava_next, llava_onevision, internvl, aya_vision) answer
-text alone. Layers of mamba (in granitemoehybrid) are refused by name, as is every model_type that is not named here.
+text alone. Every model_type that is not named here is refused by name.
 
 Further families and classes have no recording. `tests/interop/check_fresh_checkpoints.py` compares random checkpoints of these,
 and of those above, with the library itself (all hidden states, answers, cached generation; other sizes and options every day):

@@ -368,8 +368,11 @@ def nomic(name, **more):
 
 # ------------------------------------------------------------------ families
 
+HYBRID = {"mamba_n_heads": 4, "mamba_d_head": "auto", "mamba_n_groups": 2, "mamba_d_state": 4, "mamba_d_conv": 4, "mamba_chunk_size": 4}
+
 # folder: (family of check_fresh_checkpoints.py, class, what is fixed besides the sizes)
 FAMILIES = {
+    "family-bamba": ("bamba", "BambaForCausalLM", {**HYBRID, "attn_layer_indices": [1], "partial_rotary_factor": 0.5}),
     "family-bart-causal": ("bart", "BartForCausalLM", {}),
     "family-bert-generation": ("bert-generation", "BertGenerationDecoder", {"is_decoder": True}),
     "family-bert-next-sentence": ("bert", "BertForNextSentencePrediction", {"is_decoder": False}),
@@ -378,18 +381,21 @@ FAMILIES = {
     "family-convbert": ("convbert", "ConvBertForTokenClassification", {"hidden_size": 32, "num_attention_heads": 4, "head_ratio": 2, "intermediate_size": 32, "embedding_size": 12, "conv_kernel_size": 3, "num_groups": 2}),
     "family-ernie4-5-moe": ("ernie4_5_moe", "Ernie4_5_MoeForCausalLM", {"rope_scaling": None, "moe_layer_start_index": 1, "moe_layer_end_index": -1, "moe_layer_interval": 1}),
     "family-esm": ("esm", "EsmForMaskedLM", {"position_embedding_type": "rotary", "token_dropout": True}),
+    "family-falcon-h1": ("falcon_h1", "FalconH1ForCausalLM", {**HYBRID, "mamba_d_ssm": 24, "mamba_n_heads": 6, "mamba_rms_norm": True, "ssm_multipliers": [0.5, 1.5, 0.75, 1.25, 0.8]}),
+    "family-falcon-mamba": ("falcon_mamba", "FalconMambaForCausalLM", {"conv_kernel": 4, "state_size": 4, "expand": 2, "intermediate_size": None}),
     "family-flaubert": ("flaubert", "FlaubertWithLMHeadModel", {"pre_norm": True, "causal": False, "n_langs": 1}),
     "family-fnet": ("fnet", "FNetForMaskedLM", {}),
     "family-gemma3": ("gemma3", "Gemma3ForConditionalGeneration", {}),
     "family-gemma3-of-5": ("gemma3", "Gemma3ForConditionalGeneration", {}),
-    "family-granitemoehybrid": ("granitemoehybrid", "GraniteMoeHybridForCausalLM", {}),
+    "family-granitemoehybrid": ("granitemoehybrid", "GraniteMoeHybridForCausalLM", {**HYBRID, "layer_types": ["mamba", "attention"]}),
     "family-granitemoeshared": ("granitemoeshared", "GraniteMoeSharedForCausalLM", {"shared_intermediate_size": 12, "rope_scaling": None}),
     "family-ibert": ("ibert", "IBertForQuestionAnswering", {"num_labels": 2}),
+    "family-jamba": ("jamba", "JambaForCausalLM", {"attn_layer_period": 2, "attn_layer_offset": 1, "num_experts": 3, "num_experts_per_tok": 2, "expert_layer_period": 2, "mamba_d_conv": 4, "mamba_d_state": 4, "mamba_expand": 2}),
     "family-layoutlm": ("layoutlm", "LayoutLMForSequenceClassification", {"max_2d_position_embeddings": 4}),
     "family-lfm2": ("lfm2", "Lfm2ForCausalLM", {"layer_types": ["conv", "full_attention"], "conv_L_cache": 3, "block_auto_adjust_ff_dim": True, "block_multiple_of": 8}),
-    "family-falcon-mamba": ("falcon_mamba", "FalconMambaForCausalLM", {"conv_kernel": 4, "state_size": 4, "expand": 2, "intermediate_size": None}),
-    "family-mamba": ("mamba", "MambaForCausalLM", {"conv_kernel": 4, "state_size": 4, "expand": 2, "intermediate_size": None}),
     "family-luke": ("luke", "LukeForMaskedLM", {"use_entity_aware_attention": True}),
+    "family-mamba": ("mamba", "MambaForCausalLM", {"conv_kernel": 4, "state_size": 4, "expand": 2, "intermediate_size": None}),
+    "family-mamba2": ("mamba2", "Mamba2ForCausalLM", {"conv_kernel": 4, "state_size": 4, "num_heads": 4, "head_dim": 8, "n_groups": 2, "chunk_size": 4}),
     "family-megatron-bert": ("megatron-bert", "MegatronBertForMaskedLM", {}),
     "family-mistral3": ("mistral3", "Mistral3ForConditionalGeneration", {}),
     "family-modernbert-decoder": ("modernbert-decoder", "ModernBertDecoderForCausalLM", {"layer_types": ["full_attention", "sliding_attention"], "local_attention": 4}),

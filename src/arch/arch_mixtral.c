@@ -12,12 +12,12 @@
  *   granitemoe  softmax over the top k                     all experts in one tensor; scaled embedding, scores,
  *                                                          residuals and logits
  *   granitemoeshared  the same                             a shared expert
- *   granitemoehybrid  the same, or none                    a shared expert, or it alone; layers of mamba are refused
+ *   granitemoehybrid  the same, or none                    a shared expert, or it alone; layers of mamba-2
  *
  * Easy to get wrong: w1 is the gate, w3 the value, w2 the way back; layers in mlp_only_layers, or not at a
  * multiple of decoder_sparse_step, have a plain mlp. Checked on: fixtures mixtral-, qwen2_moe-, qwen3_moe-,
  * granitemoe-base. */
-#include "arch/arch_decoder.h"
+#include "arch/arch_recurrent.h"
 
 #include <stdio.h>
 
@@ -146,14 +146,18 @@ static void load_experts(arch_build *b, nn_moe_w *m, size_t H, const moe_config 
     }
 }
 
+/* mamba: of the layers that have no attention; NULL: all have. */
 static void load_layer(arch_build *b, decoder_layer *l, const arch_decoder *d, const moe_config *c,
-                       size_t il)
+                       const mamba2_plan *mamba, size_t il)
 {
     nn_loader *ld = &b->ld;
     nn_scope(ld, "%slayers.%zu.", ld->base, il);
     l->window = c->window; // eager attention slides in every layer
     nn_load_norm(ld, &l->norm1, "input_layernorm", NN_NORM_RMS, d->hidden, c->eps, 0);
-    arch_decoder_attn_load(ld, &l->attn, d, c->qkv, c->o);
+    if (mamba && !cfg_layer_is(&b->cfg, il, "attention", false))
+        arch_mamba2_layer(b, l, "mamba", d->hidden, mamba);
+    else
+        arch_decoder_attn_load(ld, &l->attn, d, c->qkv, c->o);
     if (c->head_norms) {
         nn_load_norm(ld, &l->attn.q_norm, "self_attn.q_norm", NN_NORM_RMS, d->head_dim, c->eps, 0);
         nn_load_norm(ld, &l->attn.k_norm, "self_attn.k_norm", NN_NORM_RMS, d->head_dim, c->eps, 0);
@@ -182,9 +186,11 @@ static mltf_status load(arch_build *b, mltf_err *err)
     TRY(arch_build_ok(b, err));
     read_config(&b->cfg, &c, d, type);
     const bool hybrid = str_is(type, "granitemoehybrid");
-    for (size_t il = 0; hybrid && il < d->n_layers; il++)
-        if (!cfg_layer_is(&b->cfg, il, "attention", false))
-            cfg_fail(&b->cfg, "layers of mamba, such as layer %zu, are not supported", il);
+    mamba2_plan mamba = {.heads = 128, .groups = 1, .n = 256, .eps = c.eps};
+    if (hybrid) {
+        mamba.inner = arch_mamba_inner(&b->cfg, NULL, "mamba_expand", d->hidden);
+        arch_mamba2_config(&b->cfg, &mamba);
+    }
     const bool turns =
         !hybrid || str_is(cfg_str(&b->cfg, "position_embedding_type", "nope"), "rope");
     if (turns)
@@ -196,7 +202,8 @@ static mltf_status load(arch_build *b, mltf_err *err)
     nn_scope(ld, "%s", ld->base);
     nn_load_embed(ld, &d->words, "embed_tokens", "input id", d->vocab, d->hidden, 0);
     nn_load_norm(ld, &d->norm, "norm", NN_NORM_RMS, d->hidden, c.eps, 0);
-    for (size_t il = 0; il < d->n_layers; il++) load_layer(b, &d->layers[il], d, &c, il);
+    for (size_t il = 0; il < d->n_layers; il++)
+        load_layer(b, &d->layers[il], d, &c, hybrid ? &mamba : NULL, il);
     arch_decoder_heads_load(b, &d->heads_w, d->hidden, &d->words, "lm_head", NN_NO_BIAS, false);
     if (c.stacked && b->m->info.head == ARCH_HEAD_LM)
         d->heads_w.head.scale = 1.0f / cfg_float(&b->cfg, "logits_scaling", 1);

@@ -20,12 +20,32 @@ typedef struct mamba_plan {
     bool plain_norms;                      /* rms without weights, on all three */
     float eps;
 } mamba_plan;
-/* `key` of config.json, or `expand` (2 unless it says so) times the hidden size. */
+/* `key` of config.json (NULL: none), or `expand` (2 unless it says so) times the hidden size. */
 size_t arch_mamba_inner(arch_config *c, const char *key, const char *expand, size_t hidden);
 /* "auto": a sixteenth of the hidden size, rounded up. */
 size_t arch_mamba_rank(arch_config *c, const char *key, size_t hidden);
 /* The mixer of a layer that has no attention. */
-void arch_mamba_load(arch_build *b, decoder_layer *l, const char *name, size_t hidden,
-                     const mamba_plan *p);
+void arch_mamba_layer(arch_build *b, decoder_layer *l, const char *name, size_t hidden,
+                      const mamba_plan *p);
+
+/* Mamba-2: in_proj, conv1d, dt_bias, A_log, D, norm, out_proj. */
+typedef struct mamba2_plan {
+    size_t inner, heads, dim, groups, n, width;
+    k_act act;
+    unsigned proj, conv, out; /* NN_BIAS or NN_NO_BIAS */
+    float eps;
+    float dt_min, dt_max;
+    bool unnormed;   /* no norm behind the gate */
+    bool group_norm; /* the norm takes each group by itself */
+    bool norm_first; /* before the gate */
+} mamba2_plan;
+/* The usual keys: mamba_n_heads, mamba_d_head, mamba_n_groups, mamba_d_state, mamba_d_conv, mamba_conv_bias,
+ * mamba_proj_bias, hidden_act, and the spellings of Mamba-2 itself. p->inner must be set; other defaults come in *p. */
+void arch_mamba2_config(arch_config *c, mamba2_plan *p);
+void arch_mamba2_load(arch_build *b, nn_mamba2_w *w, const char *name, size_t hidden,
+                      const mamba2_plan *p);
+/* The mixer of a layer that has no attention. */
+void arch_mamba2_layer(arch_build *b, decoder_layer *l, const char *name, size_t hidden,
+                       const mamba2_plan *p);
 
 #endif

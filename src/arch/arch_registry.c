@@ -50,6 +50,7 @@
     X(helium) \
     X(hunyuan) \
     X(ibert) \
+    X(jamba) \
     X(layoutlm) \
     X(lfm2) \
     X(llama) \

@@ -677,6 +677,23 @@ void nn_load_reorder(nn_loader *ld, nn_linear_w *w, const size_t *row_of)
     w->lora_b.stride = w->lora_b.K;
 }
 
+void nn_load_scaled(nn_loader *ld, nn_linear_w *w, float in, const float *out)
+{
+    if (!ok(ld) || !nn_has(w)) return;
+    const size_t N = w->w.N;
+    const float *gain = w->gain, *bias = w->gain ? w->gain_bias : w->bias;
+    float *g = arena_f32(ld->own, 1, N), *b = bias ? arena_f32(ld->own, 1, N) : NULL;
+    if (!g || (bias && !b)) {
+        no_memory(ld);
+        return;
+    }
+    for (size_t n = 0; n < N; n++) g[n] = out[n] * in * (gain ? gain[n] : 1);
+    for (size_t n = 0; b && n < N; n++) b[n] = out[n] * bias[n];
+    w->gain = g;
+    w->gain_bias = b;
+    w->bias = NULL;
+}
+
 /* ------------------------------------------------------------------ end */
 
 static bool ends_with_any(const char *name, const char *const *endings)

@@ -129,6 +129,9 @@ float *nn_load_columns(nn_loader *ld, const char *name, size_t rows, size_t cols
 /* Row n of w becomes row row_of[n] of what was loaded: an own copy, for layouts that no stride describes. */
 void nn_load_reorder(nn_loader *ld, nn_linear_w *w, const size_t *row_of);
 
+/* y = w x + bias becomes out (w (in x) + bias); out [N]. */
+void nn_load_scaled(nn_loader *ld, nn_linear_w *w, float in, const float *out);
+
 /* OK if nothing is missing or misshaped. `what` is the class for the message. Tensors that nothing
  * asked for, and whose names end in none of `ignorable` (ends with NULL; may be NULL itself), are
  * listed in *warning (one text in `own`, NULL if there are none). */

@@ -100,8 +100,8 @@ static void conv_piece(void *arg, size_t first, size_t last, int worker)
     }
 }
 
-void nn_conv(nn_ctx *cx, float *y, const float *x, size_t ldx, const nn_conv_w *w,
-             const nn_seqs *seqs)
+void nn_causal_conv(nn_ctx *cx, float *y, const float *x, size_t ldx, const nn_conv_w *w,
+                    const nn_seqs *seqs)
 {
     const nn_mark mark = nn_save(cx);
     conv_job j = {.w = w, .seqs = seqs, .y = y, .x = x, .ldx = ldx};

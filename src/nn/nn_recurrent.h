@@ -32,8 +32,8 @@ typedef struct nn_conv_w {
 void nn_conv_load(nn_loader *ld, nn_conv_w *w, const char *name, size_t channels, size_t width,
                   k_act act, unsigned flags, size_t *state);
 /* y [T, C] = act(convolution of x [T, C] (row stride ldx)). */
-void nn_conv(nn_ctx *cx, float *y, const float *x, size_t ldx, const nn_conv_w *w,
-             const nn_seqs *seqs);
+void nn_causal_conv(nn_ctx *cx, float *y, const float *x, size_t ldx, const nn_conv_w *w,
+                    const nn_seqs *seqs);
 /* The same for the n rows of one sequence, without act: before [width - 1, C] are the rows in front of them. */
 void nn_conv_rows(float *y, const float *x, size_t ldx, const float *before, const nn_conv_w *w,
                   size_t n);
@@ -54,5 +54,22 @@ typedef struct nn_mamba_w {
     size_t state;
 } nn_mamba_w;
 void nn_mamba(nn_ctx *cx, float *y, const float *x, const nn_mamba_w *w, const nn_seqs *seqs);
+
+/* Mamba-2 (Dao and Gu 2024, arXiv:2405.21060): heads of P channels, which share one decay, and groups of heads, which
+ * share B and C.
+ *
+ *   [gate | u | B | C | dt] = in x;  [u | B | C] = act(conv [u | B | C])
+ *   dt = softplus(dt + dt_bias) in its bounds;  h = exp(a dt) h + dt B u;  y = out(norm((C h + d u) silu(gate))) */
+typedef struct nn_mamba2_w {
+    size_t heads, dim, groups, n; /* P is dim, N states of a channel */
+    nn_linear_w in, out;
+    nn_conv_w conv;
+    const float *a, *d, *dt_bias; /* [heads], a negative */
+    float dt_min, dt_max;
+    nn_norm_w norm; /* of [heads * dim], or of each part of it in turn; kind NONE: none */
+    bool norm_first;
+    size_t state;
+} nn_mamba2_w;
+void nn_mamba2(nn_ctx *cx, float *y, const float *x, const nn_mamba2_w *w, const nn_seqs *seqs);
 
 #endif

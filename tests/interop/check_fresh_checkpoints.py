@@ -195,6 +195,32 @@ def mamba(r, **more):
                 pad_token_id=0, bos_token_id=1, eos_token_id=2, **more)
 
 
+def mamba2(r, dim):
+    """Heads of mamba-2, of dim channels, that make up twice the hidden size; groups of them."""
+    n = 2 * r.hidden // dim
+    return n, r.choice([g for g in (1, 1, 2, 3) if n % g == 0])
+
+
+def hybrid(r, **more):
+    """mamba-2 beside attention."""
+    dim = r.choice([d for d in (2, 4, 8, r.head_dim) if 2 * r.hidden % d == 0])
+    n, groups = mamba2(r, dim)
+    return dict(mamba_n_heads=n, mamba_d_head=r.choice(["auto", dim]), mamba_n_groups=groups, mamba_d_state=r.choice([1, 4, 16]), mamba_d_conv=r.choice([1, 2, 4, 5]), mamba_conv_bias=r.flag(), mamba_proj_bias=r.flag(), mamba_chunk_size=r.choice([2, 5, 16]), **more)
+
+
+def falcon_h1(r):
+    m = lambda: r.uniform(0.4, 2)
+    return grouped(r, head_dim=r.choice([None, even_head(r)]), **hybrid(r, mamba_d_ssm=r.choice([None, 2 * r.hidden]), mamba_rms_norm=r.flag(), mamba_norm_before_gate=r.flag(), projectors_bias=r.flag()), attention_bias=r.flag(), mlp_bias=r.flag(), rope_theta=r.choice([100.0, 1e5]), lm_head_multiplier=m(), embedding_multiplier=m(),
+                   mlp_multipliers=r.choice([None, [m(), m()]]), key_multiplier=m(), attention_out_multiplier=m(), attention_in_multiplier=m(), ssm_multipliers=r.choice([None, [m() for _ in range(5)]]), ssm_in_multiplier=m(), ssm_out_multiplier=r.choice([None, m()]))
+
+
+def mamba2_alone(r):
+    dim = r.choice([d for d in (2, 4, 8, 2 * r.head_dim) if 2 * r.hidden % d == 0])
+    n, groups = mamba2(r, dim)
+    few = mamba(r, **({"time_step_limit": (0.3, r.choice([1.1, float("inf")]))} if r.flag() else {}))
+    return {**few, **dict(expand=2, num_heads=n, head_dim=dim, n_groups=groups, chunk_size=r.choice([2, 5, 16]), tie_word_embeddings=False, state_size=r.choice([1, 4, 16])), "intermediate_size": None}
+
+
 # name: (classes, config class, options). The classes are drawn from, so that what is named more often comes more often.
 FAMILIES = {
     "llama": (heads_of("Llama", *CLS), "LlamaConfig", lambda r: {**grouped(r, attention_bias=r.flag(), mlp_bias=r.flag(), head_dim=r.choice([None, even_head(r)]), hidden_act=r.choice(["silu", "silu", "gelu"])), **r.rope()}),
@@ -290,9 +316,14 @@ FAMILIES = {
     "persimmon": (heads_of("Persimmon", "ForTokenClassification"), "PersimmonConfig", lambda r: {**usual(r, hidden_act=r.choice(["relu2", "gelu"]), qk_layernorm=r.flag(), partial_rotary_factor=r.choice([0.5, 1.0]) if r.head_dim % 4 == 0 else 1.0, layer_norm_eps=r.choice([1e-5, 1e-3]), tie_word_embeddings=r.flag()), **r.rope(kinds=("none", "linear", "dynamic"))}),
     "olmoe": (["OlmoeForCausalLM"] * 2 + ["OlmoeModel"], "OlmoeConfig", lambda r: {**grouped(r, num_experts=r.choice([3, 4, 7]), num_experts_per_tok=r.choice([1, 2, 3]), norm_topk_prob=r.flag(), attention_bias=r.flag()), **r.rope(kinds=("none", "linear"))}),
     "granitemoeshared": (["GraniteMoeSharedForCausalLM"] * 2 + ["GraniteMoeSharedModel"], "GraniteMoeSharedConfig", lambda r: {**grouped(r, num_local_experts=r.choice([3, 4]), num_experts_per_tok=r.choice([1, 2, 3]), shared_intermediate_size=r.choice([0, 12, 33]), attention_bias=r.flag(), embedding_multiplier=r.uniform(0.5, 4), attention_multiplier=r.uniform(0.1, 0.5), residual_multiplier=r.uniform(0.3, 1), logits_scaling=r.uniform(0.5, 4)), **r.rope(kinds=("none", "linear"))}),
-    "granitemoehybrid": (["GraniteMoeHybridForCausalLM"] * 2 + ["GraniteMoeHybridModel"], "GraniteMoeHybridConfig", lambda r: grouped(r, num_local_experts=r.choice([0, 0, 4]), num_experts_per_tok=r.choice([1, 2, 3]), shared_intermediate_size=r.choice([12, 33]), layer_types=["attention"] * r.layers, position_embedding_type=r.choice([None, "rope"]), attention_bias=r.flag(), embedding_multiplier=r.uniform(0.5, 4), attention_multiplier=r.uniform(0.1, 0.5), residual_multiplier=r.uniform(0.3, 1), logits_scaling=r.uniform(0.5, 4), mamba_n_heads=2 * r.heads, mamba_d_head=r.head_dim)),
+    "granitemoehybrid": (["GraniteMoeHybridForCausalLM"] * 2 + ["GraniteMoeHybridModel"], "GraniteMoeHybridConfig", lambda r: grouped(r, num_local_experts=r.choice([0, 0, 4]), num_experts_per_tok=r.choice([1, 2, 3]), shared_intermediate_size=r.choice([12, 33]), layer_types=["attention"] + [r.choice(["attention", "mamba"]) for _ in range(r.layers - 1)], position_embedding_type=r.choice([None, "rope"]), attention_bias=r.flag(), embedding_multiplier=r.uniform(0.5, 4), attention_multiplier=r.uniform(0.1, 0.5), residual_multiplier=r.uniform(0.3, 1), logits_scaling=r.uniform(0.5, 4), **hybrid(r))),
     "mamba": (["MambaForCausalLM"] * 3 + ["MambaModel"], "MambaConfig", mamba),
     "falcon_mamba": (["FalconMambaForCausalLM"] * 3 + ["FalconMambaModel"], "FalconMambaConfig", lambda r: mamba(r, mixer_rms_eps=r.choice([1e-6, 1e-3]))),
+    "mamba2": (["Mamba2ForCausalLM"] * 3 + ["Mamba2Model"], "Mamba2Config", mamba2_alone),
+    "jamba": (["JambaForCausalLM"] * 3 + ["JambaModel", "JambaForSequenceClassification"], "JambaConfig", lambda r: grouped(r, num_experts=r.choice([1, 3, 4]), num_experts_per_tok=r.choice([1, 2, 3]), expert_layer_period=r.choice([1, 2]), expert_layer_offset=0, attn_layer_period=r.choice([2, 3, 4]), attn_layer_offset=r.choice([0, 1]), use_mamba_kernels=False,
+              mamba_d_state=r.choice([1, 4, 16]), mamba_d_conv=r.choice([1, 2, 4, 5]), mamba_expand=r.choice([1, 2, 3]), mamba_dt_rank=r.choice(["auto", 3]), mamba_conv_bias=r.flag(), mamba_proj_bias=r.flag())),
+    "bamba": (["BambaForCausalLM"] * 3 + ["BambaModel"], "BambaConfig", lambda r: grouped(r, attn_layer_indices=r.choice([[0], [r.layers - 1], [0, 2]]), attention_bias=r.flag(), mlp_bias=r.flag(), partial_rotary_factor=r.choice([None, 1.0]) if r.head_dim % 4 == 0 else 1.0, **hybrid(r))),
+    "falcon_h1": (["FalconH1ForCausalLM"] * 3 + ["FalconH1Model"], "FalconH1Config", falcon_h1),
     "modernbert-decoder": (["ModernBertDecoderForCausalLM"] * 2 + ["ModernBertDecoderModel", "ModernBertDecoderForSequenceClassification"], "ModernBertDecoderConfig", lambda r: usual(r, global_attn_every_n_layers=r.choice([1, 2, 3]), local_attention=r.choice([4, 8, 64]), attention_bias=r.flag(), mlp_bias=r.flag(), norm_bias=r.flag(), classifier_bias=r.flag(), decoder_bias=r.flag(), hidden_activation=r.choice(["gelu", "silu"]), layer_types=r.choice([None, layer_types(r)]), global_rope_theta=r.choice([100.0, 160000.0]), tie_word_embeddings=r.flag())),
     "openai-gpt": (["OpenAIGPTLMHeadModel"] * 2 + ["OpenAIGPTModel", "OpenAIGPTForSequenceClassification"], "OpenAIGPTConfig", lambda r: narrow(r, afn=r.choice(["gelu", "relu", "silu"]))),
     "luke": (encoder("Luke"), "LukeConfig", lambda r: {**bert(r), "pad_token_id": 1, "entity_vocab_size": 9, "entity_emb_size": r.choice([r.hidden, 6]), "use_entity_aware_attention": r.flag()}),
@@ -364,7 +395,8 @@ def cases_of(model, cfg, r, seq2seq, decoder, cls):
     last = cls.endswith("Classification") and "Token" not in cls and getattr(cfg, "summary_type", "first") == "last"  # it reads a padded row's padding
     if not (last or cls.startswith("Mpt") or "blenderbot" in cfg.model_type or cfg.model_type == "fnet" or getattr(cfg, "token_dropout", False)):
         cases["batch_right"] = {"input_ids": batch, "attention_mask": mask}
-    if (last or decoder and "Classification" not in cls) and cfg.model_type != "lfm2":  # whose padding on the left is convolved
+    convolved = cfg.model_type == "lfm2" or cfg.model_type != "jamba" and getattr(cfg, "mamba_proj_bias", False)
+    if (last or decoder and "Classification" not in cls) and not convolved:  # where padding on the left is a part of the text
         left, lmask = torch.full((3, 11), pad), torch.zeros(3, 11, dtype=torch.long)
         for i, x in enumerate(rows):
             left[i, -x.shape[1] :], lmask[i, -x.shape[1] :] = x[0], 1
@@ -520,7 +552,7 @@ def one(name, seed, keep):
     cls = r.choice(classes)
     if "QuestionAnswering" in cls:
         r.labels = 2
-    kw = {k: v for k, v in options(r).items() if v is not None or k in ("clip_qkv", "conv_kernel_size", "sliding_window", "q_lora_rank", "pad_token_id", "forced_eos_token_id", "attn_logit_softcapping", "final_logit_softcapping")}
+    kw = {k: v for k, v in options(r).items() if v is not None or k in ("clip_qkv", "conv_kernel_size", "sliding_window", "q_lora_rank", "pad_token_id", "forced_eos_token_id", "attn_logit_softcapping", "final_logit_softcapping", "mamba_d_ssm")}
     cfg = getattr(T, config)(**kw)
     cfg._attn_implementation = "eager"
     torch.manual_seed(seed)
