@@ -139,6 +139,9 @@ typedef struct arch_output {
     size_t n_attentions;
 } arch_output;
 
+/* The class of a model_type's model without a head, "gpt2" -> "GPT2Model": what a config.json without `architectures`
+ * describes. NULL: the type is not known. */
+const char *arch_base_class(mltf_str model_type);
 /* The class "BertForQuestionAnswering" -> its head, by the name alone. */
 arch_head arch_head_of(mltf_str architecture);
 

@@ -69,7 +69,7 @@ static mltf_status find_class(arch_model *m, const arch_load_options *opts, mltf
                          "\" is not supported; docs/models.md lists those that are",
                          STR_ARG(type->s));
     }
-    if (!want.n) want = str_from(m->family->classes[0]);
+    if (!want.n) want = str_from(arch_base_class(model_type));
     for (const char *const *c = m->family->classes; !wrapped && *c; c++)
         if (str_is(want, *c)) m->info.architecture = *c;
     if (!m->info.architecture)

@@ -12,6 +12,7 @@
  *  5. Add its line to FAMILIES below, and run build/parity on its folders with MLTF_CPU=ref and without;
  *     tests/interop/check_fresh_checkpoints.py gets a line as well, tools/record_checkpoints.py makes its small
  *     recording for make test. */
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -102,6 +103,30 @@ const arch_family *arch_family_find(mltf_str model_type)
         for (const char *const *t = families[i]->model_types; *t; t++)
             if (str_is(model_type, *t)) return families[i];
     return NULL;
+}
+
+/* The letters and digits of both, in one case: "xlm-roberta" and "XLMRoberta". */
+static bool same_letters(mltf_str a, mltf_str b)
+{
+    size_t i = 0, k = 0;
+    for (;;) {
+        while (i < a.n && !isalnum((unsigned char)a.p[i])) i++;
+        while (k < b.n && !isalnum((unsigned char)b.p[k])) k++;
+        if (i == a.n || k == b.n) return i == a.n && k == b.n;
+        if (tolower((unsigned char)a.p[i++]) != tolower((unsigned char)b.p[k++])) return false;
+    }
+}
+
+const char *arch_base_class(mltf_str model_type)
+{
+    const arch_family *f = arch_family_find(model_type);
+    if (!f) return NULL;
+    for (const char *const *c = f->classes; *c; c++) {
+        const mltf_str name = str_from(*c);
+        if (str_ends(name, "Model") && same_letters(str_slice(name, 0, name.n - 5), model_type))
+            return *c;
+    }
+    return f->classes[0];
 }
 
 static int by_name(const void *a, const void *b)

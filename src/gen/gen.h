@@ -105,6 +105,9 @@ typedef struct gen_result {
     mltf_arena arena; /* holds it all */
 } gen_result;
 
+/* INVALID_INPUT for a model that cannot generate: an encoder, or one without a language-model head. */
+mltf_status gen_check_model(const arch_info *info, mltf_err *err);
+
 /* Run all requests, together in one ragged batch. A result is the same alone or in any batch.
  * INVALID_INPUT in transformers' words for a prompt that leaves no room (`max_length`), for values out of
  * range; NO_MEMORY. Nothing is kept on failure. */

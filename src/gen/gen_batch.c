@@ -208,14 +208,8 @@ static mltf_status run_pass(gen_batch *b, const pass *p, bool all_logits, bool h
         (all_logits ? ARCH_WANT_LOGITS : ARCH_WANT_LAST_LOGITS) | (hidden ? ARCH_WANT_HIDDEN : 0);
     st = arch_forward(b->session, &batch, want, &out, err);
     if (st) goto done;
-    if (!out.logits || (hidden && !out.hidden)) {
-        st = mltf_fail(err, MLTF_INVALID_INPUT,
-                       "a model of class %s has no language-model head to generate with",
-                       info->architecture);
-        goto done;
-    }
     const size_t V = out.n_logits, H = info->hidden;
-    if (V != info->vocab) {
+    if (V != info->vocab || (hidden && !out.hidden)) {
         st = mltf_fail(err, MLTF_INTERNAL, "the head gave %zu scores for a vocabulary of %zu", V,
                        info->vocab);
         goto done;
@@ -327,8 +321,7 @@ static mltf_status prepare_prompt(gen_unit *u, const arch_info *info, mltf_err *
         const bool keep = req->n_decoder && (strcmp(info->model_type, "whisper") == 0 ||
                                              req->decoder_ids[0] == first);
         if (!keep) TRY(gen_row_push(r, (int32_t)first, err));
-        for (size_t i = 0; i < req->n_decoder; i++)
-            TRY(gen_row_push(r, req->decoder_ids[i], err));
+        for (size_t i = 0; i < req->n_decoder; i++) TRY(gen_row_push(r, req->decoder_ids[i], err));
         u->encoder_ids = (gen_ids){req->ids, req->n};
     } else {
         if (req->n == 0) {
@@ -374,14 +367,24 @@ static mltf_status unit_allowed(void *user, const int32_t *ids, size_t n, uint8_
     return st;
 }
 
+mltf_status gen_check_model(const arch_info *info, mltf_err *err)
+{
+    if (info->kind == ARCH_ENCODER)
+        return mltf_fail(err, MLTF_INVALID_INPUT, "a model of class %s does not generate text",
+                         info->architecture);
+    if (info->head != ARCH_HEAD_LM)
+        return mltf_fail(err, MLTF_INVALID_INPUT,
+                         "a model of class %s has no language-model head to generate with",
+                         info->architecture);
+    return MLTF_OK;
+}
+
 static mltf_status unit_prepare(gen_unit *u, mltf_err *err)
 {
     const arch_info *info = arch_model_info(u->model);
     gen_config *c = &u->cfg;
     TRY(gen_config_validate(c, err));
-    if (info->kind == ARCH_ENCODER)
-        return mltf_fail(err, MLTF_INVALID_INPUT, "a model of class %s does not generate text",
-                         info->architecture);
+    TRY(gen_check_model(info, err));
     if (info->kind == ARCH_ENCODER_DECODER && !isnan(c->guidance_scale) && c->guidance_scale != 1)
         return mltf_fail(err, MLTF_UNSUPPORTED,
                          "`guidance_scale` needs a decoder-only model, which a %s is not",

@@ -523,8 +523,7 @@ void nn_load_matrix(nn_loader *ld, nn_linear_w *w, const char *name, const char 
     }
     const bool conv = flags & NN_CONV1D;
     const size_t rows = conv ? K : N, cols = conv ? N : K;
-    const bool by_head =
-        t->ndim == 3 && t->shape[0] == rows && t->shape[1] * t->shape[2] == cols;
+    const bool by_head = t->ndim == 3 && t->shape[0] == rows && t->shape[1] * t->shape[2] == cols;
     if (!check_float(ld, t) || (!by_head && !check_shape(ld, t, (size_t[]){rows, cols}, 2))) return;
     take_matrix(ld, &w->w, t->data, t->dtype, N, K, conv, flags, false);
     set_compute(ld, w, flags);
@@ -710,6 +709,30 @@ static bool inside(const nn_loader *ld, const char *name)
     return nr || strncmp(name, ld->base, nb) == 0;
 }
 
+/* A stored name that ends with the first missing one: wrappers of torch put a prefix before all of them. */
+static const char *with_prefix(const nn_loader *ld)
+{
+    const char *first = ld->missing.p ? ld->missing.p + 1 : ""; // behind its quote
+    const size_t n = strcspn(first, "\"");
+    for (size_t i = 0; n > 0 && i < checkpoint_count(ld->ck); i++) {
+        const char *name = checkpoint_at(ld->ck, i)->name;
+        const size_t len = strlen(name);
+        if (len > n && name[len - n - 1] == '.' && memcmp(name + len - n, first, n) == 0)
+            return name;
+    }
+    return NULL;
+}
+
+static mltf_status fail_missing(const nn_loader *ld, const char *what, mltf_err *err)
+{
+    const char *other = with_prefix(ld);
+    return mltf_fail(err, MLTF_CORRUPT_FILE,
+                     "the checkpoint lacks %zu tensor%s that %s needs: %s%s%s%s%s", ld->n_missing,
+                     ld->n_missing == 1 ? "" : "s", what, ld->missing.p ? ld->missing.p : "",
+                     ld->n_missing > 8 ? ", …" : "", other ? "; it has \"" : "", other ? other : "",
+                     other ? "\", so names may have been saved with another prefix" : "");
+}
+
 mltf_status nn_load_finish(nn_loader *ld, const char *what, const char *const *ignorable,
                            const char **warning, mltf_err *err)
 {
@@ -718,11 +741,7 @@ mltf_status nn_load_finish(nn_loader *ld, const char *what, const char *const *i
         if (err) *err = ld->err;
         return ld->err.status;
     }
-    if (ld->n_missing)
-        return mltf_fail(err, MLTF_CORRUPT_FILE,
-                         "the checkpoint lacks %zu tensor%s that %s needs: %s%s", ld->n_missing,
-                         ld->n_missing == 1 ? "" : "s", what, ld->missing.p ? ld->missing.p : "",
-                         ld->n_missing > 8 ? ", …" : "");
+    if (ld->n_missing) return fail_missing(ld, what, err);
     if (ld->adapter) TRY(nn_adapter_finish(ld->adapter, what, err));
     mltf_buf b = {.max = 4096};
     size_t n = 0;

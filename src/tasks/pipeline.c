@@ -38,7 +38,7 @@ static size_t class_stem(const char *architecture)
     return 0;
 }
 
-/* The class that the task's AutoModel makes of config.json's first architecture; NULL: that one itself. */
+/* The class that the task's AutoModel makes of a checkpoint of this class; NULL: that one itself. */
 static const char *class_for_task(const task_def *def, const char *architecture, mltf_arena *arena)
 {
     if (!def->class_suffix || !architecture) return NULL;
@@ -61,9 +61,10 @@ static const char *class_for_task(const task_def *def, const char *architecture,
     return arena_printf(arena, STR_FMT "%s", STR_ARG(name), suffix);
 }
 
-/* config.json as far as it is needed before the model is loaded. */
+/* config.json as far as it is needed before the model is loaded: the class that it names (or NULL), and that or the
+ * base class of its model_type. */
 static mltf_status read_architecture(const char *dir, const json *overrides, mltf_arena *arena,
-                                     const char **architecture, mltf_err *err)
+                                     const char **architecture, const char **known, mltf_err *err)
 {
     char *path = path_join(dir, "config.json");
     if (!path) return mltf_fail_memory(err);
@@ -78,6 +79,8 @@ static mltf_status read_architecture(const char *dir, const json *overrides, mlt
     if (!list) list = json_get(doc.root, "architectures");
     const mltf_str name = json_string(json_at(list, 0), (mltf_str){0});
     *architecture = name.p ? arena_strdup(arena, name.p, name.n) : NULL;
+    *known = name.p ? *architecture
+                    : arch_base_class(json_string(json_get(doc.root, "model_type"), STR("")));
     json_doc_release(&doc);
     return MLTF_OK;
 }
@@ -139,10 +142,10 @@ mltf_status pipeline_load(pipeline **out, const pipeline_options *given, mltf_er
     }
 
     mltf_status st = MLTF_OK;
-    const char *architecture = NULL;
+    const char *architecture = NULL, *known = NULL;
     arch_load_options arch = opts->arch;
     if ((st = read_architecture(opts->model_dir, arch.config_overrides, &p->arena, &architecture,
-                                err)))
+                                &known, err)))
         goto failed;
 
     const char *task = opts->task;
@@ -174,7 +177,7 @@ mltf_status pipeline_load(pipeline **out, const pipeline_options *given, mltf_er
         goto failed;
     }
 
-    if (!arch.architecture) arch.architecture = class_for_task(p->def, architecture, &p->arena);
+    if (!arch.architecture) arch.architecture = class_for_task(p->def, known, &p->arena);
     if ((st = arch_model_load(&p->model, opts->model_dir, &arch, err))) goto failed;
     p->info = arch_model_info(p->model);
     const char *tokenizer_dir = opts->tokenizer_dir ? opts->tokenizer_dir : opts->model_dir;

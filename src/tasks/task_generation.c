@@ -38,6 +38,8 @@ static mltf_status model_settings(pipeline *p, gen_config *cfg, mltf_err *err)
 
 mltf_status task_generation_init(pipeline *p, mltf_err *err)
 {
+    if (p->info->head != ARCH_HEAD_TABLE_QA) // TAPAS answers without generating
+        TRY(gen_check_model(p->info, err));
     TRY(task_schedule_new(&p->schedule, p, err));
     TRY(model_settings(p, &p->model_gen, err));
     gen_config *g = &p->gen;

@@ -62,6 +62,16 @@ contains err "the model config is not valid JSON"
 expect 2 "$mltf" models save -m "$gpt2" -o odd --task text-generation --signature '{"inputs": [{"type": "string"}]}'
 contains err 'signature: "inputs" must be a text that holds a JSON list'
 
+# config.json without `architectures`: the task tells the class, and a model that cannot do the task is refused at once
+cp -r "$gpt2" nameless
+sed -i '/"architectures"/,/\]/d' nameless/config.json
+same "$(answer nameless --task text-generation -i in.json --params '{"max_new_tokens": 3, "do_sample": false}')" \
+    "$(answer "$gpt2" -i in.json --params '{"max_new_tokens": 3, "do_sample": false}')"
+expect 2 "$mltf" models predict -m nameless -i in.json
+contains err "give one with --task"
+expect 2 "$mltf" models save -m "$fixtures/models/bert-base" -o odd --task text2text-generation
+contains err "a model of class BertModel does not generate text"
+
 # prompt template: the prompt is not part of the answer unless asked for
 save -m "$gpt2" -o prompt --task text-generation --prompt-template 'Q: {prompt} A:' --model-config '{"max_new_tokens": 3, "do_sample": false}'
 answer prompt -i in.json >out

@@ -197,6 +197,10 @@ static void test_missing_and_misshaped_tensors_are_named(void **state)
     p.specs[0].shape[1] = H / 2;
     refuses(llama_config, &p, MLTF_CORRUPT_FILE,
             "tensor \"model.embed_tokens.weight\" has shape [50, 16], expected [50, 32]");
+    p = llama_plan("module.model."); // as DataParallel saves
+    refuses(llama_config, &p, MLTF_CORRUPT_FILE,
+            "it has \"module.model.embed_tokens.weight\", so names may have been saved with "
+            "another prefix");
 }
 
 static void test_surplus_tensors_are_warned_about_and_buffers_are_not(void **state)
