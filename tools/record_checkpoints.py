@@ -379,6 +379,7 @@ FAMILIES = {
     "family-big-bird": ("big_bird", "BigBirdForSequenceClassification", {"is_decoder": False, "attention_type": "block_sparse"}),
     "family-biogpt": ("biogpt", "BioGptForCausalLM", {}),
     "family-convbert": ("convbert", "ConvBertForTokenClassification", {"hidden_size": 32, "num_attention_heads": 4, "head_ratio": 2, "intermediate_size": 32, "embedding_size": 12, "conv_kernel_size": 3, "num_groups": 2}),
+    "family-encoder-decoder": ("encoder-decoder", "EncoderDecoderModel", {}),
     "family-ernie4-5-moe": ("ernie4_5_moe", "Ernie4_5_MoeForCausalLM", {"rope_scaling": None, "moe_layer_start_index": 1, "moe_layer_end_index": -1, "moe_layer_interval": 1}),
     "family-esm": ("esm", "EsmForMaskedLM", {"position_embedding_type": "rotary", "token_dropout": True}),
     "family-falcon-h1": ("falcon_h1", "FalconH1ForCausalLM", {**HYBRID, "mamba_d_ssm": 24, "mamba_n_heads": 6, "mamba_rms_norm": True, "ssm_multipliers": [0.5, 1.5, 0.75, 1.25, 0.8]}),
@@ -393,6 +394,7 @@ FAMILIES = {
     "family-jamba": ("jamba", "JambaForCausalLM", {"attn_layer_period": 2, "attn_layer_offset": 1, "num_experts": 3, "num_experts_per_tok": 2, "expert_layer_period": 2, "mamba_d_conv": 4, "mamba_d_state": 4, "mamba_expand": 2}),
     "family-layoutlm": ("layoutlm", "LayoutLMForSequenceClassification", {"max_2d_position_embeddings": 4}),
     "family-lfm2": ("lfm2", "Lfm2ForCausalLM", {"layer_types": ["conv", "full_attention"], "conv_L_cache": 3, "block_auto_adjust_ff_dim": True, "block_multiple_of": 8}),
+    "family-longt5": ("longt5", "LongT5ForConditionalGeneration", {"encoder_attention_type": "transient-global", "local_radius": 1, "global_block_size": 2, "num_decoder_layers": 1}),
     "family-luke": ("luke", "LukeForMaskedLM", {"use_entity_aware_attention": True}),
     "family-mamba": ("mamba", "MambaForCausalLM", {"conv_kernel": 4, "state_size": 4, "expand": 2, "intermediate_size": None}),
     "family-mamba2": ("mamba2", "Mamba2ForCausalLM", {"conv_kernel": 4, "state_size": 4, "num_heads": 4, "head_dim": 8, "n_groups": 2, "chunk_size": 4}),
@@ -407,6 +409,7 @@ FAMILIES = {
     "family-roberta-prelayernorm": ("roberta-prelayernorm", "RobertaPreLayerNormForSequenceClassification", {"is_decoder": False}),
     "family-roformer": ("roformer", "RoFormerForSequenceClassification", {"is_decoder": False}),
     "family-splinter": ("splinter", "SplinterForQuestionAnswering", {"question_token_id": 9}),
+    "family-switch-transformers": ("switch_transformers", "SwitchTransformersForConditionalGeneration", {"num_layers": 2, "num_decoder_layers": 2, "num_sparse_encoder_layers": 1, "num_sparse_decoder_layers": 1, "num_experts": 3, "expert_capacity": 2}),
     "family-xglm": ("xglm", "XGLMForCausalLM", {}),
     "family-xlm": ("xlm", "XLMForSequenceClassification", {"causal": False, "n_langs": 3}),
     "family-xlm-roberta-xl": ("xlm-roberta-xl", "XLMRobertaXLForCausalLM", {"is_decoder": True}),
@@ -435,6 +438,10 @@ def family(name, of, cls, fixed):
     model = getattr(T, cls).from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
     masked = "attention_mask" in inspect.signature(model.forward).parameters
     inputs = {k: c for k, c in cases().items() if masked or "attention_mask" not in c}
+    if model.config.is_encoder_decoder and not cls.endswith(("ForCausalLM", "EncoderModel")):
+        for c in inputs.values():
+            c["decoder_input_ids"] = c["input_ids"][:, :3]
+            c.setdefault("attention_mask", torch.ones_like(c["input_ids"]))
     fresh.expect(model, inputs, folder, {"class": cls, "stored_dtype": "float16"})
 
 

@@ -198,6 +198,7 @@ const arch_family arch_bert = {
     .ignorable = ignorable,
     .load = load,
     .forward = forward,
+    .remember = arch_encoder_remember,
 };
 
 const arch_family arch_roberta = {
@@ -237,6 +238,7 @@ const arch_family arch_roberta = {
     .ignorable = ignorable,
     .load = load,
     .forward = forward,
+    .remember = arch_encoder_remember,
 };
 
 const arch_family arch_electra = {
@@ -250,4 +252,5 @@ const arch_family arch_electra = {
     .ignorable = ignorable,
     .load = load,
     .forward = forward,
+    .remember = arch_encoder_remember,
 };

@@ -38,4 +38,5 @@ const arch_family arch_bert_generation = {
     .ignorable = (const char *const[]){"position_ids", "lm_head.decoder.bias", NULL},
     .load = load,
     .forward = arch_encoder_forward,
+    .remember = arch_encoder_remember,
 };

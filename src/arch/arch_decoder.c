@@ -270,6 +270,22 @@ static void attention(arch_run *r, float *y, const float *x, const decoder_layer
     if (w->post1.kind != NN_NORM_NONE) nn_norm(r->cx, y, y, &w->post1, r->seqs.rows);
 }
 
+static nn_attn cross_attn(const arch_decoder *d, const decoder_layer *w)
+{
+    return (nn_attn){.heads = d->heads,
+                     .dim = d->head_dim,
+                     .scale = w->scale != 0 ? w->scale : 1.0f / sqrtf((float)d->head_dim)};
+}
+
+void arch_decoder_remember(arch_run *r, const float *x)
+{
+    const arch_decoder *d = r->impl;
+    for (size_t il = 0; il < d->n_layers; il++) {
+        const nn_attn a = cross_attn(d, &d->layers[il]);
+        nn_memory_fill(r->cx, x, &d->layers[il].cross, &a, &r->seqs, il);
+    }
+}
+
 static bool has_mlp(const decoder_layer *w)
 {
     return w->moe.n || nn_has(&w->mlp.up);
@@ -320,6 +336,13 @@ static void layer_forward(arch_run *r, float *x, const decoder_layer *w, const n
         if (d->residual_of_norm) nn_copy(cx, x, h, T * H);
         add_scaled(cx, x, y, d->residual_scale, T * H);
         nn_tap(cx, "attn", (int)il, x, T, H);
+        if (r->seqs.memory && nn_has(&w->cross.q)) {
+            const nn_attn a = cross_attn(d, w);
+            nn_norm(cx, h, x, &w->cross_norm, T);
+            nn_cross_attention(cx, y, h, &w->cross, &a, &r->seqs, il);
+            nn_add(cx, x, y, T * H);
+            nn_tap(cx, "cross", (int)il, x, T, H);
+        }
         if (has_mlp(w)) {
             norm_or_copy(cx, h, x, &w->norm2, T, H);
             mlp(r, y, h, w);

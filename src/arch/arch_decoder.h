@@ -16,7 +16,10 @@ typedef struct decoder_layer {
     nn_norm_w post1, post2; /* on what attention and mlp gave, before it is added */
     nn_attn_w attn;
     nn_mlp_w mlp;
-    nn_moe_w moe;        /* n > 0: instead of mlp; neither: the layer ends with its attention */
+    nn_moe_w moe; /* n > 0: instead of mlp; neither: the layer ends with its attention */
+    nn_norm_w
+        cross_norm;  /* of a decoder beside an encoder: x += cross(cross_norm x) behind attention */
+    nn_attn_w cross; /* absent: none */
     const nn_rope *rope; /* NULL: this layer does not rotate */
     size_t window;       /* 0: none */
     const float *sinks;  /* [heads] or NULL */
@@ -106,6 +109,8 @@ mltf_status arch_decoder_layers(arch_build *b, arch_decoder *d, mltf_err *err);
 mltf_status arch_decoder_done(arch_build *b, arch_decoder *d, mltf_err *err);
 /* The forward of the family: r->impl is the arch_decoder. */
 void arch_decoder_forward(arch_run *r);
+/* The `remember` of families whose layers have a cross attention. */
+void arch_decoder_remember(arch_run *r, const float *x);
 
 /* The usual keys: hidden_size, num_hidden_layers, num_attention_heads, num_key_value_heads, head_dim,
  * vocab_size, and the spellings of GPT-2's descendants (n_embd, n_layer, n_head). Defaults come in *d.

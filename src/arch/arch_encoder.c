@@ -74,6 +74,19 @@ void arch_encoder_layer_load(nn_loader *ld, encoder_layer *l, const encoder_laye
     l->mlp.act = c->act;
 }
 
+/* BERT's attention to another model's states, where the checkpoint has one. */
+static void load_cross(nn_loader *ld, encoder_layer *l, const encoder_config *c)
+{
+    const size_t H = c->hidden;
+    if (!nn_load_has(ld, "crossattention.self.query.weight")) return;
+    nn_load_linear(ld, &l->cross.q, "crossattention.self.query", H, H, NN_BIAS);
+    nn_load_linear(ld, &l->cross.k, "crossattention.self.key", H, H, NN_BIAS);
+    nn_load_linear(ld, &l->cross.v, "crossattention.self.value", H, H, NN_BIAS);
+    nn_load_linear(ld, &l->cross.o, "crossattention.output.dense", H, H, NN_BIAS);
+    nn_load_norm(ld, &l->cross_norm, "crossattention.output.LayerNorm", NN_NORM_LAYER, H, c->eps,
+                 NN_BIAS);
+}
+
 void arch_encoder_layers_load(arch_build *b, arch_encoder *e, const char *where,
                               const encoder_layer_names *names)
 {
@@ -82,6 +95,7 @@ void arch_encoder_layers_load(arch_build *b, arch_encoder *e, const char *where,
     for (size_t il = 0; e->layers && il < e->cfg.layers; il++) {
         nn_scope(ld, "%s%s.%zu.", ld->base, where, il);
         arch_encoder_layer_load(ld, &e->layers[il], names, &e->cfg);
+        if (e->causal) load_cross(ld, &e->layers[il], &e->cfg);
     }
 }
 
@@ -177,12 +191,32 @@ float *arch_encoder_embed(arch_run *r, const encoder_embed *e)
     return x;
 }
 
+/* x = attn_norm(x + y), and y = what it finds in the encoder's states. */
+static void cross_forward(arch_run *r, float *x, float *y, const encoder_layer *w,
+                          const nn_attn *attn, size_t il)
+{
+    nn_ctx *cx = r->cx;
+    const nn_attn cross = {.heads = attn->heads, .dim = attn->dim, .scale = attn->scale};
+    nn_add_norm(cx, x, y, &w->attn_norm, r->seqs.rows);
+    nn_tap(cx, "self_norm", (int)il, x, r->seqs.rows, attn->heads * attn->dim);
+    nn_cross_attention(cx, y, x, &w->cross, &cross, &r->seqs, il);
+}
+
+void arch_encoder_remember(arch_run *r, const float *x)
+{
+    const arch_encoder *e = r->impl;
+    const nn_attn cross = {.heads = e->cfg.heads, .dim = e->cfg.hidden / e->cfg.heads};
+    for (size_t il = 0; il < e->cfg.layers; il++)
+        nn_memory_fill(r->cx, x, &e->layers[il].cross, &cross, &r->seqs, il);
+}
+
 void arch_encoder_layer_finish(arch_run *r, float *x, float *y, const encoder_layer *w, size_t H,
                                size_t il)
 {
     nn_ctx *cx = r->cx;
     const size_t T = r->seqs.rows;
-    nn_add_norm(cx, x, y, &w->attn_norm, T);
+    const bool crossed = r->seqs.memory && nn_has(&w->cross.q);
+    nn_add_norm(cx, x, y, crossed ? &w->cross_norm : &w->attn_norm, T);
     nn_tap(cx, "attn_norm", (int)il, x, T, H);
     nn_mlp(cx, y, x, &w->mlp, T);
     nn_add_norm(cx, x, y, &w->mlp_norm, T);
@@ -230,6 +264,7 @@ static void layer_forward(arch_run *r, float *x, const arch_encoder *e, size_t i
         nn_tap(cx, "out", (int)il, x, T, H);
     } else {
         attention(r, y, x, e, il, attn, rope);
+        if (r->seqs.memory && nn_has(&w->cross.q)) cross_forward(r, x, y, w, attn, il);
         arch_encoder_layer_finish(r, x, y, w, H, il);
     }
     if (nn_ok(cx)) nn_restore(cx, mark);
@@ -265,7 +300,7 @@ void arch_encoder_run(arch_run *r, const nn_attn *attn)
     nn_ctx *cx = r->cx;
     const arch_encoder *e = r->impl;
     const size_t T = r->seqs.rows, H = e->cfg.hidden;
-    if (e->counts_padding && (!r->seqs.caches || e->counts_padding_always))
+    if (e->counts_padding && (!r->seqs.caches || r->seqs.memory || e->counts_padding_always))
         arch_positions_after_padding(r, e->pad);
     for (size_t t = 0; e->position_offset && t < T; t++)
         r->s->pos[t] += (int32_t)e->position_offset;

@@ -33,7 +33,9 @@ typedef struct encoder_layer {
     nn_norm_w attn_norm; /* [H] */
     nn_mlp_w mlp;        /* up [F, H], down [H, F]; with gate [F, H]: gated */
     nn_norm_w mlp_norm;  /* [H] */
-    const void *own;     /* weights that only the encoder's own `attention` knows */
+    nn_attn_w cross; /* q k v o [H, H] of a decoder that reads an encoder's states; absent: none */
+    nn_norm_w cross_norm;
+    const void *own; /* weights that only the encoder's own `attention` knows */
 } encoder_layer;
 
 typedef struct arch_encoder {
@@ -95,6 +97,9 @@ void arch_encoder_forward(arch_run *r);
 /* The same with other attention than arch_encoder_attn() says. */
 void arch_encoder_run(arch_run *r, const nn_attn *attn);
 nn_attn arch_encoder_attn(const arch_encoder *e);
+
+/* The `remember` of families whose layers can be a decoder beside another encoder: bert, roberta, electra. */
+void arch_encoder_remember(arch_run *r, const float *x);
 
 /* The embedding's lines alone: [T, E] by r->seqs.pos. */
 float *arch_encoder_embed(arch_run *r, const encoder_embed *e);

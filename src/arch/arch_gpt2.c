@@ -12,6 +12,19 @@
 
 #include "arch/arch_decoder.h"
 
+/* Of a decoder beside an encoder. */
+static void load_cross(nn_loader *ld, decoder_layer *l, size_t H, float eps)
+{
+    const unsigned flags = NN_BIAS | NN_CONV1D;
+    nn_linear_w kv;
+    nn_load_norm(ld, &l->cross_norm, "ln_cross_attn", NN_NORM_LAYER, H, eps, NN_BIAS);
+    nn_load_linear(ld, &l->cross.q, "crossattention.q_attn", H, H, flags);
+    nn_load_linear(ld, &kv, "crossattention.c_attn", 2 * H, H, flags);
+    l->cross.k = nn_linear_rows(&kv, 0, H);
+    l->cross.v = nn_linear_rows(&kv, H, H);
+    nn_load_linear(ld, &l->cross.o, "crossattention.c_proj", H, H, flags);
+}
+
 static mltf_status load(arch_build *b, mltf_err *err)
 {
     nn_loader *ld = &b->ld;
@@ -28,8 +41,6 @@ static mltf_status load(arch_build *b, mltf_err *err)
     const float scale =
         cfg_bool(c, "scale_attn_weights", true) ? 1.0f / sqrtf((float)d->head_dim) : 1.0f;
     d->max_positions = cfg_dim(c, "n_positions|max_position_embeddings", 1024);
-    if (cfg_bool(c, "add_cross_attention", false))
-        cfg_fail(c, "\"add_cross_attention\" is supported inside an encoder-decoder only");
     TRY(arch_decoder_layers(b, d, err));
 
     const unsigned flags = NN_BIAS | NN_CONV1D;
@@ -48,6 +59,7 @@ static mltf_status load(arch_build *b, mltf_err *err)
         nn_load_linear(ld, &l->mlp.up, "mlp.c_fc", F, H, flags);
         nn_load_linear(ld, &l->mlp.down, "mlp.c_proj", H, F, flags);
         l->mlp.act = act;
+        if (nn_load_has(ld, "crossattention.q_attn.weight")) load_cross(ld, l, H, eps);
     }
     arch_decoder_heads_load(b, &d->heads_w, H, &d->words, "lm_head", NN_NO_BIAS, true);
     return arch_decoder_done(b, d, err);
@@ -60,7 +72,9 @@ const arch_family arch_gpt2 = {
                                      "GPT2ForQuestionAnswering", NULL},
     .kind = ARCH_DECODER,
     .base_prefix = "transformer.",
-    .ignorable = (const char *const[]){".attn.bias", ".attn.masked_bias", NULL},
+    .ignorable = (const char *const[]){".attn.bias", ".attn.masked_bias", "crossattention.bias",
+                                       "crossattention.masked_bias", NULL},
     .load = load,
     .forward = arch_decoder_forward,
+    .remember = arch_decoder_remember,
 };

@@ -29,6 +29,9 @@ typedef struct arch_family {
     mltf_status (*load)(arch_build *b, mltf_err *err);
     void (*forward)(arch_run *r);
     void (*encode)(arch_run *r); /* encoder-decoders: fill r->seqs.memory; else NULL */
+    /* families that can be the decoder of two models side by side (arch_encoder_decoder.c): the keys of an encoder's
+     * states x [T, H] into r->seqs.memory; else NULL */
+    void (*remember)(arch_run *r, const float *x);
 } arch_family;
 
 /* NULL if no family knows the type. */

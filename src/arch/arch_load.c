@@ -34,6 +34,7 @@ arch_head arch_head_of(mltf_str name)
         {"ForQuestionAnsweringSimple", ARCH_HEAD_QA},
         {"ForMultipleChoice", ARCH_HEAD_MULTIPLE_CHOICE},
         {"ForNextSentencePrediction", ARCH_HEAD_NEXT_SENTENCE},
+        {"EncoderDecoderModel", ARCH_HEAD_LM},
         {"EncoderModel", ARCH_HEAD_NONE},
         {"BertGenerationEncoder", ARCH_HEAD_NONE},
         {"BertGenerationDecoder", ARCH_HEAD_LM},

@@ -35,6 +35,7 @@
     X(distilbert) \
     X(dots1) \
     X(electra) \
+    X(encoder_decoder) \
     X(ernie4_5) \
     X(esm) \
     X(exaone4) \
@@ -56,6 +57,7 @@
     X(lfm2) \
     X(llama) \
     X(longformer) \
+    X(longt5) \
     X(luke) \
     X(mamba) \
     X(ministral) \
@@ -80,6 +82,7 @@
     X(splinter) \
     X(squeezebert) \
     X(stablelm) \
+    X(switch) \
     X(t5) \
     X(tapas) \
     X(xglm) \

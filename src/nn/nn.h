@@ -198,6 +198,7 @@ typedef struct nn_moe_w {
     bool normalize;            /* chosen weights are divided by their sum */
     float scale;               /* of the weights; 0: 1 */
     const float *correction;   /* [n] added for the choice alone, or NULL */
+    size_t capacity;           /* rows that an expert takes, the first ones; 0: all */
     size_t groups, top_groups; /* choose among the experts of the best groups; groups 0 or 1: all */
     bool group_by_max; /* a group's worth: its best expert (deepseek v2) instead of its best two */
     nn_mlp_w shared;   /* up absent: none */

@@ -109,6 +109,7 @@ void nn_moe(nn_ctx *cx, float *y, const float *x, const nn_moe_w *w, size_t T)
                 row[n] = (uint32_t)(i / K);
                 weight[n++] = c[i].weight;
             }
+        if (w->capacity && n > w->capacity) n = w->capacity;
         if (n == 0) continue;
         for (size_t i = 0; i < n; i++) memcpy(in + i * H, x + row[i] * H, H * sizeof *in);
         nn_mlp(cx, out, in, &w->experts[e], n);

@@ -221,6 +221,21 @@ def mamba2_alone(r):
     return {**few, **dict(expand=2, num_heads=n, head_dim=dim, n_groups=groups, chunk_size=r.choice([2, 5, 16]), tie_word_embeddings=False, state_size=r.choice([1, 4, 16])), "intermediate_size": None}
 
 
+def pair(r):
+    """Two models side by side: the decoder's family and width may be others than the encoder's."""
+    sides = []
+    for name in (r.choice(["bert", "roberta", "distilbert", "electra"]), r.choice(["bert", "bert", "roberta", "bert-generation", "gpt2"])):
+        _, config, options = FAMILIES[name]
+        r.vocab = max(r.vocab, 7)
+        sides.append(getattr(T, config)(**{k: v for k, v in options(r).items() if v is not None}).to_dict())
+        sides[-1].update(is_decoder=False, add_cross_attention=False)
+        if r.flag():
+            r.head_dim += 2
+            r.hidden = r.heads * r.head_dim
+    sides[1].update(is_decoder=True, add_cross_attention=True)
+    return dict(encoder=sides[0], decoder=sides[1], decoder_start_token_id=1, pad_token_id=sides[1]["pad_token_id"], eos_token_id=2)
+
+
 # name: (classes, config class, options). The classes are drawn from, so that what is named more often comes more often.
 FAMILIES = {
     "llama": (heads_of("Llama", *CLS), "LlamaConfig", lambda r: {**grouped(r, attention_bias=r.flag(), mlp_bias=r.flag(), head_dim=r.choice([None, even_head(r)]), hidden_act=r.choice(["silu", "silu", "gelu"])), **r.rope()}),
@@ -336,6 +351,9 @@ FAMILIES = {
     "xlnet": (["XLNet" + c for c in ("Model", "ForSequenceClassification", "ForTokenClassification", "ForQuestionAnsweringSimple")], "XLNetConfig", lambda r: dict(vocab_size=r.vocab, d_model=r.hidden, n_layer=r.layers, n_head=r.heads, d_inner=r.inter, ff_activation=r.act(), attn_type=r.choice(["bi", "bi", "uni"]), clamp_len=r.choice([-1, 4]), layer_norm_eps=r.choice([1e-12, 1e-5]), summary_use_proj=r.flag(), summary_activation=r.choice(["tanh", "gelu"]), num_labels=r.labels, pad_token_id=0, bos_token_id=1, eos_token_id=2)),
     "xlm": (["XLM" + c for c in XLM], "XLMConfig", xlm),
     "flaubert": (["Flaubert" + c for c in XLM], "FlaubertConfig", lambda r: xlm(r, pre_norm=r.flag())),
+    "switch_transformers": (["SwitchTransformersForConditionalGeneration"] * 2 + ["SwitchTransformersModel", "SwitchTransformersEncoderModel"], "SwitchTransformersConfig", lambda r: {**t5(r), "tie_word_embeddings": True, "num_layers": r.choice([1, 2, 4]), "num_sparse_encoder_layers": r.choice([0, 1, 2]), "num_sparse_decoder_layers": r.choice([0, 1]), "num_experts": r.choice([1, 3, 5]), "expert_capacity": r.choice([2, 64]), "router_bias": r.flag(), "dense_act_fn": r.choice(["relu", "gelu_new"])}),
+    "longt5": (["LongT5ForConditionalGeneration"] * 3 + ["LongT5Model", "LongT5EncoderModel"], "LongT5Config", lambda r: {**t5(r), "local_radius": r.choice([1, 3, 8, 127]), "global_block_size": r.choice([2, 3, 5, 16]), "encoder_attention_type": r.choice(["local", "transient-global", "transient-global"])}),
+    "encoder-decoder": (["EncoderDecoderModel"], "EncoderDecoderConfig", pair),
     "big_bird": (encoder("BigBird", drop=("ForQuestionAnswering",), more=("ForCausalLM",)), "BigBirdConfig", lambda r: bert(r, attention_type=r.choice(["block_sparse", "original_full"]), rescale_embeddings=r.flag(), is_decoder=r.flag())),
     "ernie4_5_moe": (["Ernie4_5_MoeForCausalLM"] * 2 + ["Ernie4_5_MoeModel"], "Ernie4_5_MoeConfig", lambda r: {**grouped(r, use_bias=r.flag(), moe_intermediate_size=r.choice([10, 24]), moe_k=r.choice([1, 2, 3]), moe_num_experts=r.choice([3, 8]), moe_num_shared_experts=r.choice([0, 1, 2]), moe_layer_start_index=r.choice([0, 1]), moe_layer_end_index=r.choice([-1, 1]), moe_layer_interval=r.choice([1, 2])), **r.rope()}),
     "esm": (encoder("Esm", drop=("ForQuestionAnswering",)), "EsmConfig", lambda r: {**bert(r, even=True), "pad_token_id": 1, "mask_token_id": r.choice([5, 32]), "token_dropout": r.flag(), "emb_layer_norm_before": r.flag(), "position_embedding_type": r.choice(["absolute", "rotary"])}),
@@ -421,7 +439,7 @@ def cases_of(model, cfg, r, seq2seq, decoder, cls):
 def flatten(out):
     flat = {}
     for k, v in out.items():
-        if torch.is_tensor(v):
+        if torch.is_tensor(v) and not k.endswith("_loss"):
             flat[k] = v
         elif isinstance(v, tuple) and k.endswith("hidden_states"):
             flat.update({"%s.%d" % (k, i): x for i, x in enumerate(v) if x is not None})
@@ -469,7 +487,7 @@ def expect(model, cases, folder, about):
 
 # ------------------------------------------------------------------ one checkpoint
 
-EAGER = {"gpt2", "falcon", "mpt", "bloom", "gemma2", "vaultgemma", "gpt_oss", "mixtral", "longformer", "led", "mobilebert"}
+EAGER = {"encoder-decoder", "gpt2", "falcon", "mpt", "bloom", "gemma2", "vaultgemma", "gpt_oss", "mixtral", "longformer", "led", "mobilebert"}
 
 
 
@@ -572,6 +590,7 @@ def one(name, seed, keep):
         save(model, folder, dtype, storage)
         model = getattr(T, cls).from_pretrained(folder, dtype=torch.float32, attn_implementation=attention).eval()  # tables of sines are made anew
         cfg = getattr(model.config, "text_config", model.config)
+        cfg.vocab_size = getattr(cfg, "vocab_size", 0) or min(cfg.encoder.vocab_size, cfg.decoder.vocab_size)
         seq2seq = bool(cfg.is_encoder_decoder) and not cls.endswith(("EncoderModel", "ForCausalLM")) and cls != "T5ForTokenClassification"
         decoder = cls.endswith(("ForCausalLM", "LMHeadModel", "GenerationDecoder")) and "WithLMHead" not in cls and kw.get("is_decoder", True) or cfg is not model.config
         cases = cases_of(model, cfg, r, seq2seq, decoder, cls)
@@ -592,7 +611,7 @@ def one(name, seed, keep):
                 continue  # at longrope's border the library's cached generation computes wrongly: docs/differences.md
             if cfg.model_type in ("mamba", "falcon_mamba") and prompt.shape[1] < cfg.conv_kernel - 1:
                 continue  # the library puts the next rows of its convolution in the wrong place: docs/differences.md
-            if decoder or "ConditionalGeneration" in cls or cls == "MarianMTModel":
+            if decoder or "ConditionalGeneration" in cls or cls in ("MarianMTModel", "EncoderDecoderModel"):
                 wrong += filter(None, [check_greedy(model, folder, prompt, STEPS, tier)])
             if wrong:
                 break
