@@ -63,4 +63,4 @@ are computed in every family, MXFP4 in gpt_oss; `tests/fixtures/models/packed-*`
 `mltf convert` makes checkpoints of GGUF files of these architectures; `tests/interop/check_convert.py` writes a random one of each,
 asks llama.cpp whether it reads the same from it, and converts it back:
 TAIL
-sed -n 's/^    {"\([a-z0-9_-]*\)", \(NULL\|"[^"]*"\), "[^"]*", "[A-Za-z0-9_]*", rules.*/\1/p' src/convert/convert_*.c | sort -u | paste -sd, | sed 's/,/, /g' | fold -s -w 118 | sed 's/ *$//'
+sed -n 's/^    {"\([a-z0-9_-]*\)", [a-zA-Z0-9_]*, "[^"]*", "[A-Za-z0-9_]*", rules.*/\1/p' src/convert/convert_*.c | sort -u | paste -sd, | sed 's/,/, /g' | fold -s -w 118 | sed 's/ *$//'

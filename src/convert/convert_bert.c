@@ -27,18 +27,18 @@ static mltf_status config_bert(const convert_config *cc)
 
 // clang-format off
 static const convert_rule rules_bert[] = {
-    {"token_embd", "embeddings.word_embeddings", CONVERT_COPY, true},
-    {"position_embd", "embeddings.position_embeddings", CONVERT_COPY, true},
-    {"token_types", "embeddings.token_type_embeddings", CONVERT_ONE_ROW, true},
-    {"token_embd_norm", "embeddings.LayerNorm", CONVERT_COPY, true},
-    {"blk.%.attn_q", "encoder.layer.%.attention.self.query", CONVERT_COPY, true},
-    {"blk.%.attn_k", "encoder.layer.%.attention.self.key", CONVERT_COPY, true},
-    {"blk.%.attn_v", "encoder.layer.%.attention.self.value", CONVERT_COPY, true},
-    {"blk.%.attn_output", "encoder.layer.%.attention.output.dense", CONVERT_COPY, true},
-    {"blk.%.attn_output_norm", "encoder.layer.%.attention.output.LayerNorm", CONVERT_COPY, true},
-    {"blk.%.ffn_up", "encoder.layer.%.intermediate.dense", CONVERT_COPY, true},
-    {"blk.%.ffn_down", "encoder.layer.%.output.dense", CONVERT_COPY, true},
-    {"blk.%.layer_output_norm", "encoder.layer.%.output.LayerNorm", CONVERT_COPY, true},
+    {"token_embd", "embeddings.word_embeddings", CONVERT_COPY, REQUIRED},
+    {"position_embd", "embeddings.position_embeddings", CONVERT_COPY, REQUIRED},
+    {"token_types", "embeddings.token_type_embeddings", CONVERT_ONE_ROW, REQUIRED},
+    {"token_embd_norm", "embeddings.LayerNorm", CONVERT_COPY, REQUIRED},
+    {"blk.%.attn_q", "encoder.layer.%.attention.self.query", CONVERT_COPY, REQUIRED},
+    {"blk.%.attn_k", "encoder.layer.%.attention.self.key", CONVERT_COPY, REQUIRED},
+    {"blk.%.attn_v", "encoder.layer.%.attention.self.value", CONVERT_COPY, REQUIRED},
+    {"blk.%.attn_output", "encoder.layer.%.attention.output.dense", CONVERT_COPY, REQUIRED},
+    {"blk.%.attn_output_norm", "encoder.layer.%.attention.output.LayerNorm", CONVERT_COPY, REQUIRED},
+    {"blk.%.ffn_up", "encoder.layer.%.intermediate.dense", CONVERT_COPY, REQUIRED},
+    {"blk.%.ffn_down", "encoder.layer.%.output.dense", CONVERT_COPY, REQUIRED},
+    {"blk.%.layer_output_norm", "encoder.layer.%.output.LayerNorm", CONVERT_COPY, REQUIRED},
     {0},
 };
 

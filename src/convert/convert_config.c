@@ -81,6 +81,11 @@ int64_t config_get(const convert_config *cc, const char *key, int64_t fallback)
     return json_int(json_get(cc->c, key), fallback);
 }
 
+int64_t config_layers(const convert_config *cc)
+{
+    return file_int(cc, "block_count", 0) - file_int(cc, "nextn_predict_layers", 0);
+}
+
 mltf_status config_need(const convert_config *cc, const char *key, const char *from)
 {
     const int64_t v = file_int(cc, from, -1);
@@ -148,6 +153,10 @@ mltf_status config_rope(const convert_config *cc, double default_theta)
         config_float(&scaling, "factor", factor);
         const int64_t old = file_int(cc, "rope.scaling.original_context_length", 0);
         if (old > 0) config_int(&scaling, "original_max_position_embeddings", old);
+        const double fast = file_double(cc, "rope.scaling.yarn_beta_fast", 0),
+                     slow = file_double(cc, "rope.scaling.yarn_beta_slow", 0);
+        if (fast > 0) config_float(&scaling, "beta_fast", fast);
+        if (slow > 0) config_float(&scaling, "beta_slow", slow);
     } else if (type.p && !str_is(type, "none") && !str_is(type, "longrope")) {
         return mltf_fail(cc->err, MLTF_UNSUPPORTED, "rope scaling \"" STR_FMT "\" is not supported",
                          STR_ARG(type));
@@ -163,6 +172,7 @@ mltf_status config_decoder(const convert_config *cc)
     if (file_int(cc, "feed_forward_length", 0) > 0 || file_int(cc, "expert_count", 0) == 0)
         TRY(config_need(cc, "intermediate_size", "feed_forward_length"));
     TRY(config_need(cc, "num_hidden_layers", "block_count"));
+    config_int(cc, "num_hidden_layers", config_layers(cc));
     TRY(config_need(cc, "num_attention_heads", "attention.head_count"));
     const int64_t heads = config_get(cc, "num_attention_heads", 1);
     const int64_t kv = file_int(cc, "attention.head_count_kv", heads);

@@ -29,6 +29,9 @@ void convert_put_float(mltf_arena *a, json *o, const char *key, double v);
 mltf_status config_need(const convert_config *cc, const char *key, const char *from);
 int64_t config_get(const convert_config *cc, const char *key, int64_t fallback); /* as set before */
 
+/* Layers of the model itself: the last ones of a file may be there to guess further words. */
+int64_t config_layers(const convert_config *cc);
+
 /* Sizes, heads, lengths and rotary positions that decoders of Llama's form share. */
 mltf_status config_decoder(const convert_config *cc);
 /* The same with Llama's norms and activation. */
@@ -46,35 +49,40 @@ mltf_status config_experts(const convert_config *cc, const char *count, const ch
 
 // clang-format off
 #define EMBEDDINGS(norm_op)                                                   \
-    {"token_embd", "model.embed_tokens", CONVERT_COPY, true},                 \
-    {"output_norm", "model.norm", norm_op, true},                             \
-    {"output", "lm_head", CONVERT_COPY, false}
+    {"token_embd", "model.embed_tokens", CONVERT_COPY, REQUIRED},                 \
+    {"output_norm", "model.norm", norm_op, REQUIRED},                             \
+    {"output", "lm_head", CONVERT_COPY, OPTIONAL}
 #define ATTENTION(q_op, k_op)                                                 \
-    {"blk.%.attn_q", "model.layers.%.self_attn.q_proj", q_op, true},          \
-    {"blk.%.attn_k", "model.layers.%.self_attn.k_proj", k_op, true},          \
-    {"blk.%.attn_v", "model.layers.%.self_attn.v_proj", CONVERT_COPY, true},  \
-    {"blk.%.attn_output", "model.layers.%.self_attn.o_proj", CONVERT_COPY, true}
+    {"blk.%.attn_q", "model.layers.%.self_attn.q_proj", q_op, REQUIRED},          \
+    {"blk.%.attn_k", "model.layers.%.self_attn.k_proj", k_op, REQUIRED},          \
+    {"blk.%.attn_v", "model.layers.%.self_attn.v_proj", CONVERT_COPY, REQUIRED},  \
+    {"blk.%.attn_output", "model.layers.%.self_attn.o_proj", CONVERT_COPY, REQUIRED}
 #define QK_NORMS(norm_op, needed)                                             \
     {"blk.%.attn_q_norm", "model.layers.%.self_attn.q_norm", norm_op, needed}, \
     {"blk.%.attn_k_norm", "model.layers.%.self_attn.k_norm", norm_op, needed}
-#define GATED_FFN                                                             \
-    {"blk.%.ffn_gate", "model.layers.%.mlp.gate_proj", CONVERT_COPY, true},   \
-    {"blk.%.ffn_up", "model.layers.%.mlp.up_proj", CONVERT_COPY, true},       \
-    {"blk.%.ffn_down", "model.layers.%.mlp.down_proj", CONVERT_COPY, true}
-#define EXPERTS                                                               \
-    {"blk.%.ffn_gate_inp", "model.layers.%.mlp.gate", CONVERT_COPY, true},    \
-    {"blk.%.ffn_gate_exps", "model.layers.%.mlp.experts.#.gate_proj", CONVERT_SPLIT, true}, \
-    {"blk.%.ffn_up_exps", "model.layers.%.mlp.experts.#.up_proj", CONVERT_SPLIT, true},     \
-    {"blk.%.ffn_down_exps", "model.layers.%.mlp.experts.#.down_proj", CONVERT_SPLIT, true}
+#define GATED_FFN_OF(need)                                                    \
+    {"blk.%.ffn_gate", "model.layers.%.mlp.gate_proj", CONVERT_COPY, need}, \
+    {"blk.%.ffn_up", "model.layers.%.mlp.up_proj", CONVERT_COPY, need}, \
+    {"blk.%.ffn_down", "model.layers.%.mlp.down_proj", CONVERT_COPY, need}
+#define GATED_FFN GATED_FFN_OF(REQUIRED)
+#define EXPERTS(need)                                                         \
+    {"blk.%.ffn_gate_inp", "model.layers.%.mlp.gate", CONVERT_COPY, need}, \
+    {"blk.%.ffn_gate_exps", "model.layers.%.mlp.experts.#.gate_proj", CONVERT_SPLIT, need}, \
+    {"blk.%.ffn_up_exps", "model.layers.%.mlp.experts.#.up_proj", CONVERT_SPLIT, need}, \
+    {"blk.%.ffn_down_exps", "model.layers.%.mlp.experts.#.down_proj", CONVERT_SPLIT, need}
+#define SHARED_EXPERTS(to, need)                                              \
+    {"blk.%.ffn_gate_shexp", "model.layers.%.mlp." to ".gate_proj", CONVERT_COPY, need}, \
+    {"blk.%.ffn_up_shexp", "model.layers.%.mlp." to ".up_proj", CONVERT_COPY, need}, \
+    {"blk.%.ffn_down_shexp", "model.layers.%.mlp." to ".down_proj", CONVERT_COPY, need}
 #define NORMS(norm_op)                                                        \
-    {"blk.%.attn_norm", "model.layers.%.input_layernorm", norm_op, true},     \
-    {"blk.%.ffn_norm", "model.layers.%.post_attention_layernorm", norm_op, true}
+    {"blk.%.attn_norm", "model.layers.%.input_layernorm", norm_op, REQUIRED},     \
+    {"blk.%.ffn_norm", "model.layers.%.post_attention_layernorm", norm_op, REQUIRED}
 /* a norm before and one behind both attention and MLP */
 #define FOUR_NORMS(norm_op)                                                   \
-    {"blk.%.attn_norm", "model.layers.%.input_layernorm", norm_op, true},     \
-    {"blk.%.post_attention_norm", "model.layers.%.post_attention_layernorm", norm_op, true}, \
-    {"blk.%.ffn_norm", "model.layers.%.pre_feedforward_layernorm", norm_op, true},           \
-    {"blk.%.post_ffw_norm", "model.layers.%.post_feedforward_layernorm", norm_op, true}
+    {"blk.%.attn_norm", "model.layers.%.input_layernorm", norm_op, REQUIRED},     \
+    {"blk.%.post_attention_norm", "model.layers.%.post_attention_layernorm", norm_op, REQUIRED}, \
+    {"blk.%.ffn_norm", "model.layers.%.pre_feedforward_layernorm", norm_op, REQUIRED},           \
+    {"blk.%.post_ffw_norm", "model.layers.%.post_feedforward_layernorm", norm_op, REQUIRED}
 // clang-format on
 
 #endif

@@ -156,90 +156,90 @@ static mltf_status config_hunyuan(const convert_config *cc)
 // clang-format off
 static const convert_rule rules_phi3[] = {
     EMBEDDINGS(CONVERT_COPY), NORMS(CONVERT_COPY),
-    {"blk.%.attn_qkv", "model.layers.%.self_attn.qkv_proj", CONVERT_COPY, true},
-    {"blk.%.attn_output", "model.layers.%.self_attn.o_proj", CONVERT_COPY, true},
-    {"blk.%.ffn_up", "model.layers.%.mlp.gate_up_proj", CONVERT_COPY, true},
-    {"blk.%.ffn_down", "model.layers.%.mlp.down_proj", CONVERT_COPY, true},
-    {"rope_factors_long", NULL, CONVERT_SETTING, false},
-    {"rope_factors_short", NULL, CONVERT_SETTING, false},
+    {"blk.%.attn_qkv", "model.layers.%.self_attn.qkv_proj", CONVERT_COPY, REQUIRED},
+    {"blk.%.attn_output", "model.layers.%.self_attn.o_proj", CONVERT_COPY, REQUIRED},
+    {"blk.%.ffn_up", "model.layers.%.mlp.gate_up_proj", CONVERT_COPY, REQUIRED},
+    {"blk.%.ffn_down", "model.layers.%.mlp.down_proj", CONVERT_COPY, REQUIRED},
+    {"rope_factors_long", NULL, CONVERT_SETTING, OPTIONAL},
+    {"rope_factors_short", NULL, CONVERT_SETTING, OPTIONAL},
     {0},
 };
 
 static const convert_rule rules_phi2[] = {
-    {"token_embd", "model.embed_tokens", CONVERT_COPY, true},
-    {"output_norm", "model.final_layernorm", CONVERT_COPY, true},
-    {"output", "lm_head", CONVERT_COPY, true},
-    {"blk.%.attn_norm", "model.layers.%.input_layernorm", CONVERT_COPY, true},
-    {"blk.%.attn_q", "model.layers.%.self_attn.q_proj", CONVERT_COPY, true},
-    {"blk.%.attn_k", "model.layers.%.self_attn.k_proj", CONVERT_COPY, true},
-    {"blk.%.attn_v", "model.layers.%.self_attn.v_proj", CONVERT_COPY, true},
-    {"blk.%.attn_output", "model.layers.%.self_attn.dense", CONVERT_COPY, true},
-    {"blk.%.ffn_up", "model.layers.%.mlp.fc1", CONVERT_COPY, true},
-    {"blk.%.ffn_down", "model.layers.%.mlp.fc2", CONVERT_COPY, true},
+    {"token_embd", "model.embed_tokens", CONVERT_COPY, REQUIRED},
+    {"output_norm", "model.final_layernorm", CONVERT_COPY, REQUIRED},
+    {"output", "lm_head", CONVERT_COPY, REQUIRED},
+    {"blk.%.attn_norm", "model.layers.%.input_layernorm", CONVERT_COPY, REQUIRED},
+    {"blk.%.attn_q", "model.layers.%.self_attn.q_proj", CONVERT_COPY, REQUIRED},
+    {"blk.%.attn_k", "model.layers.%.self_attn.k_proj", CONVERT_COPY, REQUIRED},
+    {"blk.%.attn_v", "model.layers.%.self_attn.v_proj", CONVERT_COPY, REQUIRED},
+    {"blk.%.attn_output", "model.layers.%.self_attn.dense", CONVERT_COPY, REQUIRED},
+    {"blk.%.ffn_up", "model.layers.%.mlp.fc1", CONVERT_COPY, REQUIRED},
+    {"blk.%.ffn_down", "model.layers.%.mlp.fc2", CONVERT_COPY, REQUIRED},
     {0},
 };
 
 static const convert_rule rules_starcoder2[] = {
     EMBEDDINGS(CONVERT_COPY), ATTENTION(CONVERT_COPY, CONVERT_COPY), NORMS(CONVERT_COPY),
-    {"blk.%.ffn_up", "model.layers.%.mlp.c_fc", CONVERT_COPY, true},
-    {"blk.%.ffn_down", "model.layers.%.mlp.c_proj", CONVERT_COPY, true},
+    {"blk.%.ffn_up", "model.layers.%.mlp.c_fc", CONVERT_COPY, REQUIRED},
+    {"blk.%.ffn_down", "model.layers.%.mlp.c_proj", CONVERT_COPY, REQUIRED},
     {0},
 };
 
 static const convert_rule rules_stablelm[] = {
     EMBEDDINGS(CONVERT_COPY), ATTENTION(CONVERT_COPY, CONVERT_COPY), GATED_FFN,
-    {"blk.%.attn_norm", "model.layers.%.input_layernorm", CONVERT_COPY, true},
-    {"blk.%.ffn_norm", "model.layers.%.post_attention_layernorm", CONVERT_COPY, false},
-    {"blk.%.attn_q_norm", "model.layers.%.self_attn.q_layernorm.norms.#", CONVERT_SPLIT, false},
-    {"blk.%.attn_k_norm", "model.layers.%.self_attn.k_layernorm.norms.#", CONVERT_SPLIT, false},
+    {"blk.%.attn_norm", "model.layers.%.input_layernorm", CONVERT_COPY, REQUIRED},
+    {"blk.%.ffn_norm", "model.layers.%.post_attention_layernorm", CONVERT_COPY, OPTIONAL},
+    {"blk.%.attn_q_norm", "model.layers.%.self_attn.q_layernorm.norms.#", CONVERT_SPLIT, OPTIONAL},
+    {"blk.%.attn_k_norm", "model.layers.%.self_attn.k_layernorm.norms.#", CONVERT_SPLIT, OPTIONAL},
     {0},
 };
 
 static const convert_rule rules_olmo[] = { // its norms have no weights
-    {"token_embd", "model.embed_tokens", CONVERT_COPY, true},
-    {"output", "lm_head", CONVERT_COPY, false},
+    {"token_embd", "model.embed_tokens", CONVERT_COPY, REQUIRED},
+    {"output", "lm_head", CONVERT_COPY, OPTIONAL},
     ATTENTION(CONVERT_ROWS_Q, CONVERT_ROWS_K), GATED_FFN,
     {0},
 };
 
 #define NORMS_BEHIND                                                                             \
-    {"blk.%.post_attention_norm", "model.layers.%.post_attention_layernorm", CONVERT_COPY, true}, \
-    {"blk.%.post_ffw_norm", "model.layers.%.post_feedforward_layernorm", CONVERT_COPY, true}
+    {"blk.%.post_attention_norm", "model.layers.%.post_attention_layernorm", CONVERT_COPY, REQUIRED}, \
+    {"blk.%.post_ffw_norm", "model.layers.%.post_feedforward_layernorm", CONVERT_COPY, REQUIRED}
 
 static const convert_rule rules_olmo2[] = {
     EMBEDDINGS(CONVERT_COPY), ATTENTION(CONVERT_COPY, CONVERT_COPY), GATED_FFN, NORMS_BEHIND,
-    QK_NORMS(CONVERT_COPY, true),
-    {"rope_freqs", NULL, CONVERT_SETTING, false},
+    QK_NORMS(CONVERT_COPY, REQUIRED),
+    {"rope_freqs", NULL, CONVERT_SETTING, OPTIONAL},
     {0},
 };
 
 static const convert_rule rules_cohere[] = {
     EMBEDDINGS(CONVERT_COPY), ATTENTION(CONVERT_COPY, CONVERT_COPY), GATED_FFN,
-    {"blk.%.attn_norm", "model.layers.%.input_layernorm", CONVERT_COPY, true},
-    QK_NORMS(CONVERT_COPY, false),
+    {"blk.%.attn_norm", "model.layers.%.input_layernorm", CONVERT_COPY, REQUIRED},
+    QK_NORMS(CONVERT_COPY, OPTIONAL),
     {0},
 };
 
 static const convert_rule rules_nemotron[] = {
     EMBEDDINGS(CONVERT_MINUS_ONE), ATTENTION(CONVERT_COPY, CONVERT_COPY), NORMS(CONVERT_MINUS_ONE),
-    {"blk.%.ffn_up", "model.layers.%.mlp.up_proj", CONVERT_COPY, true},
-    {"blk.%.ffn_down", "model.layers.%.mlp.down_proj", CONVERT_COPY, true},
+    {"blk.%.ffn_up", "model.layers.%.mlp.up_proj", CONVERT_COPY, REQUIRED},
+    {"blk.%.ffn_down", "model.layers.%.mlp.down_proj", CONVERT_COPY, REQUIRED},
     {0},
 };
 
 static const convert_rule rules_glm4[] = {
     EMBEDDINGS(CONVERT_COPY), ATTENTION(CONVERT_COPY, CONVERT_COPY), NORMS(CONVERT_COPY),
-    {"blk.%.post_attention_norm", "model.layers.%.post_self_attn_layernorm", CONVERT_COPY, true},
-    {"blk.%.post_ffw_norm", "model.layers.%.post_mlp_layernorm", CONVERT_COPY, true},
-    {"blk.%.ffn_up", "model.layers.%.mlp.gate_up_proj", CONVERT_COPY, true},
-    {"blk.%.ffn_down", "model.layers.%.mlp.down_proj", CONVERT_COPY, true},
+    {"blk.%.post_attention_norm", "model.layers.%.post_self_attn_layernorm", CONVERT_COPY, REQUIRED},
+    {"blk.%.post_ffw_norm", "model.layers.%.post_mlp_layernorm", CONVERT_COPY, REQUIRED},
+    {"blk.%.ffn_up", "model.layers.%.mlp.gate_up_proj", CONVERT_COPY, REQUIRED},
+    {"blk.%.ffn_down", "model.layers.%.mlp.down_proj", CONVERT_COPY, REQUIRED},
     {0},
 };
 
 static const convert_rule rules_hunyuan[] = {
     EMBEDDINGS(CONVERT_COPY), ATTENTION(CONVERT_COPY, CONVERT_COPY), GATED_FFN, NORMS(CONVERT_COPY),
-    {"blk.%.attn_q_norm", "model.layers.%.self_attn.query_layernorm", CONVERT_COPY, true},
-    {"blk.%.attn_k_norm", "model.layers.%.self_attn.key_layernorm", CONVERT_COPY, true},
+    {"blk.%.attn_q_norm", "model.layers.%.self_attn.query_layernorm", CONVERT_COPY, REQUIRED},
+    {"blk.%.attn_k_norm", "model.layers.%.self_attn.key_layernorm", CONVERT_COPY, REQUIRED},
     {0},
 };
 

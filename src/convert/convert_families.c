@@ -4,11 +4,11 @@
 
 extern const convert_family convert_llama_families[], convert_qwen_families[],
     convert_gemma_families[], convert_gpt_families[], convert_decoder_families[],
-    convert_bert_families[];
+    convert_bert_families[], convert_expert_families[], convert_t5_families[];
 
-static const convert_family *const tables[] = {convert_llama_families,   convert_qwen_families,
-                                               convert_gemma_families,   convert_gpt_families,
-                                               convert_decoder_families, convert_bert_families};
+static const convert_family *const tables[] = {
+    convert_llama_families,   convert_qwen_families, convert_gemma_families,  convert_gpt_families,
+    convert_decoder_families, convert_bert_families, convert_expert_families, convert_t5_families};
 
 enum { N_TABLES = sizeof tables / sizeof *tables };
 
@@ -17,7 +17,7 @@ const convert_family *convert_family_find(const gguf_file *g)
     const mltf_str arch = gguf_string(g, "general.architecture", STR(""));
     for (size_t i = 0; i < N_TABLES; i++)
         for (const convert_family *f = tables[i]; f->name; f++)
-            if (str_is(arch, f->name) && (!f->marker || gguf_find(g, f->marker))) return f;
+            if (str_is(arch, f->name) && (!f->is || f->is(g))) return f;
     return NULL;
 }
 

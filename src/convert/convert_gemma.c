@@ -55,7 +55,7 @@ static const convert_rule rules_gemma2[] = {
 
 static const convert_rule rules_gemma3[] = {
     EMBEDDINGS(CONVERT_MINUS_ONE), ATTENTION(CONVERT_COPY, CONVERT_COPY), GATED_FFN, FOUR_NORMS(CONVERT_MINUS_ONE),
-    QK_NORMS(CONVERT_MINUS_ONE, true),
+    QK_NORMS(CONVERT_MINUS_ONE, REQUIRED),
     {0},
 };
 

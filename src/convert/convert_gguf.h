@@ -29,29 +29,46 @@ typedef enum {
     CONVERT_ROWS_Q, /* rows of each query head in halves instead of pairs (rotary embedding of Llama) */
     CONVERT_ROWS_K,    /* the same by the number of key heads */
     CONVERT_QKV,       /* rows of queries, keys, values: those of each key head together */
-    CONVERT_TRANSPOSE, /* GPT-2's Conv1D */
+    CONVERT_TRANSPOSE, /* GPT-2's Conv1D; each matrix of a stack */
     CONVERT_MINUS_ONE, /* norms that hold 1 + w in the GGUF file */
     CONVERT_SPLIT,     /* stacked: each a tensor of its own, "#" is its number */
     CONVERT_ONE_ROW,   /* a vector becomes a matrix of one row */
-    CONVERT_JOIN,    /* stacked; behind each of its matrices comes that of the next rule's tensor */
-    CONVERT_JOINED,  /* written with the one before */
-    CONVERT_SETTING, /* goes into config.json */
+    CONVERT_CHANNELS,  /* [H, n] becomes [H, 1, n], a convolution of each channel by itself */
+    CONVERT_FROM_TWO,  /* two rows of zeros before the others: RoBERTa's positions begin at 2 */
+    CONVERT_MXFP4,     /* blocks as they are, and their scales: TO_blocks, TO_scales */
+    /* with the next rule's tensor: */
+    CONVERT_JOIN,         /* behind the rows of each matrix come that one's */
+    CONVERT_WEAVE,        /* values by turns */
+    CONVERT_WEAVE_TURNED, /* columns, and in them values by turns */
+    CONVERT_WEAVE_MXFP4,  /* MXFP4 with rows by turns */
+    CONVERT_KV_B,         /* each head's columns, then that one's rows (latent attention) */
+    CONVERT_JOINED,       /* written with the one before */
+    CONVERT_SETTING,      /* goes into config.json, or nowhere */
 } convert_op;
 
+typedef enum {
+    OPTIONAL,
+    REQUIRED,   /* in every layer */
+    IN_DENSE,   /* required in the leading layers, which have no experts */
+    IN_EXPERTS, /* required in the others */
+} convert_need;
+
+/* Names are without ".weight" or ".bias", which stay; or `from` ends with one of them, and `to` is in full. "%" is the number
+ * of the layer. */
 typedef struct convert_rule {
-    const char *from, *to; /* without ".weight" or ".bias"; "%" is the number of the layer */
+    const char *from, *to;
     convert_op op;
-    bool required; /* in every layer; otherwise only where there */
+    convert_need need;
 } convert_rule;
 
 typedef struct convert_config convert_config; /* convert_config.h */
 
 typedef struct convert_family {
-    const char *name;          /* general.architecture */
-    const char *marker;        /* a tensor that the file must have to be of this family, or NULL */
-    const char *model_type;    /* of config.json */
-    const char *class_name;    /* architectures[0] */
-    const convert_rule *rules; /* ends with from NULL */
+    const char *name;               /* general.architecture */
+    bool (*is)(const gguf_file *g); /* what else the file must be to be of this family, or NULL */
+    const char *model_type;         /* of config.json */
+    const char *class_name;         /* architectures[0] */
+    const convert_rule *rules;      /* ends with from NULL */
     mltf_status (*config)(const convert_config *cc);
 } convert_family;
 

@@ -80,11 +80,16 @@ static mltf_status config_mpt(const convert_config *cc)
     return MLTF_OK;
 }
 
+static bool has_two_norms(const gguf_file *g)
+{
+    return gguf_find(g, "blk.0.attn_norm_2.weight") != NULL;
+}
+
 static mltf_status config_falcon(const convert_config *cc)
 {
     TRY(config_decoder(cc));
     const int64_t kv = config_get(cc, "num_key_value_heads", 1);
-    const bool two_norms = file_has(cc, "blk.0.attn_norm_2.weight");
+    const bool two_norms = has_two_norms(cc->g);
     json_remove(cc->c, "num_key_value_heads");
     json_remove(cc->c, "head_dim");
     config_int(cc, "ffn_hidden_size", config_get(cc, "intermediate_size", 0));
@@ -102,92 +107,92 @@ static mltf_status config_falcon(const convert_config *cc)
 
 // clang-format off
 static const convert_rule rules_gpt2[] = {
-    {"token_embd", "transformer.wte", CONVERT_COPY, true},
-    {"position_embd", "transformer.wpe", CONVERT_COPY, true},
-    {"output_norm", "transformer.ln_f", CONVERT_COPY, true},
-    {"output", "lm_head", CONVERT_COPY, false},
-    {"blk.%.attn_norm", "transformer.h.%.ln_1", CONVERT_COPY, true},
-    {"blk.%.attn_qkv", "transformer.h.%.attn.c_attn", CONVERT_TRANSPOSE, true},
-    {"blk.%.attn_output", "transformer.h.%.attn.c_proj", CONVERT_TRANSPOSE, true},
-    {"blk.%.ffn_norm", "transformer.h.%.ln_2", CONVERT_COPY, true},
-    {"blk.%.ffn_up", "transformer.h.%.mlp.c_fc", CONVERT_TRANSPOSE, true},
-    {"blk.%.ffn_down", "transformer.h.%.mlp.c_proj", CONVERT_TRANSPOSE, true},
+    {"token_embd", "transformer.wte", CONVERT_COPY, REQUIRED},
+    {"position_embd", "transformer.wpe", CONVERT_COPY, REQUIRED},
+    {"output_norm", "transformer.ln_f", CONVERT_COPY, REQUIRED},
+    {"output", "lm_head", CONVERT_COPY, OPTIONAL},
+    {"blk.%.attn_norm", "transformer.h.%.ln_1", CONVERT_COPY, REQUIRED},
+    {"blk.%.attn_qkv", "transformer.h.%.attn.c_attn", CONVERT_TRANSPOSE, REQUIRED},
+    {"blk.%.attn_output", "transformer.h.%.attn.c_proj", CONVERT_TRANSPOSE, REQUIRED},
+    {"blk.%.ffn_norm", "transformer.h.%.ln_2", CONVERT_COPY, REQUIRED},
+    {"blk.%.ffn_up", "transformer.h.%.mlp.c_fc", CONVERT_TRANSPOSE, REQUIRED},
+    {"blk.%.ffn_down", "transformer.h.%.mlp.c_proj", CONVERT_TRANSPOSE, REQUIRED},
     {0},
 };
 
 static const convert_rule rules_starcoder[] = {
-    {"token_embd", "transformer.wte", CONVERT_COPY, true},
-    {"position_embd", "transformer.wpe", CONVERT_COPY, true},
-    {"output_norm", "transformer.ln_f", CONVERT_COPY, true},
-    {"output", "lm_head", CONVERT_COPY, false},
-    {"blk.%.attn_norm", "transformer.h.%.ln_1", CONVERT_COPY, true},
-    {"blk.%.attn_qkv", "transformer.h.%.attn.c_attn", CONVERT_COPY, true},
-    {"blk.%.attn_output", "transformer.h.%.attn.c_proj", CONVERT_COPY, true},
-    {"blk.%.ffn_norm", "transformer.h.%.ln_2", CONVERT_COPY, true},
-    {"blk.%.ffn_up", "transformer.h.%.mlp.c_fc", CONVERT_COPY, true},
-    {"blk.%.ffn_down", "transformer.h.%.mlp.c_proj", CONVERT_COPY, true},
+    {"token_embd", "transformer.wte", CONVERT_COPY, REQUIRED},
+    {"position_embd", "transformer.wpe", CONVERT_COPY, REQUIRED},
+    {"output_norm", "transformer.ln_f", CONVERT_COPY, REQUIRED},
+    {"output", "lm_head", CONVERT_COPY, OPTIONAL},
+    {"blk.%.attn_norm", "transformer.h.%.ln_1", CONVERT_COPY, REQUIRED},
+    {"blk.%.attn_qkv", "transformer.h.%.attn.c_attn", CONVERT_COPY, REQUIRED},
+    {"blk.%.attn_output", "transformer.h.%.attn.c_proj", CONVERT_COPY, REQUIRED},
+    {"blk.%.ffn_norm", "transformer.h.%.ln_2", CONVERT_COPY, REQUIRED},
+    {"blk.%.ffn_up", "transformer.h.%.mlp.c_fc", CONVERT_COPY, REQUIRED},
+    {"blk.%.ffn_down", "transformer.h.%.mlp.c_proj", CONVERT_COPY, REQUIRED},
     {0},
 };
 
 static const convert_rule rules_gptneox[] = {
-    {"token_embd", "gpt_neox.embed_in", CONVERT_COPY, true},
-    {"output_norm", "gpt_neox.final_layer_norm", CONVERT_COPY, true},
-    {"output", "embed_out", CONVERT_COPY, false},
-    {"blk.%.attn_norm", "gpt_neox.layers.%.input_layernorm", CONVERT_COPY, true},
-    {"blk.%.attn_qkv", "gpt_neox.layers.%.attention.query_key_value", CONVERT_QKV, true},
-    {"blk.%.attn_output", "gpt_neox.layers.%.attention.dense", CONVERT_COPY, true},
-    {"blk.%.ffn_norm", "gpt_neox.layers.%.post_attention_layernorm", CONVERT_COPY, true},
-    {"blk.%.ffn_up", "gpt_neox.layers.%.mlp.dense_h_to_4h", CONVERT_COPY, true},
-    {"blk.%.ffn_down", "gpt_neox.layers.%.mlp.dense_4h_to_h", CONVERT_COPY, true},
+    {"token_embd", "gpt_neox.embed_in", CONVERT_COPY, REQUIRED},
+    {"output_norm", "gpt_neox.final_layer_norm", CONVERT_COPY, REQUIRED},
+    {"output", "embed_out", CONVERT_COPY, OPTIONAL},
+    {"blk.%.attn_norm", "gpt_neox.layers.%.input_layernorm", CONVERT_COPY, REQUIRED},
+    {"blk.%.attn_qkv", "gpt_neox.layers.%.attention.query_key_value", CONVERT_QKV, REQUIRED},
+    {"blk.%.attn_output", "gpt_neox.layers.%.attention.dense", CONVERT_COPY, REQUIRED},
+    {"blk.%.ffn_norm", "gpt_neox.layers.%.post_attention_layernorm", CONVERT_COPY, REQUIRED},
+    {"blk.%.ffn_up", "gpt_neox.layers.%.mlp.dense_h_to_4h", CONVERT_COPY, REQUIRED},
+    {"blk.%.ffn_down", "gpt_neox.layers.%.mlp.dense_4h_to_h", CONVERT_COPY, REQUIRED},
     {0},
 };
 
 static const convert_rule rules_bloom[] = {
-    {"token_embd", "transformer.word_embeddings", CONVERT_COPY, true},
-    {"token_embd_norm", "transformer.word_embeddings_layernorm", CONVERT_COPY, true},
-    {"output_norm", "transformer.ln_f", CONVERT_COPY, true},
-    {"output", "lm_head", CONVERT_COPY, false},
-    {"blk.%.attn_norm", "transformer.h.%.input_layernorm", CONVERT_COPY, true},
-    {"blk.%.attn_qkv", "transformer.h.%.self_attention.query_key_value", CONVERT_QKV, true},
-    {"blk.%.attn_output", "transformer.h.%.self_attention.dense", CONVERT_COPY, true},
-    {"blk.%.ffn_norm", "transformer.h.%.post_attention_layernorm", CONVERT_COPY, true},
-    {"blk.%.ffn_up", "transformer.h.%.mlp.dense_h_to_4h", CONVERT_COPY, true},
-    {"blk.%.ffn_down", "transformer.h.%.mlp.dense_4h_to_h", CONVERT_COPY, true},
+    {"token_embd", "transformer.word_embeddings", CONVERT_COPY, REQUIRED},
+    {"token_embd_norm", "transformer.word_embeddings_layernorm", CONVERT_COPY, REQUIRED},
+    {"output_norm", "transformer.ln_f", CONVERT_COPY, REQUIRED},
+    {"output", "lm_head", CONVERT_COPY, OPTIONAL},
+    {"blk.%.attn_norm", "transformer.h.%.input_layernorm", CONVERT_COPY, REQUIRED},
+    {"blk.%.attn_qkv", "transformer.h.%.self_attention.query_key_value", CONVERT_QKV, REQUIRED},
+    {"blk.%.attn_output", "transformer.h.%.self_attention.dense", CONVERT_COPY, REQUIRED},
+    {"blk.%.ffn_norm", "transformer.h.%.post_attention_layernorm", CONVERT_COPY, REQUIRED},
+    {"blk.%.ffn_up", "transformer.h.%.mlp.dense_h_to_4h", CONVERT_COPY, REQUIRED},
+    {"blk.%.ffn_down", "transformer.h.%.mlp.dense_4h_to_h", CONVERT_COPY, REQUIRED},
     {0},
 };
 
 static const convert_rule rules_mpt[] = {
-    {"token_embd", "transformer.wte", CONVERT_COPY, true},
-    {"output_norm", "transformer.norm_f", CONVERT_COPY, true},
-    {"output", "lm_head", CONVERT_COPY, false},
-    {"blk.%.attn_norm", "transformer.blocks.%.norm_1", CONVERT_COPY, true},
-    {"blk.%.attn_qkv", "transformer.blocks.%.attn.Wqkv", CONVERT_COPY, true},
-    {"blk.%.attn_output", "transformer.blocks.%.attn.out_proj", CONVERT_COPY, true},
-    {"blk.%.ffn_norm", "transformer.blocks.%.norm_2", CONVERT_COPY, true},
-    {"blk.%.ffn_up", "transformer.blocks.%.ffn.up_proj", CONVERT_COPY, true},
-    {"blk.%.ffn_down", "transformer.blocks.%.ffn.down_proj", CONVERT_COPY, true},
+    {"token_embd", "transformer.wte", CONVERT_COPY, REQUIRED},
+    {"output_norm", "transformer.norm_f", CONVERT_COPY, REQUIRED},
+    {"output", "lm_head", CONVERT_COPY, OPTIONAL},
+    {"blk.%.attn_norm", "transformer.blocks.%.norm_1", CONVERT_COPY, REQUIRED},
+    {"blk.%.attn_qkv", "transformer.blocks.%.attn.Wqkv", CONVERT_COPY, REQUIRED},
+    {"blk.%.attn_output", "transformer.blocks.%.attn.out_proj", CONVERT_COPY, REQUIRED},
+    {"blk.%.ffn_norm", "transformer.blocks.%.norm_2", CONVERT_COPY, REQUIRED},
+    {"blk.%.ffn_up", "transformer.blocks.%.ffn.up_proj", CONVERT_COPY, REQUIRED},
+    {"blk.%.ffn_down", "transformer.blocks.%.ffn.down_proj", CONVERT_COPY, REQUIRED},
     {0},
 };
 
 #define FALCON                                                                                  \
-    {"token_embd", "transformer.word_embeddings", CONVERT_COPY, true},                          \
-    {"output_norm", "transformer.ln_f", CONVERT_COPY, true},                                    \
-    {"output", "lm_head", CONVERT_COPY, false},                                                 \
-    {"blk.%.attn_qkv", "transformer.h.%.self_attention.query_key_value", CONVERT_QKV, true},    \
-    {"blk.%.attn_output", "transformer.h.%.self_attention.dense", CONVERT_COPY, true},          \
-    {"blk.%.ffn_up", "transformer.h.%.mlp.dense_h_to_4h", CONVERT_COPY, true},                  \
-    {"blk.%.ffn_down", "transformer.h.%.mlp.dense_4h_to_h", CONVERT_COPY, true}
+    {"token_embd", "transformer.word_embeddings", CONVERT_COPY, REQUIRED},                          \
+    {"output_norm", "transformer.ln_f", CONVERT_COPY, REQUIRED},                                    \
+    {"output", "lm_head", CONVERT_COPY, OPTIONAL},                                                 \
+    {"blk.%.attn_qkv", "transformer.h.%.self_attention.query_key_value", CONVERT_QKV, REQUIRED},    \
+    {"blk.%.attn_output", "transformer.h.%.self_attention.dense", CONVERT_COPY, REQUIRED},          \
+    {"blk.%.ffn_up", "transformer.h.%.mlp.dense_h_to_4h", CONVERT_COPY, REQUIRED},                  \
+    {"blk.%.ffn_down", "transformer.h.%.mlp.dense_4h_to_h", CONVERT_COPY, REQUIRED}
 
 static const convert_rule rules_falcon[] = {
     FALCON,
-    {"blk.%.attn_norm", "transformer.h.%.input_layernorm", CONVERT_COPY, true},
+    {"blk.%.attn_norm", "transformer.h.%.input_layernorm", CONVERT_COPY, REQUIRED},
     {0},
 };
 
 static const convert_rule rules_falcon_40b[] = {
     FALCON,
-    {"blk.%.attn_norm", "transformer.h.%.ln_mlp", CONVERT_COPY, true},
-    {"blk.%.attn_norm_2", "transformer.h.%.ln_attn", CONVERT_COPY, true},
+    {"blk.%.attn_norm", "transformer.h.%.ln_mlp", CONVERT_COPY, REQUIRED},
+    {"blk.%.attn_norm_2", "transformer.h.%.ln_attn", CONVERT_COPY, REQUIRED},
     {0},
 };
 
@@ -197,7 +202,7 @@ const convert_family convert_gpt_families[] = {
     {"gptneox", NULL, "gpt_neox", "GPTNeoXForCausalLM", rules_gptneox, config_gptneox},
     {"bloom", NULL, "bloom", "BloomForCausalLM", rules_bloom, config_bloom},
     {"mpt", NULL, "mpt", "MptForCausalLM", rules_mpt, config_mpt},
-    {"falcon", "blk.0.attn_norm_2.weight", "falcon", "FalconForCausalLM", rules_falcon_40b, config_falcon},
+    {"falcon", has_two_norms, "falcon", "FalconForCausalLM", rules_falcon_40b, config_falcon},
     {"falcon", NULL, "falcon", "FalconForCausalLM", rules_falcon, config_falcon},
     {0},
 };

@@ -14,6 +14,11 @@ static mltf_status config_llama(const convert_config *cc)
     return MLTF_OK;
 }
 
+static bool has_experts(const gguf_file *g)
+{
+    return gguf_find(g, "blk.0.ffn_gate_exps.weight") != NULL;
+}
+
 static mltf_status config_mixtral(const convert_config *cc)
 {
     TRY(config_gated_decoder(cc));
@@ -70,33 +75,33 @@ static mltf_status config_seed_oss(const convert_config *cc)
 // clang-format off
 static const convert_rule rules_llama[] = {
     EMBEDDINGS(CONVERT_COPY), ATTENTION(CONVERT_ROWS_Q, CONVERT_ROWS_K), GATED_FFN, NORMS(CONVERT_COPY),
-    {"rope_freqs", NULL, CONVERT_SETTING, false},
+    {"rope_freqs", NULL, CONVERT_SETTING, OPTIONAL},
     {0},
 };
 
 static const convert_rule rules_mixtral[] = {
     EMBEDDINGS(CONVERT_COPY), ATTENTION(CONVERT_ROWS_Q, CONVERT_ROWS_K), NORMS(CONVERT_COPY),
-    {"blk.%.ffn_gate_inp", "model.layers.%.block_sparse_moe.gate", CONVERT_COPY, true},
-    {"blk.%.ffn_gate_exps", "model.layers.%.block_sparse_moe.experts.#.w1", CONVERT_SPLIT, true},
-    {"blk.%.ffn_down_exps", "model.layers.%.block_sparse_moe.experts.#.w2", CONVERT_SPLIT, true},
-    {"blk.%.ffn_up_exps", "model.layers.%.block_sparse_moe.experts.#.w3", CONVERT_SPLIT, true},
+    {"blk.%.ffn_gate_inp", "model.layers.%.block_sparse_moe.gate", CONVERT_COPY, REQUIRED},
+    {"blk.%.ffn_gate_exps", "model.layers.%.block_sparse_moe.experts.#.w1", CONVERT_SPLIT, REQUIRED},
+    {"blk.%.ffn_down_exps", "model.layers.%.block_sparse_moe.experts.#.w2", CONVERT_SPLIT, REQUIRED},
+    {"blk.%.ffn_up_exps", "model.layers.%.block_sparse_moe.experts.#.w3", CONVERT_SPLIT, REQUIRED},
     {0},
 };
 
 static const convert_rule rules_granitemoe[] = {
     EMBEDDINGS(CONVERT_COPY), ATTENTION(CONVERT_ROWS_Q, CONVERT_ROWS_K), NORMS(CONVERT_COPY),
-    {"blk.%.ffn_gate_inp", "model.layers.%.block_sparse_moe.router.layer", CONVERT_COPY, true},
-    {"blk.%.ffn_gate_exps", "model.layers.%.block_sparse_moe.input_linear", CONVERT_JOIN, true},
-    {"blk.%.ffn_up_exps", NULL, CONVERT_JOINED, true},
-    {"blk.%.ffn_down_exps", "model.layers.%.block_sparse_moe.output_linear", CONVERT_COPY, true},
+    {"blk.%.ffn_gate_inp", "model.layers.%.block_sparse_moe.router.layer", CONVERT_COPY, REQUIRED},
+    {"blk.%.ffn_gate_exps", "model.layers.%.block_sparse_moe.input_linear", CONVERT_JOIN, REQUIRED},
+    {"blk.%.ffn_up_exps", NULL, CONVERT_JOINED, REQUIRED},
+    {"blk.%.ffn_down_exps", "model.layers.%.block_sparse_moe.output_linear", CONVERT_COPY, REQUIRED},
     {0},
 };
 
 static const convert_rule rules_arcee[] = {
     EMBEDDINGS(CONVERT_COPY), ATTENTION(CONVERT_ROWS_Q, CONVERT_ROWS_K), NORMS(CONVERT_COPY),
-    {"blk.%.ffn_up", "model.layers.%.mlp.up_proj", CONVERT_COPY, true},
-    {"blk.%.ffn_down", "model.layers.%.mlp.down_proj", CONVERT_COPY, true},
-    {"rope_freqs", NULL, CONVERT_SETTING, false},
+    {"blk.%.ffn_up", "model.layers.%.mlp.up_proj", CONVERT_COPY, REQUIRED},
+    {"blk.%.ffn_down", "model.layers.%.mlp.down_proj", CONVERT_COPY, REQUIRED},
+    {"rope_freqs", NULL, CONVERT_SETTING, OPTIONAL},
     {0},
 };
 
@@ -107,13 +112,13 @@ static const convert_rule rules_ernie[] = {
 
 static const convert_rule rules_seed_oss[] = {
     EMBEDDINGS(CONVERT_COPY), ATTENTION(CONVERT_COPY, CONVERT_COPY), GATED_FFN,
-    {"blk.%.attn_norm", "model.layers.%.input_layernorm", CONVERT_COPY, true},
-    {"blk.%.post_attention_norm", "model.layers.%.post_attention_layernorm", CONVERT_COPY, true},
+    {"blk.%.attn_norm", "model.layers.%.input_layernorm", CONVERT_COPY, REQUIRED},
+    {"blk.%.post_attention_norm", "model.layers.%.post_attention_layernorm", CONVERT_COPY, REQUIRED},
     {0},
 };
 
 const convert_family convert_llama_families[] = {
-    {"llama", "blk.0.ffn_gate_exps.weight", "mixtral", "MixtralForCausalLM", rules_mixtral, config_mixtral},
+    {"llama", has_experts, "mixtral", "MixtralForCausalLM", rules_mixtral, config_mixtral},
     {"llama", NULL, "llama", "LlamaForCausalLM", rules_llama, config_llama},
     {"smollm3", NULL, "smollm3", "SmolLM3ForCausalLM", rules_llama, config_smollm3},
     {"granite", NULL, "granite", "GraniteForCausalLM", rules_llama, config_granite},

@@ -48,22 +48,20 @@ static mltf_status config_qwen3moe(const convert_config *cc)
 // clang-format off
 static const convert_rule rules_qwen[] = {
     EMBEDDINGS(CONVERT_COPY), ATTENTION(CONVERT_COPY, CONVERT_COPY), GATED_FFN, NORMS(CONVERT_COPY),
-    QK_NORMS(CONVERT_COPY, false),
+    QK_NORMS(CONVERT_COPY, OPTIONAL),
     {0},
 };
 
 static const convert_rule rules_qwen2moe[] = {
-    EMBEDDINGS(CONVERT_COPY), ATTENTION(CONVERT_COPY, CONVERT_COPY), EXPERTS, NORMS(CONVERT_COPY),
-    {"blk.%.ffn_gate_inp_shexp", "model.layers.%.mlp.shared_expert_gate", CONVERT_ONE_ROW, true},
-    {"blk.%.ffn_gate_shexp", "model.layers.%.mlp.shared_expert.gate_proj", CONVERT_COPY, true},
-    {"blk.%.ffn_up_shexp", "model.layers.%.mlp.shared_expert.up_proj", CONVERT_COPY, true},
-    {"blk.%.ffn_down_shexp", "model.layers.%.mlp.shared_expert.down_proj", CONVERT_COPY, true},
+    EMBEDDINGS(CONVERT_COPY), ATTENTION(CONVERT_COPY, CONVERT_COPY), EXPERTS(REQUIRED), NORMS(CONVERT_COPY),
+    {"blk.%.ffn_gate_inp_shexp", "model.layers.%.mlp.shared_expert_gate", CONVERT_ONE_ROW, REQUIRED},
+    SHARED_EXPERTS("shared_expert", REQUIRED),
     {0},
 };
 
 static const convert_rule rules_qwen3moe[] = {
-    EMBEDDINGS(CONVERT_COPY), ATTENTION(CONVERT_COPY, CONVERT_COPY), EXPERTS, NORMS(CONVERT_COPY),
-    QK_NORMS(CONVERT_COPY, true),
+    EMBEDDINGS(CONVERT_COPY), ATTENTION(CONVERT_COPY, CONVERT_COPY), EXPERTS(REQUIRED), NORMS(CONVERT_COPY),
+    QK_NORMS(CONVERT_COPY, REQUIRED),
     {0},
 };
 

@@ -2,8 +2,8 @@
  *
  * tokenizer.ggml.model "gpt2" is byte-level BPE with merges; how the text is split before is told by a name,
  * tokenizer.ggml.pre, each of which stands for the pre-tokenizer of some original tokenizer.json. "llama" is
- * SentencePiece BPE: pieces with scores, from which the merges are made as transformers makes them. "bert" is
- * WordPiece in lower case.
+ * SentencePiece BPE: pieces with scores, from which the merges are made as transformers makes them. "t5" is
+ * SentencePiece unigram, with the rules of its normalizer. "bert" is WordPiece in lower case.
  *
  * Easy to get wrong: only a known `pre` gives the right tokens (smollm splits digits one by one, gpt-2 does
  * not), so an unknown one is refused; a BOS token is added only where the file says so, or where llama.cpp
@@ -16,6 +16,7 @@
 #include "base/array.h"
 #include "base/file.h"
 #include "base/utf8.h"
+#include "formats/base64.h"
 
 enum { T_NORMAL = 1, T_UNKNOWN = 2, T_CONTROL = 3, T_USER_DEFINED = 4, T_UNUSED = 5, T_BYTE = 6 };
 
@@ -140,6 +141,13 @@ static int token_type(const vocab *v, size_t i)
     return v->types ? (int)gguf_number_at(v->types, i) : T_NORMAL;
 }
 
+/* Models of architecture "bert" whose tokens are not BERT's: RoBERTa's, or XLM-R's. */
+static bool is_roberta(const vocab *v)
+{
+    return str_is(gguf_string(v->g, "general.architecture", STR("")), "bert") &&
+           !str_is(gguf_string(v->g, "tokenizer.ggml.model", STR("")), "bert");
+}
+
 static mltf_status read_vocab(vocab *v)
 {
     const gguf_value *tokens = gguf_get(v->g, "tokenizer.ggml.tokens");
@@ -203,7 +211,8 @@ static json *added_token(vocab *v, size_t id, bool with_id)
     if (with_id) json_set(v->a, t, "id", json_new_int(v->a, (int64_t)id));
     json_set(v->a, t, "content", text_of(v, v->tokens[id]));
     set_bool(v, t, "single_word", false);
-    set_bool(v, t, "lstrip", false);
+    // RoBERTa's mask takes the space before it
+    set_bool(v, t, "lstrip", is_roberta(v) && (int64_t)id == convert_token_id(v->g, "mask"));
     set_bool(v, t, "rstrip", false);
     set_bool(v, t, "normalized", false);
     set_bool(v, t, "special", type != T_USER_DEFINED);
@@ -317,6 +326,40 @@ static json *template_processor(vocab *v, int64_t bos, int64_t eos)
     return o;
 }
 
+/* <s> A </s>, and <s> A </s></s> B </s>, whatever the file says: encoders were trained with nothing else. */
+static json *roberta_processor(vocab *v)
+{
+    const int64_t bos = convert_token_id(v->g, "bos"), eos = convert_token_id(v->g, "eos");
+    json *o = template_processor(v, bos, eos);
+    if (bos < 0 || eos < 0) return o;
+    json *pair = json_set(v->a, o, "pair", json_new_array(v->a));
+    for (int part = 0; part < 2; part++) {
+        const mltf_str before = v->tokens[part ? eos : bos];
+        json_push(v->a, pair, template_piece(v, "SpecialToken", before, 0));
+        json_push(v->a, pair, template_piece(v, "Sequence", part ? STR("B") : STR("A"), 0));
+        json_push(v->a, pair, template_piece(v, "SpecialToken", v->tokens[eos], 0));
+    }
+    return o;
+}
+
+/* What the file says is added, or what it means where it says nothing; NULL for nothing. */
+static json *around_text(vocab *v, bool adds_bos, bool adds_eos)
+{
+    if (is_roberta(v)) return roberta_processor(v);
+    const bool bos = gguf_bool(v->g, "tokenizer.ggml.add_bos_token", adds_bos),
+               eos = gguf_bool(v->g, "tokenizer.ggml.add_eos_token", adds_eos);
+    return template_processor(v, bos ? convert_token_id(v->g, "bos") : -1,
+                              eos ? convert_token_id(v->g, "eos") : -1);
+}
+
+static void set_post_processor(vocab *v, json *processor)
+{
+    if (processor)
+        json_set(v->a, v->root, "post_processor", processor);
+    else
+        set_null(v, v->root, "post_processor");
+}
+
 /* ---- byte-level BPE ------------------------------------------------------------------------ */
 
 static mltf_status byte_level_merges(vocab *v, json *merges)
@@ -395,10 +438,7 @@ static mltf_status make_byte_level(vocab *v)
     else
         set_null(v, v->root, "normalizer");
     json_set(v->a, v->root, "pre_tokenizer", pre_tokenizer_json(v, pre));
-    const int64_t bos = convert_token_id(v->g, "bos"), eos = convert_token_id(v->g, "eos");
-    json *around = template_processor(
-        v, gguf_bool(v->g, "tokenizer.ggml.add_bos_token", pre->adds_bos) ? bos : -1,
-        gguf_bool(v->g, "tokenizer.ggml.add_eos_token", false) ? eos : -1);
+    json *around = around_text(v, pre->adds_bos, false);
     json *offsets = byte_level(v, true, false, true);
     if (around) {
         json *list, *both = sequence(v, "processors", &list);
@@ -501,15 +541,8 @@ static mltf_status make_sentencepiece(vocab *v)
     json_push(v->a, list, replace(v, " ", SPACE_PIECE));
     json_set(v->a, v->root, "normalizer", normalizer);
     set_null(v, v->root, "pre_tokenizer");
-    const int64_t bos = convert_token_id(v->g, "bos"), eos = convert_token_id(v->g, "eos"),
-                  unk = convert_token_id(v->g, "unknown");
-    json *around =
-        template_processor(v, gguf_bool(v->g, "tokenizer.ggml.add_bos_token", true) ? bos : -1,
-                           gguf_bool(v->g, "tokenizer.ggml.add_eos_token", false) ? eos : -1);
-    if (around)
-        json_set(v->a, v->root, "post_processor", around);
-    else
-        set_null(v, v->root, "post_processor");
+    const int64_t unk = convert_token_id(v->g, "unknown");
+    set_post_processor(v, around_text(v, true, false));
     json *decoder = sequence(v, "decoders", &list);
     json_push(v->a, list, replace(v, SPACE_PIECE, " "));
     json_push(v->a, list, type_of(v, "ByteFallback"));
@@ -526,6 +559,77 @@ static mltf_status make_sentencepiece(vocab *v)
     json *model = json_set(v->a, v->root, "model", bpe(v, unk_text, true, false));
     json *merges = json_set(v->a, model, "merges", json_new_array(v->a));
     return scored_merges(v, merges);
+}
+
+/* ---- SentencePiece unigram ------------------------------------------------------------------ */
+
+static mltf_status unigram_normalizer(vocab *v, json *list)
+{
+    const gguf_value *map = gguf_get(v->g, "tokenizer.ggml.precompiled_charsmap");
+    if (map && map->n) {
+        if (map->type != GGUF_V_U8 && map->type != GGUF_V_I8)
+            return mltf_fail(v->err, MLTF_CORRUPT_FILE,
+                             "tokenizer.ggml.precompiled_charsmap is no list of bytes");
+        mltf_buf text = MLTF_BUF_INIT;
+        base64_encode(&text, (mltf_str){(const char *)map->data, map->n});
+        json *o = type_of(v, "Precompiled");
+        json_set(v->a, o, "precompiled_charsmap",
+                 json_new_string(v->a, (mltf_str){text.p, text.n}));
+        json_push(v->a, list, o);
+        const mltf_status st = buf_status(&text, v->err);
+        mltf_buf_release(&text);
+        TRY(st);
+    }
+    if (!gguf_bool(v->g, "tokenizer.ggml.remove_extra_whitespaces", false)) return MLTF_OK;
+    json *strip = type_of(v, "Strip");
+    set_bool(v, strip, "strip_left", false);
+    set_bool(v, strip, "strip_right", true);
+    json_push(v->a, list, strip);
+    json *spaces = type_of(v, "Replace");
+    json_set(v->a, spaces, "pattern", string_pattern(v, "Regex", " {2,}"));
+    set_text(v, spaces, "content", SPACE_PIECE);
+    json_push(v->a, list, spaces);
+    return MLTF_OK;
+}
+
+static json *metaspace(vocab *v)
+{
+    json *o = type_of(v, "Metaspace");
+    set_text(v, o, "replacement", SPACE_PIECE);
+    const bool prefix = gguf_bool(v->g, "tokenizer.ggml.add_space_prefix", true);
+    set_text(v, o, "prepend_scheme", prefix ? "always" : "never");
+    set_bool(v, o, "split", true);
+    return o;
+}
+
+static mltf_status make_unigram(vocab *v)
+{
+    const int64_t unk = convert_token_id(v->g, "unknown");
+    if (!v->scores || unk < 0)
+        return mltf_fail(v->err, MLTF_CORRUPT_FILE,
+                         "the GGUF file has no scores (tokenizer.ggml.scores) or does not name its "
+                         "unknown token");
+    json *list, *normalizer = sequence(v, "normalizers", &list);
+    TRY(unigram_normalizer(v, list));
+    if (json_len(list))
+        json_set(v->a, v->root, "normalizer", normalizer);
+    else
+        set_null(v, v->root, "normalizer");
+    json_set(v->a, v->root, "pre_tokenizer", metaspace(v));
+    set_post_processor(v, around_text(v, false, true));
+    json_set(v->a, v->root, "decoder", metaspace(v));
+    json *model = json_set(v->a, v->root, "model", type_of(v, "Unigram"));
+    json_set(v->a, model, "unk_id", json_new_int(v->a, unk));
+    json *pieces = json_set(v->a, model, "vocab", json_new_array(v->a));
+    bool bytes = false;
+    for (size_t i = 0; i < v->n; i++) {
+        json *pair = json_push(v->a, pieces, json_new_array(v->a));
+        json_push(v->a, pair, text_of(v, v->tokens[i]));
+        json_push(v->a, pair, json_new_double(v->a, gguf_number_at(v->scores, i)));
+        bytes |= token_type(v, i) == T_BYTE;
+    }
+    set_bool(v, model, "byte_fallback", bytes);
+    return MLTF_OK;
 }
 
 /* ---- WordPiece ------------------------------------------------------------------------------ */
@@ -702,12 +806,14 @@ static mltf_status make_all(vocab *v, const char *dir)
         TRY(make_byte_level(v));
     else if (str_is(model, "llama"))
         TRY(make_sentencepiece(v));
+    else if (str_is(model, "t5"))
+        TRY(make_unigram(v));
     else if (str_is(model, "bert"))
         TRY(make_wordpiece(v));
     else
         return mltf_fail(v->err, MLTF_UNSUPPORTED,
                          "the tokenizer is of the kind \"" STR_FMT
-                         "\"; known are gpt2, llama and bert",
+                         "\"; known are gpt2, llama, t5 and bert",
                          STR_ARG(model));
     if (v->a->failed) return mltf_fail_memory(v->err);
     TRY(convert_write_json(dir, "tokenizer.json", v->root, v->err));

@@ -4,9 +4,10 @@ import json, os, random, re, subprocess, sys, tempfile, warnings
 
 import numpy as np
 import torch
-from gguf import GGMLQuantizationType as Q, GGUFReader, GGUFWriter, PoolingType, get_tensor_name_map
+from gguf import (ExpertGatingFuncType, GGMLQuantizationType as Q, GGUFReader, GGUFWriter, PoolingType, RopeScalingType,
+                  get_tensor_name_map)
 from gguf.constants import GGML_QUANT_SIZES, MODEL_ARCH_NAMES
-from gguf.quants import dequantize
+from gguf.quants import dequantize, quantize
 from safetensors.torch import load_file
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "tools"))
 from record_gguf_blocks import SCALES, random_blocks
@@ -125,6 +126,13 @@ mha = dict(base, num_key_value_heads=HEADS)
 scaled = dict(rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=8192)
 experts = dict(num_experts=4, num_experts_per_tok=2, moe_intermediate_size=32)
 gpt = dict(vocab_size=V, n_embd=H, n_layer=L, n_head=HEADS, n_positions=128, n_inner=F, bos_token_id=1, eos_token_id=2)
+oss = dict(base, head_dim=32, num_local_experts=4, num_experts_per_tok=2, sliding_window=16, rope_theta=150000.0, tie_word_embeddings=False,
+           rope_scaling=dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=32, beta_fast=32.0, beta_slow=1.0,
+                             truncate=False))
+routed = dict(base, n_routed_experts=8, n_shared_experts=1, num_experts_per_tok=2, moe_intermediate_size=32, first_k_dense_replace=1,
+              n_group=1, topk_group=1)
+latent = dict(routed, num_key_value_heads=HEADS, q_lora_rank=24, kv_lora_rank=32, qk_nope_head_dim=16, qk_rope_head_dim=8, v_head_dim=24,
+              rope_scaling=dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=32, mscale=0.7, mscale_all_dim=0.7))
 FAMILIES = {  # what is tried: architecture in GGUF, model_type of transformers, its settings
     "llama": ("llama", "llama", dict(base, rope_theta=50000.0, rms_norm_eps=1e-5, tie_word_embeddings=False)),
     "llama-bias-tied": ("llama", "llama", dict(base, attention_bias=True, mlp_bias=True, tie_word_embeddings=True)),
@@ -169,8 +177,27 @@ FAMILIES = {  # what is tried: architecture in GGUF, model_type of transformers,
     "mpt": ("mpt", "mpt", dict(vocab_size=V, d_model=H, n_layers=L, n_heads=HEADS, max_seq_len=128,
                                attn_config=dict(alibi=True, clip_qkv=2.0))),
     "falcon": ("falcon", "falcon", dict(vocab_size=V, hidden_size=H, num_hidden_layers=L, num_attention_heads=HEADS)),
+    "gpt-oss": ("gpt-oss", "gpt_oss", dict(oss, rope_scaling=None)),
+    "gpt-oss-mxfp4": ("gpt-oss", "gpt_oss", dict(oss)),
+    "deepseek-v2": ("deepseek2", "deepseek_v2", dict(latent, n_group=1, topk_group=1, routed_scaling_factor=1.0, norm_topk_prob=False,
+                                                     q_lora_rank=None)),
+    "deepseek-v2-joined": ("deepseek2", "deepseek_v2", dict(latent, n_group=1, topk_group=1, routed_scaling_factor=4.0,
+                                                            norm_topk_prob=False, rope_scaling=None)),
+    "deepseek-v3": ("deepseek2", "deepseek_v3", dict(latent, n_group=4, topk_group=2, routed_scaling_factor=2.5, norm_topk_prob=True)),
+    "deepseek-v3-joined": ("deepseek2", "deepseek_v3", dict(latent, n_group=4, topk_group=2, routed_scaling_factor=2.5,
+                                                            norm_topk_prob=True, rope_scaling=None)),
+    "dots1": ("dots1", "dots1", dict(routed, num_key_value_heads=HEADS, head_dim=16, routed_scaling_factor=2.5, norm_topk_prob=True, sliding_window=None)),
+    "glm4moe": ("glm4moe", "glm4_moe", dict(routed, head_dim=32, routed_scaling_factor=1.5, norm_topk_prob=True, use_qk_norm=True,
+                                            attention_bias=True, partial_rotary_factor=0.5)),
+    "ernie4_5-moe": ("ernie4_5-moe", "ernie4_5_moe", dict(base, moe_num_experts=4, moe_k=2, moe_intermediate_size=32,
+                                                          moe_num_shared_experts=2, moe_layer_start_index=1, use_bias=False)),
+    "olmoe": ("olmoe", "olmoe", dict(mha, num_experts=4, num_experts_per_tok=2, norm_topk_prob=False)),
     "falcon-40b": ("falcon", "falcon", dict(vocab_size=V, hidden_size=H, num_hidden_layers=L, num_attention_heads=HEADS,
                                             num_kv_heads=2, new_decoder_architecture=True)),
+}
+OTHERWISE = {  # llama.cpp
+    "command-r-plus": "takes it to have 64 layers", "deepseek-v2": "takes only models of 26 or 27 layers to have one projection of q",
+    "gpt-oss-mxfp4": "rounds what comes to such weights, and the borders of yarn",
 }
 PAIRED_ROTARY = {"llama", "smollm3", "granite", "granitemoe", "arcee", "olmo"}  # whose queries and keys llama.cpp rearranges
 ONE_PLUS = {"gemma", "gemma2", "gemma3", "nemotron"}
@@ -188,8 +215,34 @@ def ungroup(w, heads, kv):
     return np.concatenate([w[:, :-2].reshape(-1, *w.shape[3:]), w[:, -2].reshape(-1, *w.shape[3:]), w[:, -1].reshape(-1, *w.shape[3:])])
 
 
-def gguf_tensors(arch, config, state, heads, kv):
-    """name in transformers, without a number of an expert, and values as GGUF has them"""
+def taken_apart(name, config, key, a):
+    """What of a tensor are several in GGUF: (name there or here, values)"""
+    at = key.rsplit("mlp.experts.", 1)[0].rsplit("self_attn.", 1)[0].replace("model.layers.", "blk.")
+    if key.endswith("experts.gate_up_proj"):
+        return [(at + "ffn_gate_exps.weight", a[:, :, ::2].swapaxes(1, 2)), (at + "ffn_up_exps.weight", a[:, :, 1::2].swapaxes(1, 2))]
+    if key.endswith("experts.gate_up_proj_bias"):
+        return [(at + "ffn_gate_exps.bias", a[:, ::2]), (at + "ffn_up_exps.bias", a[:, 1::2])]
+    if key.endswith("experts.down_proj"):
+        return [(at + "ffn_down_exps.weight", a.swapaxes(1, 2))]
+    if key.endswith("experts.down_proj_bias"):
+        return [(at + "ffn_down_exps.bias", a)]
+    if key.endswith(".sinks"):
+        return [(at + "attn_sinks.weight", a)]
+    if key.endswith("kv_b_proj.weight") and "joined" not in name:
+        per_head = a.reshape(config.num_attention_heads, -1, config.kv_lora_rank)
+        return [(at + "attn_k_b.weight", per_head[:, :config.qk_nope_head_dim].swapaxes(1, 2)),
+                (at + "attn_v_b.weight", per_head[:, config.qk_nope_head_dim:])]
+    if "input_linear" in key:
+        gate, up = np.split(a, 2, axis=1)
+        return [(key.replace("input_linear", "gate_exps"), gate), (key.replace("input_linear", "up_exps"), up)]
+    if key.endswith(("e_score_correction_bias", "shared_expert_gate.weight")):
+        a = a.reshape(-1)
+    return [(key, a)]
+
+
+def gguf_tensors(name, config, state, heads, kv):
+    """name in transformers, without a number of an expert, or in GGUF; and values as GGUF has them"""
+    arch = FAMILIES[name][0]
     stacks = {}
     for key, t in state.items():
         if key == "lm_head.weight" and config.tie_word_embeddings:
@@ -203,18 +256,12 @@ def gguf_tensors(arch, config, state, heads, kv):
             a = a.T
         if arch in ONE_PLUS and key.endswith("norm.weight"):
             a = a + np.float32(1)
-        if key.endswith("shared_expert_gate.weight"):
-            a = a[0]
         number = re.search(r"\.(experts|norms)\.(\d+)\.", key)
         if number:
             stacked = key.replace(number.group(0), f".{number.group(1)}." if number.group(1) == "experts" else ".")
             stacks.setdefault(stacked, []).append(a)
-        elif "input_linear" in key:
-            gate, up = np.split(a, 2, axis=1)
-            yield key.replace("input_linear", "gate_exps"), gate
-            yield key.replace("input_linear", "up_exps"), up
         else:
-            yield key, a
+            yield from taken_apart(name, config, key, a)
     for key, parts in stacks.items():
         yield key, np.stack(parts)
 
@@ -223,6 +270,7 @@ OWN_NAMES = {  # names that the gguf package's table lacks, or has for another u
     "block_sparse_moe.gate_exps.weight": "ffn_gate_exps.weight", "block_sparse_moe.up_exps.weight": "ffn_up_exps.weight",
     "block_sparse_moe.output_linear.weight": "ffn_down_exps.weight", "block_sparse_moe.router.layer.weight": "ffn_gate_inp.weight",
     "self_attn.q_layernorm.weight": "attn_q_norm.weight", "self_attn.k_layernorm.weight": "attn_k_norm.weight",
+    "e_score_correction_bias": "exp_probs_b.bias",
     "word_embeddings_layernorm.weight": "token_embd_norm.weight", "word_embeddings_layernorm.bias": "token_embd_norm.bias",
 }
 
@@ -239,6 +287,8 @@ def write_family(name, path, config, model):
         kv = 1
     if arch in ("gptneox", "bloom", "mpt"):
         kv = heads
+    if arch == "deepseek2" and "joined" not in name:  # the cache holds latents
+        kv = 1
     head_dim = getattr(text, "head_dim", None) or text.hidden_size // heads
     names = get_tensor_name_map(next(k for k, v in MODEL_ARCH_NAMES.items() if v == arch), layers)
     w = GGUFWriter(path, arch)
@@ -249,7 +299,7 @@ def write_family(name, path, config, model):
     w.add_head_count(heads)
     w.add_head_count_kv(kv)
     if arch not in ("gpt2", "starcoder", "bloom", "mpt"):
-        rotated = int(head_dim * (getattr(text, "partial_rotary_factor", None) or getattr(text, "rotary_pct", None) or 1))
+        rotated = getattr(text, "qk_rope_head_dim", None) or int(head_dim * (getattr(text, "partial_rotary_factor", None) or getattr(text, "rotary_pct", None) or 1))
         w.add_rope_dimension_count(rotated)
         w.add_rope_freq_base(float(getattr(text, "rope_theta", 10000.0)))
     if "head_dim" in settings:
@@ -278,10 +328,44 @@ def write_family(name, path, config, model):
         w.add_parallel_residual(text.use_parallel_residual)
     if arch == "stablelm":
         w.add_parallel_residual(text.use_parallel_residual)
-    count = getattr(text, "num_experts", None) or getattr(text, "num_local_experts", None)
-    if count:
-        w.add_expert_count(count)
-        w.add_expert_used_count(text.num_experts_per_tok)
+    scaling = getattr(text, "rope_scaling", None) or {}
+    if scaling.get("rope_type") == "yarn":
+        w.add_rope_scaling_type(RopeScalingType.YARN)
+        w.add_rope_scaling_factor(scaling["factor"])
+        w.add_rope_scaling_orig_ctx_len(scaling["original_max_position_embeddings"])
+        if "mscale_all_dim" in scaling:
+            w.add_rope_scaling_yarn_log_mul(0.1 * scaling["mscale_all_dim"])
+    if arch == "deepseek2":
+        joined = "joined" in name
+        w.add_kv_lora_rank(text.kv_lora_rank)
+        if text.q_lora_rank:
+            w.add_q_lora_rank(text.q_lora_rank)
+        keys, values = text.qk_nope_head_dim + text.qk_rope_head_dim, text.v_head_dim
+        w.add_key_length(keys if joined else text.kv_lora_rank + text.qk_rope_head_dim)
+        w.add_value_length(values if joined else text.kv_lora_rank)
+        if not joined:
+            w.add_key_length_mla(keys)
+            w.add_value_length_mla(values)
+    if hasattr(text, "n_routed_experts"):
+        v2 = text.model_type == "deepseek_v2"
+        w.add_expert_shared_count(text.n_shared_experts)
+        w.add_expert_weights_scale(text.routed_scaling_factor)
+        w.add_expert_weights_norm(text.norm_topk_prob)
+        w.add_expert_gating_func(ExpertGatingFuncType.SOFTMAX if v2 else ExpertGatingFuncType.SIGMOID)
+        w.add_leading_dense_block_count(text.first_k_dense_replace)
+        if text.n_group > 1:
+            w.add_expert_group_count(text.n_group)
+            w.add_expert_group_used_count(text.topk_group)
+    if arch == "ernie4_5-moe":
+        w.add_leading_dense_block_count(text.moe_layer_start_index)
+        w.add_interleave_moe_layer_step(text.moe_layer_interval)
+        w.add_expert_shared_feed_forward_length(text.moe_intermediate_size * text.moe_num_shared_experts)
+    found = [getattr(text, k) for k in ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts") if getattr(text, k, 0)]
+    if found:
+        w.add_expert_count(found[0])
+        w.add_expert_used_count(getattr(text, "num_experts_per_tok", None) or text.moe_k)
+        if arch == "gpt-oss":
+            w.add_expert_feed_forward_length(text.intermediate_size)
         if hasattr(text, "moe_intermediate_size"):
             w.add_expert_feed_forward_length(text.moe_intermediate_size)
         if hasattr(text, "shared_expert_intermediate_size"):
@@ -292,7 +376,12 @@ def write_family(name, path, config, model):
         factors, _ = ROPE_INIT_FUNCTIONS["llama3"](config, "cpu")
         plain = 1.0 / (config.rope_theta ** (torch.arange(0, 32, 2).float() / 32))
         w.add_tensor("rope_freqs.weight", (plain / factors).numpy().astype(np.float32))
-    for key, a in gguf_tensors(arch, config, model.state_dict(), heads, kv):
+    for key, a in gguf_tensors(name, config, model.state_dict(), heads, kv):
+        if key.startswith("blk."):
+            packed = "mxfp4" in name and key.endswith("_exps.weight")
+            w.add_tensor(key, quantize(np.ascontiguousarray(a), Q.MXFP4) if packed else np.ascontiguousarray(a),
+                         raw_dtype=Q.MXFP4 if packed else None)
+            continue
         end = next((e for e in OWN_NAMES if key.endswith(e)), None)
         if end:
             layer = re.search(r"\.(\d+)\.", key)
@@ -310,6 +399,8 @@ def largest_difference(a, b):
 
 
 for name, (arch, model_type, settings) in FAMILIES.items():
+    if sys.argv[1:] and name not in sys.argv[1:]:
+        continue
     torch.manual_seed(3)
     config = transformers.AutoConfig.for_model(model_type, **settings)
     with no_init_weights():  # its initialization fails on StableLM's norms
@@ -318,12 +409,15 @@ for name, (arch, model_type, settings) in FAMILIES.items():
     with torch.no_grad():
         for key, p in model.named_parameters():
             p.copy_(torch.randn_like(p) * 0.1 + ("norm" in key and key.endswith("weight") and arch not in ONE_PLUS))
+            if "mxfp4" in name and key.endswith("_proj") and "experts" in key:  # what its blocks can say
+                turned = p.swapaxes(1, 2).numpy().copy()
+                p.copy_(torch.from_numpy(dequantize(quantize(turned, Q.MXFP4), Q.MXFP4)).swapaxes(1, 2))
     path = os.path.join(work, name + ".gguf")
     write_family(name, path, config, model)
     ids = torch.arange(3, 43)[None] * 7 % V
     with torch.no_grad():
         want = model(ids).logits[0]
-    if llama_cpp and name != "command-r-plus":  # which it takes to have 64 layers
+    if llama_cpp and name not in OTHERWISE:
         ll = llama_cpp.Llama(path, n_ctx=64, n_batch=64, logits_all=True, verbose=False, type_k=0, type_v=0, flash_attn=False)
         ll.eval(ids[0].tolist())
         theirs = torch.tensor(np.array(ll.scores[:len(ids[0])]))
@@ -331,7 +425,7 @@ for name, (arch, model_type, settings) in FAMILIES.items():
         check(largest_difference(theirs, want) <= 2e-3, f"{name}: llama.cpp reads the file otherwise, by {largest_difference(theirs, want)}")
     back, info = AutoModelForCausalLM.from_pretrained(convert(path), dtype=torch.float32, output_loading_info=True)
     check(not any(info.values()), f"{name}: {info}")
-    mine, original = back.eval().state_dict(), model.state_dict()
+    mine, original = back.float().eval().state_dict(), model.state_dict()
     check(mine.keys() == original.keys(), f"{name}: names")
     with torch.no_grad():
         got = back(ids).logits[0]
