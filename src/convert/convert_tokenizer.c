@@ -47,6 +47,7 @@ static const pre_tokenizer pre_tokenizers[] = {
     {.names = {"gpt-2", "phi-2", "mpt", "olmo", "jais", "jina-es", "jina-de", "jina-v2-es",
                "jina-v2-de", "roberta-bpe"},
      .kind = SPLIT_BYTE_LEVEL},
+    {.names = {"modern-bert"}, .kind = SPLIT_BYTE_LEVEL, .nfc = true},
     {.names = {"smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b"},
      .kind = SPLIT_DIGITS_BYTE_LEVEL},
     {.names = {"llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "lfm2"},
@@ -141,10 +142,15 @@ static int token_type(const vocab *v, size_t i)
     return v->types ? (int)gguf_number_at(v->types, i) : T_NORMAL;
 }
 
+static bool is_arch(const vocab *v, const char *name)
+{
+    return str_is(gguf_string(v->g, "general.architecture", STR("")), name);
+}
+
 /* Models of architecture "bert" whose tokens are not BERT's: RoBERTa's, or XLM-R's. */
 static bool is_roberta(const vocab *v)
 {
-    return str_is(gguf_string(v->g, "general.architecture", STR("")), "bert") &&
+    return is_arch(v, "bert") &&
            !str_is(gguf_string(v->g, "tokenizer.ggml.model", STR("")), "bert");
 }
 
@@ -211,8 +217,9 @@ static json *added_token(vocab *v, size_t id, bool with_id)
     if (with_id) json_set(v->a, t, "id", json_new_int(v->a, (int64_t)id));
     json_set(v->a, t, "content", text_of(v, v->tokens[id]));
     set_bool(v, t, "single_word", false);
-    // RoBERTa's mask takes the space before it
-    set_bool(v, t, "lstrip", is_roberta(v) && (int64_t)id == convert_token_id(v->g, "mask"));
+    // the mask takes the space before it, but for BERT
+    const bool mask = (int64_t)id == convert_token_id(v->g, "mask");
+    set_bool(v, t, "lstrip", mask && (is_roberta(v) || is_arch(v, "modern-bert")));
     set_bool(v, t, "rstrip", false);
     set_bool(v, t, "normalized", false);
     set_bool(v, t, "special", type != T_USER_DEFINED);
@@ -326,6 +333,32 @@ static json *template_processor(vocab *v, int64_t bos, int64_t eos)
     return o;
 }
 
+/* llama.cpp calls [CLS] the beginning of a text. */
+static int64_t cls_token(const vocab *v)
+{
+    const int64_t cls = convert_token_id(v->g, "cls");
+    return cls >= 0 ? cls : convert_token_id(v->g, "bos");
+}
+
+/* [CLS] A [SEP], and [CLS] A [SEP] B [SEP] with types 0 and 1. */
+static json *bert_processor(vocab *v, int64_t cls, int64_t sep)
+{
+    json *o = type_of(v, "TemplateProcessing");
+    for (int pair = 0; pair < 2; pair++) {
+        json *list = json_set(v->a, o, pair ? "pair" : "single", json_new_array(v->a));
+        json_push(v->a, list, template_piece(v, "SpecialToken", v->tokens[cls], 0));
+        for (int part = 0; part <= pair; part++) {
+            json_push(v->a, list, template_piece(v, "Sequence", part ? STR("B") : STR("A"), part));
+            json_push(v->a, list, template_piece(v, "SpecialToken", v->tokens[sep], part));
+        }
+    }
+    json *specials = json_new_object(v->a);
+    template_special(v, specials, cls);
+    if (sep != cls) template_special(v, specials, sep);
+    json_set(v->a, o, "special_tokens", specials);
+    return o;
+}
+
 /* <s> A </s>, and <s> A </s></s> B </s>, whatever the file says: encoders were trained with nothing else. */
 static json *roberta_processor(vocab *v)
 {
@@ -346,6 +379,8 @@ static json *roberta_processor(vocab *v)
 static json *around_text(vocab *v, bool adds_bos, bool adds_eos)
 {
     if (is_roberta(v)) return roberta_processor(v);
+    const int64_t cls = cls_token(v), sep = convert_token_id(v->g, "seperator");
+    if (cls >= 0 && sep >= 0 && is_arch(v, "modern-bert")) return bert_processor(v, cls, sep);
     const bool bos = gguf_bool(v->g, "tokenizer.ggml.add_bos_token", adds_bos),
                eos = gguf_bool(v->g, "tokenizer.ggml.add_eos_token", adds_eos);
     return template_processor(v, bos ? convert_token_id(v->g, "bos") : -1,
@@ -657,31 +692,11 @@ static mltf_status restore_prefixes(vocab *v)
     return MLTF_OK;
 }
 
-/* [CLS] A [SEP], and [CLS] A [SEP] B [SEP] with types 0 and 1. */
-static json *bert_processor(vocab *v, int64_t cls, int64_t sep)
-{
-    json *o = type_of(v, "TemplateProcessing");
-    for (int pair = 0; pair < 2; pair++) {
-        json *list = json_set(v->a, o, pair ? "pair" : "single", json_new_array(v->a));
-        json_push(v->a, list, template_piece(v, "SpecialToken", v->tokens[cls], 0));
-        for (int part = 0; part <= pair; part++) {
-            json_push(v->a, list, template_piece(v, "Sequence", part ? STR("B") : STR("A"), part));
-            json_push(v->a, list, template_piece(v, "SpecialToken", v->tokens[sep], part));
-        }
-    }
-    json *specials = json_new_object(v->a);
-    template_special(v, specials, cls);
-    if (sep != cls) template_special(v, specials, sep);
-    json_set(v->a, o, "special_tokens", specials);
-    return o;
-}
-
 static mltf_status make_wordpiece(vocab *v)
 {
     const int64_t unk = convert_token_id(v->g, "unknown"),
                   sep = convert_token_id(v->g, "seperator");
-    int64_t cls = convert_token_id(v->g, "cls");
-    if (cls < 0) cls = convert_token_id(v->g, "bos");
+    const int64_t cls = cls_token(v);
     if (unk < 0 || sep < 0 || cls < 0)
         return mltf_fail(v->err, MLTF_CORRUPT_FILE,
                          "the GGUF file does not name its unknown, cls and separator tokens");
@@ -728,11 +743,14 @@ static mltf_status write_tokenizer_config(vocab *v, const char *dir)
     for (size_t i = 0; i < sizeof specials / sizeof *specials; i++) {
         const int64_t id = convert_token_id(v->g, specials[i].ours);
         if (id < 0) continue;
-        // llama.cpp's BERT calls [CLS] the beginning of a text
-        const bool cls = bert && i == 0 && convert_token_id(v->g, "cls") < 0;
-        const char *name = cls ? "cls_token" : specials[i].theirs;
+        const char *name = specials[i].theirs;
+        if (bert && i == 0) continue; // its [CLS]
         json_set(v->a, c, name, text_of(v, v->tokens[id]));
         json_set(v->a, map, name, text_of(v, v->tokens[id]));
+    }
+    if (cls_token(v) >= 0 && (bert || is_roberta(v) || is_arch(v, "modern-bert"))) {
+        json_set(v->a, c, "cls_token", text_of(v, v->tokens[cls_token(v)]));
+        json_set(v->a, map, "cls_token", text_of(v, v->tokens[cls_token(v)]));
     }
     set_bool(v, c, "clean_up_tokenization_spaces", false);
     const convert_config cc = {.g = v->g};

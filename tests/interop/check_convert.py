@@ -1,6 +1,6 @@
 """mltf convert: the same weights, bit for bit, as the gguf package unpacks them; the same state dict for every family as the
 model the GGUF file was made from; the same tokens as llama.cpp (where llama-cpp-python is there) for every pre-tokenizer."""
-import json, os, random, re, subprocess, sys, tempfile, warnings
+import base64, json, os, random, re, subprocess, sys, tempfile, warnings
 
 import numpy as np
 import torch
@@ -9,7 +9,8 @@ from gguf import (ExpertGatingFuncType, GGMLQuantizationType as Q, GGUFReader, G
 from gguf.constants import GGML_QUANT_SIZES, MODEL_ARCH_NAMES
 from gguf.quants import dequantize, quantize
 from safetensors.torch import load_file
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "tools"))
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "..", "tools"))
 from record_gguf_blocks import SCALES, random_blocks
 import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -27,6 +28,7 @@ warnings.filterwarnings("ignore")
 MLTF, MODELS = os.environ["MLTF"], os.environ["MODELS"]
 SMOL = os.path.join(MODELS, "smollm2.gguf")
 SHARED = os.environ.get("SHARED", os.path.join("..", "shared"))
+MODELS_HERE = os.path.join(SHARED, "fixtures", "models")
 work = tempfile.mkdtemp(prefix="mltf-convert-")
 failures = 0
 
@@ -432,6 +434,92 @@ for name, (arch, model_type, settings) in FAMILIES.items():
     exact = all(torch.equal(mine[k], original[k]) for k in original) or arch in ONE_PLUS  # 1 + w rounds
     check(exact and largest_difference(got, want) <= 2e-5, f"{name}: logits differ by {largest_difference(got, want)}")
 
+# ---- T5: both sides, or the encoder alone, with a SentencePiece unigram vocabulary and the rules of its normalizer
+def unigram_vocab(w, folder, roberta=False, size=None):
+    """A tokenizer.json of the unigram kind, as llama.cpp's converter writes its SentencePiece model."""
+    with open(os.path.join(folder, "tokenizer.json"), encoding="utf-8") as f:
+        t = json.load(f)
+    pieces = t["model"]["vocab"][:size]
+    used = len(pieces)
+    pieces += [(f"[PAD{i}]", -1000.0) for i in range(used, size or 0)]
+    special = {a["content"] for a in t["added_tokens"]}
+    w.add_tokenizer_model("t5")
+    w.add_tokenizer_pre("default")
+    w.add_token_list([p for p, _ in pieces])
+    w.add_token_scores([s for _, s in pieces])
+    w.add_token_types([5 if i >= used else 2 if i == t["model"]["unk_id"] else 3 if p in special else 1
+                       for i, (p, _) in enumerate(pieces)])
+    w.add_add_space_prefix(True)  # as their SentencePiece models have it, though not every tokenizer.json
+    w.add_remove_extra_whitespaces(True)
+    w.add_precompiled_charsmap(base64.b64decode(t["normalizer"]["normalizers"][0]["precompiled_charsmap"]))
+    ids = {p: i for i, (p, _) in enumerate(pieces)}
+    for key, token in (("unk", "<unk>"), ("eos", "</s>"), ("pad", "<pad>"), ("bos", "<s>"), ("sep", "</s>" if roberta else None),
+                       ("mask", "<mask>")):
+        if token in ids:
+            getattr(w, f"add_{key}_token_id")(ids[token])
+    w.add_add_bos_token(roberta)
+    w.add_add_eos_token(True)
+
+
+def write_t5(path, arch, config, state, folder):
+    w = GGUFWriter(path, arch)
+    w.add_context_length(512)
+    w.add_embedding_length(config.d_model)
+    w.add_feed_forward_length(config.d_ff)
+    w.add_block_count(config.num_layers)
+    if arch == "t5":
+        w.add_decoder_block_count(config.num_decoder_layers)
+        w.add_decoder_start_token_id(0)
+    w.add_head_count(config.num_heads)
+    w.add_key_length(config.d_kv)
+    w.add_value_length(config.d_kv)
+    w.add_layer_norm_eps(config.layer_norm_epsilon)
+    w.add_layer_norm_rms_eps(config.layer_norm_epsilon)
+    w.add_relative_attn_buckets_count(config.relative_attention_num_buckets)
+    unigram_vocab(w, folder, size=config.vocab_size)
+    names = get_tensor_name_map(next(k for k, v in MODEL_ARCH_NAMES.items() if v == arch), max(config.num_layers, config.num_decoder_layers))
+    for key, t in state.items():
+        if key.endswith("embed_tokens.weight") or key == "lm_head.weight" and config.tie_word_embeddings:
+            continue
+        w.add_tensor(names.get_name(key, try_suffixes=(".weight",)), t.float().numpy())
+    finish(w)
+
+
+for name in ("t5-base", "t5-flan-style", "umt5-base", "mt5-base", "t5-encoder-only") if os.path.isdir(MODELS_HERE) else ():
+    folder = os.path.join(MODELS_HERE, name)
+    encoder = name == "t5-encoder-only"
+    load = transformers.T5EncoderModel.from_pretrained if encoder else transformers.AutoModelForSeq2SeqLM.from_pretrained
+    model = load(folder, dtype=torch.float32, relative_attention_max_distance=128).eval()  # which GGUF has no place for
+    path = os.path.join(work, name + ".gguf")
+    write_t5(path, "t5encoder" if encoder else "t5", model.config, model.state_dict(), folder)
+    back, info = (transformers.AutoModelForTextEncoding if encoder else transformers.AutoModelForSeq2SeqLM).from_pretrained(
+        convert(path), dtype=torch.float32, output_loading_info=True)
+    check(not any(info.values()), f"{name}: {info}")
+    original, mine = model.state_dict(), back.eval().state_dict()
+    check(all(torch.equal(mine[k], original[k]) for k in original), f"{name}: weights")
+    ids = torch.arange(3, 43)[None] * 7 % model.config.vocab_size
+    with torch.no_grad():
+        a, b = (m(ids, **({} if encoder else {"decoder_input_ids": ids[:, :9]}))[0] for m in (model, back))
+    check(torch.equal(a, b), f"{name}: answers differ by {(a - b).abs().max()}")
+    if llama_cpp and not encoder:
+        ll = llama_cpp.Llama(path, n_ctx=64, n_batch=64, logits_all=True, verbose=False, type_k=0, type_v=0, flash_attn=False)
+        batch = llama_cpp.llama_batch_init(64, 0, 1)
+        def fill(tokens):
+            batch.n_tokens = len(tokens)
+            for i, token in enumerate(tokens):
+                batch.token[i], batch.pos[i], batch.n_seq_id[i], batch.logits[i] = token, i, 1, 1
+                batch.seq_id[i][0] = 0
+        fill(ids[0].tolist())
+        assert llama_cpp.llama_encode(ll.ctx, batch) == 0
+        fill(ids[0, :9].tolist())
+        assert llama_cpp.llama_decode(ll.ctx, batch) == 0
+        theirs = torch.tensor(np.ctypeslib.as_array(llama_cpp.llama_get_logits(ll.ctx), (9, model.config.vocab_size)).copy())
+        llama_cpp.llama_batch_free(batch)
+        ll.close()
+        if model.config.tie_word_embeddings:
+            theirs = theirs * model.config.d_model ** -0.5  # which llama.cpp leaves out
+        check(largest_difference(theirs, a[0]) <= 2e-3, f"{name}: llama.cpp reads the file otherwise, by {largest_difference(theirs, a[0])}")
+
 # ---- an embedding model: the real MiniLM as llama.cpp's converter writes it
 mini = os.path.join(MODELS, "minilm")
 tok = AutoTokenizer.from_pretrained(mini)
@@ -479,6 +567,135 @@ if llama_cpp:
     with torch.no_grad():
         ours = mine(**mine_tok(texts[0], return_tensors="pt")).last_hidden_state[0].mean(0).numpy()
     check(np.abs(theirs - ours).max() <= 1e-2 * np.abs(ours).max(), f"bert: llama.cpp embeds otherwise, {np.abs(theirs - ours).max()}")
+
+# ---- other encoders: a recorded checkpoint, the tensors that llama.cpp's converter takes of it, and back
+def gpt2_vocab(w, folder, pre):
+    with open(os.path.join(folder, "tokenizer.json"), encoding="utf-8") as f:
+        t = json.load(f)
+    added = {a["content"]: a["id"] for a in t["added_tokens"]}
+    pieces = sorted({**t["model"]["vocab"], **added}.items(), key=lambda x: x[1])
+    w.add_tokenizer_model("gpt2")
+    w.add_tokenizer_pre(pre)
+    w.add_token_list([p for p, _ in pieces])
+    w.add_token_types([3 if p in added else 1 for p, _ in pieces])
+    w.add_token_merges([" ".join(m) if isinstance(m, list) else m for m in t["model"]["merges"]])
+    for key, tokens in (("bos", ("<s>", "[CLS]")), ("eos", ("</s>", "[SEP]")), ("unk", ("<unk>", "[UNK]")), ("sep", ("</s>", "[SEP]")),
+                        ("pad", ("<pad>", "[PAD]")), ("mask", ("<mask>", "[MASK]"))):
+        for token in tokens:
+            if token in added:
+                getattr(w, f"add_{key}_token_id")(added[token])
+    w.add_add_bos_token(True)
+    w.add_add_eos_token(True)
+
+
+def write_encoder(path, arch, config, state, vocab):
+    w = GGUFWriter(path, arch)
+    offset = 2 if config.model_type in ("roberta", "xlm-roberta") else 0
+    w.add_context_length(config.max_position_embeddings - offset)
+    w.add_embedding_length(config.hidden_size)
+    w.add_feed_forward_length(config.intermediate_size)
+    w.add_block_count(config.num_hidden_layers)
+    w.add_head_count(config.num_attention_heads)
+    w.add_layer_norm_eps(getattr(config, "layer_norm_eps", None) or config.norm_eps)
+    w.add_causal_attention(False)
+    labels = any(k.startswith("classifier.") for k in state)
+    w.add_pooling_type(PoolingType.RANK if labels else PoolingType.MEAN)
+    if labels:
+        w.add_classifier_output_labels([config.id2label[i] for i in range(config.num_labels)])
+    if arch == "modern-bert":
+        w.add_rope_freq_base(config.global_rope_theta)
+        w.add_rope_freq_base_swa(config.local_rope_theta)
+        w.add_sliding_window(config.local_attention)
+        w.add_vocab_size(config.vocab_size)
+    else:
+        w.add_token_type_count(config.type_vocab_size)
+    vocab(w)
+    names = get_tensor_name_map(next(k for k, v in MODEL_ARCH_NAMES.items() if v == arch), config.num_hidden_layers)
+    for key, t in state.items():
+        key = key.removeprefix("roberta.")
+        if key.startswith(("pooler.", "lm_head.", "head.", "decoder.")) or "position_ids" in key or "token_type_ids" in key:
+            continue
+        a = t.float().numpy()
+        target = names.get_name(key.removeprefix("model."), try_suffixes=(".weight", ".bias"))
+        w.add_tensor(target, np.ascontiguousarray(a[offset:] if "position_embeddings" in key else a))
+    finish(w)
+
+
+ENCODERS = {  # a recorded checkpoint: class, architecture in GGUF, its vocabulary
+    "roberta-mlm": ("AutoModel", "bert", lambda w, d: gpt2_vocab(w, d, "roberta-bpe")),
+    "roberta-seqcls": ("AutoModelForSequenceClassification", "bert", lambda w, d: gpt2_vocab(w, d, "roberta-bpe")),
+    "xlm-roberta-mlm": ("AutoModel", "bert", lambda w, d: unigram_vocab(w, d, roberta=True)),
+    "xlm-roberta-nli": ("AutoModelForSequenceClassification", "bert", lambda w, d: unigram_vocab(w, d, roberta=True)),
+    "modernbert-mlm": ("AutoModel", "modern-bert", lambda w, d: gpt2_vocab(w, d, "modern-bert")),
+}
+for name, (auto, arch, vocab) in ENCODERS.items() if os.path.isdir(MODELS_HERE) else ():
+    folder = os.path.join(MODELS_HERE, name)
+    load = getattr(transformers, auto).from_pretrained
+    model = load(folder, dtype=torch.float32).eval()
+    path = os.path.join(work, name + ".gguf")
+    write_encoder(path, arch, model.config, model.state_dict(), lambda w: vocab(w, folder))
+    out = convert(path)
+    back, info = load(out, dtype=torch.float32, output_loading_info=True)
+    check(all(k.startswith("pooler.") for k in info["missing_keys"]) and not info["unexpected_keys"], f"{name}: {info}")
+    check(back.config.id2label == model.config.id2label, f"{name}: labels {back.config.id2label}")
+    tok, mine_tok = AutoTokenizer.from_pretrained(folder), AutoTokenizer.from_pretrained(out)
+    for x in (*texts, "a <mask> b", "  two  spaces "):
+        check(mine_tok(x)["input_ids"] == tok(x)["input_ids"], f"{name}: {x!r} is {mine_tok(x)['input_ids']}, was {tok(x)['input_ids']}")
+    check(mine_tok("a b", "c d")["input_ids"] == tok("a b", "c d")["input_ids"], f"{name}: pairs")
+    with torch.no_grad():
+        a, b = (m.eval()(**tok(texts[0], return_tensors="pt"))[0] for m in (model, back))
+    check(torch.equal(a, b), f"{name}: answers differ by {(a - b).abs().max()}")
+    said = subprocess.run([MLTF, "models", "predict", "-m", out], input=json.dumps({"inputs": [texts[0]]}), capture_output=True, text=True)
+    check(said.returncode == 0, f"{name}: {said.stderr}")
+    if llama_cpp and auto == "AutoModel":
+        ll = llama_cpp.Llama(path, embedding=True, n_ctx=128, verbose=False)
+        theirs, same = np.array(ll.embed(texts[0])), ll.tokenize(texts[0].encode(), add_bos=True) == tok(texts[0])["input_ids"]
+        ll.close()
+        ours = a[0].mean(0).numpy()
+        check(same, f"{name}: llama.cpp's tokens are others")
+        check(np.abs(theirs - ours).max() <= 1e-2 * np.abs(ours).max(), f"{name}: llama.cpp embeds otherwise, {np.abs(theirs - ours).max()}")
+
+# NomicBERT is no class of transformers: the tensors come back as they were
+nomic = os.path.join(HERE, "..", "fixtures", "models", "nomic_bert-base")
+path = os.path.join(work, "nomic.gguf")
+w = GGUFWriter(path, "nomic-bert")
+with open(os.path.join(nomic, "config.json"), encoding="utf-8") as f:
+    c = json.load(f)
+w.add_context_length(c["n_positions"])
+w.add_embedding_length(c["n_embd"])
+w.add_feed_forward_length(256)
+w.add_block_count(c["n_layer"])
+w.add_head_count(c["n_head"])
+w.add_layer_norm_eps(c["layer_norm_epsilon"])
+w.add_rope_freq_base(float(c["rotary_emb_base"]))
+w.add_token_type_count(c["type_vocab_size"])
+w.add_causal_attention(False)
+w.add_pooling_type(PoolingType.MEAN)
+words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"] + ["\u2581" + chr(97 + i % 26) * (1 + i // 26) for i in range(43)]
+w.add_tokenizer_model("bert")
+w.add_token_list(words)
+w.add_token_types([3] * 5 + [1] * 43)
+for i, key in enumerate(("pad", "unk", "bos", "sep", "mask")):
+    getattr(w, f"add_{key}_token_id")(i)
+names = get_tensor_name_map(next(k for k, v in MODEL_ARCH_NAMES.items() if v == "nomic-bert"), c["n_layer"])
+state = load_file(os.path.join(nomic, "model.safetensors"))
+state = {k.removeprefix("bert."): t for k, t in state.items() if "position_ids" not in k}
+for key, t in state.items():
+    target = names.get_name(key, try_suffixes=(".weight", ".bias"))
+    check(target, f"nomic-bert: {key}")
+    w.add_tensor(target, t.float().numpy())
+finish(w)
+out = convert(path)
+mine = load_file(os.path.join(out, "model.safetensors"))
+check(mine.keys() == state.keys() and all(torch.equal(mine[k], state[k].float()) for k in mine), "nomic-bert: weights")
+said = subprocess.run([MLTF, "models", "predict", "-m", out], input=json.dumps({"inputs": ["a bb c"]}), capture_output=True, text=True)
+check(said.returncode == 0, f"nomic-bert: {said.stderr}")
+if llama_cpp:
+    ll = llama_cpp.Llama(path, embedding=True, n_ctx=32, verbose=False)
+    theirs = np.array(ll.embed("a bb c"))
+    ll.close()
+    ours = np.array(json.loads(said.stdout)["predictions"][0])
+    check(np.abs(theirs - ours).max() <= 1e-2 * np.abs(ours).max(), f"nomic-bert: llama.cpp embeds otherwise, {np.abs(theirs - ours).max()}")
 
 # ---- tokens
 random.seed(5)
@@ -533,6 +750,15 @@ if llama_cpp:
             path = os.path.join(work, f"spm-{prefix}.gguf")
             tiny_llama(path, vocab=sp.vocab_size(), write=write_pieces, prefix=prefix)
             same_tokens(path, convert(path), f"sentencepiece, add_space_prefix {prefix}")
+    for name in ("umt5-base", "xlm-roberta-mlm") if os.path.isdir(MODELS_HERE) else ():
+        path = os.path.join(work, f"unigram-{name}.gguf")
+        folder = os.path.join(MODELS_HERE, name)
+        tiny_llama(path, vocab=512, write=lambda w: unigram_vocab(w, folder, roberta="roberta" in name, size=512))
+        out = convert(path)
+        same_tokens(path, out, f"unigram of {name}", "\u2028")  # which llama.cpp does not take for a space
+        tok, mine_tok = AutoTokenizer.from_pretrained(folder), AutoTokenizer.from_pretrained(out)
+        for text in TEXTS if "roberta" in name else ():
+            check(tok(text)["input_ids"] == mine_tok(text)["input_ids"], f"unigram of {name}: {text!r} is {mine_tok(text)['input_ids']}")
 else:
     print("llama-cpp-python is not there: tokens were not compared")
 
