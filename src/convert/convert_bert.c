@@ -1,5 +1,5 @@
-/* Encoders of embedding models and rerankers, and how their tokens become one vector: BERT, RoBERTa and XLM-R (all "bert" in the
- * file: the kind of the tokenizer tells them apart), NomicBERT, ModernBERT. */
+/* Encoders of embedding models and rerankers: BERT, DistilBERT (without types of tokens), RoBERTa and XLM-R (with other
+ * tokenizers), which are all "bert" in the file; NomicBERT, ModernBERT. */
 #include "convert/convert_config.h"
 
 #include "base/limits.h"
@@ -12,6 +12,10 @@ static bool has_tokenizer(const gguf_file *g, const char *kind)
 static bool is_bert(const gguf_file *g)
 {
     return has_tokenizer(g, "bert");
+}
+static bool is_distilbert(const gguf_file *g)
+{
+    return is_bert(g) && !gguf_find(g, "token_types.weight");
 }
 static bool is_xlm_roberta(const gguf_file *g)
 {
@@ -45,6 +49,18 @@ static mltf_status config_bert(const convert_config *cc)
         return mltf_fail(cc->err, MLTF_CORRUPT_FILE,
                          "the GGUF file lacks the tensor \"token_types.weight\"");
     config_int(cc, "type_vocab_size", types->ndim == 2 ? (int64_t)types->shape[1] : 1);
+    return MLTF_OK;
+}
+
+static mltf_status config_distilbert(const convert_config *cc)
+{
+    TRY(config_need(cc, "dim", "embedding_length"));
+    TRY(config_need(cc, "hidden_dim", "feed_forward_length"));
+    TRY(config_need(cc, "n_layers", "block_count"));
+    TRY(config_need(cc, "n_heads", "attention.head_count"));
+    TRY(config_need(cc, "max_position_embeddings", "context_length"));
+    config_text(cc, "activation", "gelu");
+    config_bool(cc, "sinusoidal_pos_embds", false);
     return MLTF_OK;
 }
 
@@ -142,6 +158,21 @@ static const convert_rule rules_bert[] = {
     {0},
 };
 
+static const convert_rule rules_distilbert[] = {
+    {"token_embd", "embeddings.word_embeddings", CONVERT_COPY, REQUIRED},
+    {"position_embd", "embeddings.position_embeddings", CONVERT_COPY, REQUIRED},
+    {"token_embd_norm", "embeddings.LayerNorm", CONVERT_COPY, REQUIRED},
+    {"blk.%.attn_q", "transformer.layer.%.attention.q_lin", CONVERT_COPY, REQUIRED},
+    {"blk.%.attn_k", "transformer.layer.%.attention.k_lin", CONVERT_COPY, REQUIRED},
+    {"blk.%.attn_v", "transformer.layer.%.attention.v_lin", CONVERT_COPY, REQUIRED},
+    {"blk.%.attn_output", "transformer.layer.%.attention.out_lin", CONVERT_COPY, REQUIRED},
+    {"blk.%.attn_output_norm", "transformer.layer.%.sa_layer_norm", CONVERT_COPY, REQUIRED},
+    {"blk.%.ffn_up", "transformer.layer.%.ffn.lin1", CONVERT_COPY, REQUIRED},
+    {"blk.%.ffn_down", "transformer.layer.%.ffn.lin2", CONVERT_COPY, REQUIRED},
+    {"blk.%.layer_output_norm", "transformer.layer.%.output_layer_norm", CONVERT_COPY, REQUIRED},
+    {0},
+};
+
 static const convert_rule rules_roberta[] = {
     BERT("", CONVERT_FROM_TWO),
     {0},
@@ -185,6 +216,7 @@ const convert_family convert_bert_families[] = {
     {"bert", is_xlm_roberta_classifier, "xlm-roberta", "XLMRobertaForSequenceClassification", rules_roberta_classifier, config_roberta_classifier},
     {"bert", is_xlm_roberta, "xlm-roberta", "XLMRobertaModel", rules_roberta, config_roberta},
     {"bert", is_roberta_classifier, "roberta", "RobertaForSequenceClassification", rules_roberta_classifier, config_roberta_classifier},
+    {"bert", is_distilbert, "distilbert", "DistilBertModel", rules_distilbert, config_distilbert},
     {"bert", is_bert, "bert", "BertModel", rules_bert, config_bert},
     {"bert", NULL, "roberta", "RobertaModel", rules_roberta, config_roberta},
     {"nomic-bert", NULL, "nomic_bert", "NomicBertModel", rules_nomic, config_nomic},

@@ -87,6 +87,18 @@ static mltf_status config_olmo2(const convert_config *cc)
     return MLTF_OK;
 }
 
+static bool has_window(const gguf_file *g)
+{
+    return gguf_int(g, "olmo2.attention.sliding_window", 0) > 0;
+}
+
+static mltf_status config_olmo3(const convert_config *cc)
+{
+    TRY(config_gated_decoder(cc));
+    config_int(cc, "sliding_window", file_int(cc, "attention.sliding_window", 4096));
+    return MLTF_OK;
+}
+
 static mltf_status config_cohere(const convert_config *cc)
 {
     TRY(config_decoder(cc));
@@ -120,13 +132,44 @@ static mltf_status config_nemotron(const convert_config *cc)
     return MLTF_OK;
 }
 
-static mltf_status config_glm4(const convert_config *cc)
+static bool has_one_qkv(const gguf_file *g)
+{
+    return gguf_find(g, "blk.0.attn_qkv.weight") != NULL;
+}
+
+static mltf_status config_glm(const convert_config *cc) /* and GLM 4 */
 {
     TRY(config_decoder(cc));
     config_rms_norm(cc);
     config_partial_rotary(cc, "partial_rotary_factor");
     config_text(cc, "hidden_act", "silu");
-    config_bool(cc, "attention_bias", file_has(cc, "blk.0.attn_q.bias"));
+    config_bool(cc, "attention_bias",
+                file_has(cc, "blk.0.attn_q.bias") || file_has(cc, "blk.0.attn_qkv.bias"));
+    return MLTF_OK;
+}
+
+/* Layers without key heads are convolutions. */
+static mltf_status config_lfm2(const convert_config *cc)
+{
+    TRY(config_gated_decoder(cc));
+    json_remove(cc->c, "hidden_act");
+    json_remove(cc->c, "head_dim");
+    config_float(cc, "norm_eps", file_double(cc, "attention.layer_norm_rms_epsilon", 1e-5));
+    config_bool(cc, "block_auto_adjust_ff_dim", false);
+    TRY(config_need(cc, "conv_L_cache", "shortconv.l_cache"));
+    config_bool(cc, "conv_bias", file_has(cc, "blk.0.shortconv.conv.bias"));
+    const gguf_value *kv = gguf_get(cc->g, "lfm2.attention.head_count_kv");
+    const int64_t layers = config_get(cc, "num_hidden_layers", 0);
+    if (!kv || kv->type == GGUF_V_STRING || (int64_t)kv->n != layers || layers > LIMIT_LAYERS)
+        return mltf_fail(cc->err, MLTF_CORRUPT_FILE,
+                         "lfm2.attention.head_count_kv has no number for each of %lld layers",
+                         (long long)layers);
+    json *types = json_set(cc->a, cc->c, "layer_types", json_new_array(cc->a));
+    for (size_t i = 0; i < kv->n; i++) {
+        const double heads = gguf_number_at(kv, i);
+        json_push(cc->a, types, json_new_cstr(cc->a, heads > 0 ? "full_attention" : "conv"));
+        if (heads >= 1 && heads <= 65536) config_int(cc, "num_key_value_heads", (int64_t)heads);
+    }
     return MLTF_OK;
 }
 
@@ -227,6 +270,44 @@ static const convert_rule rules_nemotron[] = {
     {0},
 };
 
+#define GLM                                                                                      \
+    EMBEDDINGS(CONVERT_COPY), NORMS(CONVERT_COPY),                                               \
+    {"blk.%.ffn_up", "model.layers.%.mlp.gate_up_proj", CONVERT_COPY, REQUIRED},                 \
+    {"blk.%.ffn_down", "model.layers.%.mlp.down_proj", CONVERT_COPY, REQUIRED}
+
+static const convert_rule rules_glm[] = {
+    GLM, ATTENTION(CONVERT_COPY, CONVERT_COPY),
+    {0},
+};
+
+static const convert_rule rules_glm_qkv[] = {
+    GLM,
+    {"blk.%.attn_qkv", "model.layers.%.self_attn.#_proj", CONVERT_QKV_APART, REQUIRED},
+    {"blk.%.attn_output", "model.layers.%.self_attn.o_proj", CONVERT_COPY, REQUIRED},
+    {0},
+};
+
+static const convert_rule rules_lfm2[] = {
+    {"token_embd", "model.embed_tokens", CONVERT_COPY, REQUIRED},
+    {"token_embd_norm", "model.embedding_norm", CONVERT_COPY, REQUIRED},
+    {"output", "lm_head", CONVERT_COPY, OPTIONAL},
+    {"blk.%.attn_norm", "model.layers.%.operator_norm", CONVERT_COPY, REQUIRED},
+    {"blk.%.attn_q", "model.layers.%.self_attn.q_proj", CONVERT_COPY, OPTIONAL},
+    {"blk.%.attn_k", "model.layers.%.self_attn.k_proj", CONVERT_COPY, OPTIONAL},
+    {"blk.%.attn_v", "model.layers.%.self_attn.v_proj", CONVERT_COPY, OPTIONAL},
+    {"blk.%.attn_output", "model.layers.%.self_attn.out_proj", CONVERT_COPY, OPTIONAL},
+    {"blk.%.attn_q_norm", "model.layers.%.self_attn.q_layernorm", CONVERT_COPY, OPTIONAL},
+    {"blk.%.attn_k_norm", "model.layers.%.self_attn.k_layernorm", CONVERT_COPY, OPTIONAL},
+    {"blk.%.shortconv.conv", "model.layers.%.conv.conv", CONVERT_CHANNELS, OPTIONAL},
+    {"blk.%.shortconv.in_proj", "model.layers.%.conv.in_proj", CONVERT_COPY, OPTIONAL},
+    {"blk.%.shortconv.out_proj", "model.layers.%.conv.out_proj", CONVERT_COPY, OPTIONAL},
+    {"blk.%.ffn_norm", "model.layers.%.ffn_norm", CONVERT_COPY, REQUIRED},
+    {"blk.%.ffn_gate", "model.layers.%.feed_forward.w1", CONVERT_COPY, REQUIRED},
+    {"blk.%.ffn_up", "model.layers.%.feed_forward.w3", CONVERT_COPY, REQUIRED},
+    {"blk.%.ffn_down", "model.layers.%.feed_forward.w2", CONVERT_COPY, REQUIRED},
+    {0},
+};
+
 static const convert_rule rules_glm4[] = {
     EMBEDDINGS(CONVERT_COPY), ATTENTION(CONVERT_COPY, CONVERT_COPY), NORMS(CONVERT_COPY),
     {"blk.%.post_attention_norm", "model.layers.%.post_self_attn_layernorm", CONVERT_COPY, REQUIRED},
@@ -249,11 +330,15 @@ const convert_family convert_decoder_families[] = {
     {"starcoder2", NULL, "starcoder2", "Starcoder2ForCausalLM", rules_starcoder2, config_starcoder2},
     {"stablelm", NULL, "stablelm", "StableLmForCausalLM", rules_stablelm, config_stablelm},
     {"olmo", NULL, "olmo", "OlmoForCausalLM", rules_olmo, config_olmo},
+    {"olmo2", has_window, "olmo3", "Olmo3ForCausalLM", rules_olmo2, config_olmo3},
     {"olmo2", NULL, "olmo2", "Olmo2ForCausalLM", rules_olmo2, config_olmo2},
     {"command-r", NULL, "cohere", "CohereForCausalLM", rules_cohere, config_cohere},
     {"cohere2", NULL, "cohere2", "Cohere2ForCausalLM", rules_cohere, config_cohere2},
     {"nemotron", NULL, "nemotron", "NemotronForCausalLM", rules_nemotron, config_nemotron},
-    {"glm4", NULL, "glm4", "Glm4ForCausalLM", rules_glm4, config_glm4},
+    {"chatglm", has_one_qkv, "glm", "GlmForCausalLM", rules_glm_qkv, config_glm},
+    {"chatglm", NULL, "glm", "GlmForCausalLM", rules_glm, config_glm},
+    {"glm4", NULL, "glm4", "Glm4ForCausalLM", rules_glm4, config_glm},
+    {"lfm2", NULL, "lfm2", "Lfm2ForCausalLM", rules_lfm2, config_lfm2},
     {"exaone4", NULL, "exaone4", "Exaone4ForCausalLM", rules_olmo2, config_exaone4},
     {"hunyuan-dense", NULL, "hunyuan_v1_dense", "HunYuanDenseV1ForCausalLM", rules_hunyuan, config_hunyuan},
     {0},

@@ -27,8 +27,9 @@ mltf_status convert_quantize(const char *from, const char *dir, const mltf_conve
 typedef enum {
     CONVERT_COPY,
     CONVERT_ROWS_Q, /* rows of each query head in halves instead of pairs (rotary embedding of Llama) */
-    CONVERT_ROWS_K,    /* the same by the number of key heads */
-    CONVERT_QKV,       /* rows of queries, keys, values: those of each key head together */
+    CONVERT_ROWS_K, /* the same by the number of key heads */
+    CONVERT_QKV,    /* rows of queries, keys, values: those of each key head together */
+    CONVERT_QKV_APART, /* all queries, all keys, all values: three tensors, whose names have q, k, v for "#" */
     CONVERT_TRANSPOSE, /* GPT-2's Conv1D; each matrix of a stack */
     CONVERT_MINUS_ONE, /* norms that hold 1 + w in the GGUF file */
     CONVERT_SPLIT,     /* stacked: each a tensor of its own, "#" is its number */

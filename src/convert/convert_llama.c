@@ -49,6 +49,17 @@ static mltf_status config_granitemoe(const convert_config *cc)
     return config_experts(cc, "num_local_experts", "num_experts_per_tok", NULL);
 }
 
+static bool has_shared_expert(const gguf_file *g)
+{
+    return gguf_find(g, "blk.0.ffn_up_shexp.weight") != NULL;
+}
+
+static mltf_status config_granitemoeshared(const convert_config *cc)
+{
+    TRY(config_granitemoe(cc));
+    return config_need(cc, "shared_intermediate_size", "expert_shared_feed_forward_length");
+}
+
 static mltf_status config_arcee(const convert_config *cc)
 {
     TRY(config_llama(cc));
@@ -88,12 +99,23 @@ static const convert_rule rules_mixtral[] = {
     {0},
 };
 
+#define GRANITE_MOE                                                                                     \
+    EMBEDDINGS(CONVERT_COPY), ATTENTION(CONVERT_ROWS_Q, CONVERT_ROWS_K), NORMS(CONVERT_COPY),           \
+    {"blk.%.ffn_gate_inp", "model.layers.%.block_sparse_moe.router.layer", CONVERT_COPY, REQUIRED},     \
+    {"blk.%.ffn_gate_exps", "model.layers.%.block_sparse_moe.input_linear", CONVERT_JOIN, REQUIRED},    \
+    {"blk.%.ffn_up_exps", NULL, CONVERT_JOINED, REQUIRED},                                              \
+    {"blk.%.ffn_down_exps", "model.layers.%.block_sparse_moe.output_linear", CONVERT_COPY, REQUIRED}
+
 static const convert_rule rules_granitemoe[] = {
-    EMBEDDINGS(CONVERT_COPY), ATTENTION(CONVERT_ROWS_Q, CONVERT_ROWS_K), NORMS(CONVERT_COPY),
-    {"blk.%.ffn_gate_inp", "model.layers.%.block_sparse_moe.router.layer", CONVERT_COPY, REQUIRED},
-    {"blk.%.ffn_gate_exps", "model.layers.%.block_sparse_moe.input_linear", CONVERT_JOIN, REQUIRED},
-    {"blk.%.ffn_up_exps", NULL, CONVERT_JOINED, REQUIRED},
-    {"blk.%.ffn_down_exps", "model.layers.%.block_sparse_moe.output_linear", CONVERT_COPY, REQUIRED},
+    GRANITE_MOE,
+    {0},
+};
+
+static const convert_rule rules_granitemoeshared[] = {
+    GRANITE_MOE,
+    {"blk.%.ffn_gate_shexp", "model.layers.%.shared_mlp.input_linear", CONVERT_JOIN, REQUIRED},
+    {"blk.%.ffn_up_shexp", NULL, CONVERT_JOINED, REQUIRED},
+    {"blk.%.ffn_down_shexp", "model.layers.%.shared_mlp.output_linear", CONVERT_COPY, REQUIRED},
     {0},
 };
 
@@ -122,6 +144,7 @@ const convert_family convert_llama_families[] = {
     {"llama", NULL, "llama", "LlamaForCausalLM", rules_llama, config_llama},
     {"smollm3", NULL, "smollm3", "SmolLM3ForCausalLM", rules_llama, config_smollm3},
     {"granite", NULL, "granite", "GraniteForCausalLM", rules_llama, config_granite},
+    {"granitemoe", has_shared_expert, "granitemoeshared", "GraniteMoeSharedForCausalLM", rules_granitemoeshared, config_granitemoeshared},
     {"granitemoe", NULL, "granitemoe", "GraniteMoeForCausalLM", rules_granitemoe, config_granitemoe},
     {"arcee", NULL, "arcee", "ArceeForCausalLM", rules_arcee, config_arcee},
     {"ernie4_5", NULL, "ernie4_5", "Ernie4_5ForCausalLM", rules_ernie, config_ernie},

@@ -1,6 +1,7 @@
 /* Which tensor of a checkpoint is written from which of a GGUF file: the rules of a family, applied. */
 #include "convert/convert_job.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 /* ---- names --------------------------------------------------------------------------------- */
@@ -68,10 +69,10 @@ static mltf_status add_piece(convert_job *j, const convert_piece *p, const st_sp
 static mltf_status check_heads(const convert_job *j, const convert_piece *p)
 {
     const size_t H = (size_t)j->heads, kv = (size_t)j->kv_heads;
-    const size_t of = p->op == CONVERT_ROWS_Q   ? 2 * H
-                      : p->op == CONVERT_ROWS_K ? 2 * kv
-                      : p->op == CONVERT_QKV    ? H + 2 * kv
-                                                : 1;
+    const size_t of = p->op == CONVERT_ROWS_Q                              ? 2 * H
+                      : p->op == CONVERT_ROWS_K                            ? 2 * kv
+                      : p->op == CONVERT_QKV || p->op == CONVERT_QKV_APART ? H + 2 * kv
+                                                                           : 1;
     if (p->rows % of == 0) return MLTF_OK;
     return mltf_fail(j->err, MLTF_CORRUPT_FILE,
                      "tensor \"" STR_FMT "\" has %zu rows, which do not make %lld heads",
@@ -108,6 +109,24 @@ static mltf_status does_not_fit(const convert_job *j, const gguf_tensor *t)
                      STR_ARG(t->name), j->family->model_type);
 }
 
+static char *numbered(convert_job *j, const char *to, const char *what)
+{
+    const char *mark = strchr(to, '#');
+    return arena_printf(&j->arena, "%.*s%s%s", (int)(mark - to), to, what, mark + 1);
+}
+
+static mltf_status plan_apart(convert_job *j, convert_piece *p, st_spec *s, const char *to)
+{
+    const size_t heads[] = {(size_t)j->heads, (size_t)j->kv_heads, (size_t)j->kv_heads};
+    const size_t D = p->rows / (heads[0] + 2 * heads[1]);
+    for (int i = 0; i < 3; i++, p->first_row += p->rows) {
+        p->rows = s->shape[0] = heads[i] * D;
+        s->name = numbered(j, to, (const char *const[]){"q", "k", "v"}[i]);
+        TRY(add_piece(j, p, s));
+    }
+    return MLTF_OK;
+}
+
 /* Each part of a stack is a tensor: to has "#" for its number. */
 static mltf_status plan_split(convert_job *j, convert_piece *p, st_spec *s, const char *to)
 {
@@ -116,9 +135,10 @@ static mltf_status plan_split(convert_job *j, convert_piece *p, st_spec *s, cons
     p->rows /= parts;
     s->ndim--;
     for (size_t d = 0; d < s->ndim; d++) s->shape[d] = s->shape[d + 1];
-    const char *mark = strchr(to, '#');
     for (size_t i = 0; i < parts; i++, p->first_row += p->rows) {
-        s->name = arena_printf(&j->arena, "%.*s%zu%s", (int)(mark - to), to, i, mark + 1);
+        char number[24];
+        snprintf(number, sizeof number, "%zu", i);
+        s->name = numbered(j, to, number);
         TRY(add_piece(j, p, s));
     }
     return MLTF_OK;
@@ -178,12 +198,14 @@ static mltf_status plan_tensor(convert_job *j, const gguf_tensor *t)
         return mltf_fail(j->err, MLTF_CORRUPT_FILE, "tensor \"" STR_FMT "\" is empty",
                          STR_ARG(t->name));
     convert_piece p = {.t = t, .op = op_for(r, t, suffix)};
-    const bool one_by_one = p.op == CONVERT_ROWS_Q || p.op == CONVERT_ROWS_K || p.op == CONVERT_QKV;
+    const bool one_by_one = p.op == CONVERT_ROWS_Q || p.op == CONVERT_ROWS_K ||
+                            p.op == CONVERT_QKV || p.op == CONVERT_QKV_APART;
     p.cols = (t->ndim < 2 && one_by_one) || p.op == CONVERT_WEAVE ? 1 : t->shape[0];
     p.rows = t->count / p.cols;
     TRY(check_heads(j, &p));
     st_spec s = {.dtype = j->dtype, .ndim = t->ndim};
-    if (str_ends(t->name, ".exp_probs_b.bias")) s.dtype = DT_F32; // small differences choose experts
+    if (str_ends(t->name, ".exp_probs_b.bias"))
+        s.dtype = DT_F32; // small differences choose experts
     for (size_t d = 0; d < t->ndim; d++)
         s.shape[d] = t->shape[t->ndim - 1 - d]; // row-major: last one contiguous
     char *to = fill_in(j, r->to, layer, suffix);
@@ -195,6 +217,8 @@ static mltf_status plan_tensor(convert_job *j, const gguf_tensor *t)
     switch (p.op) {
     case CONVERT_SPLIT:
         return plan_split(j, &p, &s, to);
+    case CONVERT_QKV_APART:
+        return plan_apart(j, &p, &s, to);
     case CONVERT_MXFP4:
         return plan_mxfp4(j, &p, &s, to);
     case CONVERT_WEAVE_MXFP4:
@@ -283,7 +307,7 @@ mltf_status convert_plan(convert_job *j)
         mltf_str suffix;
         const gguf_tensor *t = gguf_at(j->g, i);
         const convert_rule *r = find_rule(j, t, &layer, &suffix);
-        const size_t parts = r && r->op == CONVERT_SPLIT && t->ndim ? t->shape[t->ndim - 1] : 2;
+        const size_t parts = r && r->op == CONVERT_SPLIT && t->ndim ? t->shape[t->ndim - 1] : 3;
         j->cap += parts < LIMIT_EXPERTS ? parts : LIMIT_EXPERTS;
     }
     j->pieces = arena_calloc(&j->arena, j->cap + 1, sizeof *j->pieces);

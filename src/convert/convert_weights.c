@@ -67,7 +67,8 @@ static size_t source_row(const convert_job *j, const convert_piece *p, size_t r,
     }
 }
 
-static mltf_status put_rows(const convert_job *j, const convert_piece *p, st_sink *to, mltf_err *err)
+static mltf_status put_rows(const convert_job *j, const convert_piece *p, st_sink *to,
+                            mltf_err *err)
 {
     float *x = NULL;
     mltf_status st = new_floats(&x, p->cols, err);
@@ -87,7 +88,8 @@ static mltf_status put_rows(const convert_job *j, const convert_piece *p, st_sin
 }
 
 /* Values that change places one by one: quantized blocks are not taken apart. */
-static mltf_status put_values(const convert_job *j, const convert_piece *p, st_sink *to, mltf_err *err)
+static mltf_status put_values(const convert_job *j, const convert_piece *p, st_sink *to,
+                              mltf_err *err)
 {
     const size_t n = p->t->count;
     float *x = NULL, *y = NULL;

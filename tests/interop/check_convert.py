@@ -37,7 +37,7 @@ def check(ok, what):
     global failures
     if not ok:
         failures += 1
-        print("FAIL", what)
+        print("FAIL", what, flush=True)  # llama_cpp turns the output off and on
 
 
 def convert(path, dtype="float32"):
@@ -146,6 +146,9 @@ FAMILIES = {  # what is tried: architecture in GGUF, model_type of transformers,
     "granitemoe": ("granitemoe", "granitemoe", dict(base, embedding_multiplier=12.0, residual_multiplier=0.22,
                                                     attention_multiplier=0.1, logits_scaling=6.0, num_local_experts=4,
                                                     num_experts_per_tok=2)),
+    "granitemoeshared": ("granitemoe", "granitemoeshared", dict(base, embedding_multiplier=12.0, residual_multiplier=0.22,
+                                                                attention_multiplier=0.1, logits_scaling=6.0, num_local_experts=4,
+                                                                num_experts_per_tok=2, shared_intermediate_size=48)),
     "arcee": ("arcee", "arcee", dict(base)),
     "ernie4_5": ("ernie4_5", "ernie4_5", dict(base, head_dim=16, use_bias=False)),
     "seed_oss": ("seed_oss", "seed_oss", dict(base, head_dim=16, attention_bias=True, attention_out_bias=False)),
@@ -164,6 +167,11 @@ FAMILIES = {  # what is tried: architecture in GGUF, model_type of transformers,
     "stablelm-12b": ("stablelm", "stablelm", dict(base, partial_rotary_factor=0.5, qk_layernorm=True, use_parallel_residual=True)),
     "olmo": ("olmo", "olmo", dict(mha, clip_qkv=1.5)),
     "olmo2": ("olmo2", "olmo2", dict(mha)),
+    "olmo3": ("olmo2", "olmo3", dict(mha, sliding_window=16)),
+    "glm": ("chatglm", "glm", dict(base, head_dim=16, partial_rotary_factor=0.5, attention_bias=True)),
+    "glm-joined": ("chatglm", "glm", dict(base, head_dim=16, partial_rotary_factor=0.5, attention_bias=True)),
+    "lfm2": ("lfm2", "lfm2", dict(base, layer_types=["conv", "full_attention"] * (L // 2), conv_L_cache=3, block_auto_adjust_ff_dim=False,
+                                  tie_word_embeddings=True)),
     "command-r": ("command-r", "cohere", dict(base)),
     "command-r-plus": ("command-r", "cohere", dict(base, use_qk_norm=True)),
     "cohere2": ("cohere2", "cohere2", dict(base, sliding_window=16)),
@@ -219,7 +227,7 @@ def ungroup(w, heads, kv):
 
 def taken_apart(name, config, key, a):
     """What of a tensor are several in GGUF: (name there or here, values)"""
-    at = key.rsplit("mlp.experts.", 1)[0].rsplit("self_attn.", 1)[0].replace("model.layers.", "blk.")
+    at = re.sub(r"^model\.layers\.(\d+)\..*", r"blk.\1.", key)
     if key.endswith("experts.gate_up_proj"):
         return [(at + "ffn_gate_exps.weight", a[:, :, ::2].swapaxes(1, 2)), (at + "ffn_up_exps.weight", a[:, :, 1::2].swapaxes(1, 2))]
     if key.endswith("experts.gate_up_proj_bias"):
@@ -234,6 +242,11 @@ def taken_apart(name, config, key, a):
         per_head = a.reshape(config.num_attention_heads, -1, config.kv_lora_rank)
         return [(at + "attn_k_b.weight", per_head[:, :config.qk_nope_head_dim].swapaxes(1, 2)),
                 (at + "attn_v_b.weight", per_head[:, config.qk_nope_head_dim:])]
+    if key.endswith("shared_mlp.input_linear.weight"):
+        gate, up = np.split(a, 2)
+        return [(at + "ffn_gate_shexp.weight", gate), (at + "ffn_up_shexp.weight", up)]
+    if key.endswith("conv.conv.weight"):
+        a = a[:, 0]
     if "input_linear" in key:
         gate, up = np.split(a, 2, axis=1)
         return [(key.replace("input_linear", "gate_exps"), gate), (key.replace("input_linear", "up_exps"), up)]
@@ -245,7 +258,7 @@ def taken_apart(name, config, key, a):
 def gguf_tensors(name, config, state, heads, kv):
     """name in transformers, without a number of an expert, or in GGUF; and values as GGUF has them"""
     arch = FAMILIES[name][0]
-    stacks = {}
+    stacks, joined = {}, {}
     for key, t in state.items():
         if key == "lm_head.weight" and config.tie_word_embeddings:
             continue
@@ -258,6 +271,10 @@ def gguf_tensors(name, config, state, heads, kv):
             a = a.T
         if arch in ONE_PLUS and key.endswith("norm.weight"):
             a = a + np.float32(1)
+        if name == "glm-joined" and re.search("[qkv]_proj", key):
+            stacked = re.sub(r"^model\.layers\.(\d+)\..*(weight|bias)$", r"blk.\1.attn_qkv.\2", key)
+            joined.setdefault(stacked, []).append(a)
+            continue
         number = re.search(r"\.(experts|norms)\.(\d+)\.", key)
         if number:
             stacked = key.replace(number.group(0), f".{number.group(1)}." if number.group(1) == "experts" else ".")
@@ -266,6 +283,8 @@ def gguf_tensors(name, config, state, heads, kv):
             yield from taken_apart(name, config, key, a)
     for key, parts in stacks.items():
         yield key, np.stack(parts)
+    for key, parts in joined.items():
+        yield key, np.concatenate(parts)
 
 
 OWN_NAMES = {  # names that the gguf package's table lacks, or has for another use
@@ -299,7 +318,10 @@ def write_family(name, path, config, model):
     w.add_embedding_length(text.hidden_size)
     w.add_feed_forward_length(4 * H if arch in ("bloom", "mpt", "falcon") else F)
     w.add_head_count(heads)
-    w.add_head_count_kv(kv)
+    w.add_head_count_kv([kv * (t != "conv") for t in text.layer_types] if arch == "lfm2" else kv)
+    if arch == "lfm2":
+        w.add_vocab_size(V)
+        w.add_shortconv_l_cache(text.conv_L_cache)
     if arch not in ("gpt2", "starcoder", "bloom", "mpt"):
         rotated = getattr(text, "qk_rope_head_dim", None) or int(head_dim * (getattr(text, "partial_rotary_factor", None) or getattr(text, "rotary_pct", None) or 1))
         w.add_rope_dimension_count(rotated)
@@ -307,7 +329,7 @@ def write_family(name, path, config, model):
     if "head_dim" in settings:
         w.add_key_length(head_dim)
         w.add_value_length(head_dim)
-    w.add_layer_norm_rms_eps(getattr(text, "rms_norm_eps", 1e-5))
+    w.add_layer_norm_rms_eps(getattr(text, "rms_norm_eps", None) or getattr(text, "norm_eps", 1e-5))
     eps = [getattr(text, k) for k in ("norm_epsilon", "norm_eps", "layer_norm_eps", "layer_norm_epsilon") if hasattr(text, k)]
     w.add_layer_norm_eps(eps[0] if eps else 1e-5)
     if settings.get("sliding_window"):
@@ -370,8 +392,9 @@ def write_family(name, path, config, model):
             w.add_expert_feed_forward_length(text.intermediate_size)
         if hasattr(text, "moe_intermediate_size"):
             w.add_expert_feed_forward_length(text.moe_intermediate_size)
-        if hasattr(text, "shared_expert_intermediate_size"):
-            w.add_expert_shared_feed_forward_length(text.shared_expert_intermediate_size)
+        shared = getattr(text, "shared_expert_intermediate_size", None) or getattr(text, "shared_intermediate_size", None)
+        if shared:
+            w.add_expert_shared_feed_forward_length(shared)
     write_vocab(w, V)
     if name == "llama-3":
         from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
@@ -521,6 +544,18 @@ for name in ("t5-base", "t5-flan-style", "umt5-base", "mt5-base", "t5-encoder-on
         check(largest_difference(theirs, a[0]) <= 2e-3, f"{name}: llama.cpp reads the file otherwise, by {largest_difference(theirs, a[0])}")
 
 # ---- an embedding model: the real MiniLM as llama.cpp's converter writes it
+def wordpiece_vocab(w, tok):
+    pieces = tok.convert_ids_to_tokens(range(len(tok)))
+    special = set(tok.all_special_tokens)
+    w.add_tokenizer_model("bert")
+    w.add_tokenizer_pre("default")
+    w.add_token_list([p if p in special else p[2:] if p.startswith("##") else "\u2581" + p for p in pieces])
+    w.add_token_types([3 if p in special else 1 for p in pieces])
+    for key, token in (("unk", tok.unk_token_id), ("sep", tok.sep_token_id), ("pad", tok.pad_token_id), ("bos", tok.cls_token_id),
+                       ("mask", tok.mask_token_id)):
+        getattr(w, f"add_{key}_token_id")(token)
+
+
 mini = os.path.join(MODELS, "minilm")
 tok = AutoTokenizer.from_pretrained(mini)
 bert = transformers.AutoModel.from_pretrained(mini, dtype=torch.float32).eval()
@@ -535,16 +570,8 @@ w.add_head_count(c.num_attention_heads)
 w.add_layer_norm_eps(c.layer_norm_eps)
 w.add_causal_attention(False)
 w.add_pooling_type(PoolingType.MEAN)
-pieces = tok.convert_ids_to_tokens(range(c.vocab_size))
-special = set(tok.all_special_tokens)
-w.add_tokenizer_model("bert")
-w.add_tokenizer_pre("default")
 w.add_token_type_count(c.type_vocab_size)
-w.add_token_list([p if p in special else p[2:] if p.startswith("##") else "\u2581" + p for p in pieces])
-w.add_token_types([3 if p in special else 1 for p in pieces])
-for key, token in (("unk", tok.unk_token_id), ("sep", tok.sep_token_id), ("pad", tok.pad_token_id), ("bos", tok.cls_token_id),
-                   ("mask", tok.mask_token_id)):
-    getattr(w, f"add_{key}_token_id")(token)
+wordpiece_vocab(w, tok)
 names = get_tensor_name_map(next(k for k, v in MODEL_ARCH_NAMES.items() if v == "bert"), c.num_hidden_layers)
 for key, t in bert.state_dict().items():
     if not key.startswith("pooler.") and "position_ids" not in key:
@@ -593,10 +620,10 @@ def write_encoder(path, arch, config, state, vocab):
     offset = 2 if config.model_type in ("roberta", "xlm-roberta") else 0
     w.add_context_length(config.max_position_embeddings - offset)
     w.add_embedding_length(config.hidden_size)
-    w.add_feed_forward_length(config.intermediate_size)
+    w.add_feed_forward_length(getattr(config, "hidden_dim", None) or config.intermediate_size)
     w.add_block_count(config.num_hidden_layers)
     w.add_head_count(config.num_attention_heads)
-    w.add_layer_norm_eps(getattr(config, "layer_norm_eps", None) or config.norm_eps)
+    w.add_layer_norm_eps(getattr(config, "layer_norm_eps", None) or getattr(config, "norm_eps", 1e-12))
     w.add_causal_attention(False)
     labels = any(k.startswith("classifier.") for k in state)
     w.add_pooling_type(PoolingType.RANK if labels else PoolingType.MEAN)
@@ -608,7 +635,7 @@ def write_encoder(path, arch, config, state, vocab):
         w.add_sliding_window(config.local_attention)
         w.add_vocab_size(config.vocab_size)
     else:
-        w.add_token_type_count(config.type_vocab_size)
+        w.add_token_type_count(getattr(config, "type_vocab_size", 1))
     vocab(w)
     names = get_tensor_name_map(next(k for k, v in MODEL_ARCH_NAMES.items() if v == arch), config.num_hidden_layers)
     for key, t in state.items():
@@ -622,6 +649,7 @@ def write_encoder(path, arch, config, state, vocab):
 
 
 ENCODERS = {  # a recorded checkpoint: class, architecture in GGUF, its vocabulary
+    "distilbert-base": ("AutoModel", "bert", lambda w, d: wordpiece_vocab(w, AutoTokenizer.from_pretrained(d))),
     "roberta-mlm": ("AutoModel", "bert", lambda w, d: gpt2_vocab(w, d, "roberta-bpe")),
     "roberta-seqcls": ("AutoModelForSequenceClassification", "bert", lambda w, d: gpt2_vocab(w, d, "roberta-bpe")),
     "xlm-roberta-mlm": ("AutoModel", "bert", lambda w, d: unigram_vocab(w, d, roberta=True)),
@@ -694,7 +722,7 @@ if llama_cpp:
     ll = llama_cpp.Llama(path, embedding=True, n_ctx=32, verbose=False)
     theirs = np.array(ll.embed("a bb c"))
     ll.close()
-    ours = np.array(json.loads(said.stdout)["predictions"][0])
+    ours = np.mean(json.loads(said.stdout)["predictions"], axis=0)  # a row a token
     check(np.abs(theirs - ours).max() <= 1e-2 * np.abs(ours).max(), f"nomic-bert: llama.cpp embeds otherwise, {np.abs(theirs - ours).max()}")
 
 # ---- tokens
