@@ -405,6 +405,7 @@ FAMILIES = {
     "family-olmoe": ("olmoe", "OlmoeForCausalLM", {"rope_scaling": None}),
     "family-openai-gpt": ("openai-gpt", "OpenAIGPTLMHeadModel", {}),
     "family-persimmon": ("persimmon", "PersimmonForCausalLM", {"qk_layernorm": True, "rope_scaling": None}),
+    "family-qwen3-next": ("qwen3_next", "Qwen3NextForCausalLM", {"num_experts": 3, "num_experts_per_tok": 2, "decoder_sparse_step": 1, "mlp_only_layers": [], "linear_num_value_heads": 4, "linear_conv_kernel_dim": 4}),
     "family-rembert": ("rembert", "RemBertForMaskedLM", {"is_decoder": False}),
     "family-roberta-prelayernorm": ("roberta-prelayernorm", "RobertaPreLayerNormForSequenceClassification", {"is_decoder": False}),
     "family-roformer": ("roformer", "RoFormerForSequenceClassification", {"is_decoder": False}),

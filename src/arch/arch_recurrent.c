@@ -140,3 +140,63 @@ void arch_mamba2_layer(arch_build *b, decoder_layer *l, const char *name, size_t
     l->mixer = mamba2_mixer;
     if (w) arch_mamba2_load(b, w, name, hidden, p);
 }
+
+/* ------------------------------------------------------------------ gated delta rule */
+
+void arch_delta_config(arch_config *c, delta_plan *p)
+{
+    p->heads = cfg_dim(c, "linear_num_value_heads", 32);
+    p->k_heads = cfg_dim(c, "linear_num_key_heads", 16);
+    p->k_dim = cfg_size(c, "linear_key_head_dim", 128, 1, NN_DELTA_DIM_MAX);
+    p->v_dim = cfg_size(c, "linear_value_head_dim", 128, 1, NN_DELTA_DIM_MAX);
+    p->width = cfg_size(c, "linear_conv_kernel_dim", 4, 1, ARCH_CONV_MAX);
+    if (p->heads % p->k_heads)
+        cfg_fail(c,
+                 "\"linear_num_value_heads\" %zu is not a multiple of \"linear_num_key_heads\" %zu",
+                 p->heads, p->k_heads);
+}
+
+void arch_ungroup(arch_build *b, nn_linear_w *w, size_t groups, const size_t *parts, size_t n)
+{
+    size_t *row_of = arch_new(b, w->w.N, sizeof *row_of);
+    size_t all = 0, before = 0;
+    for (size_t i = 0; i < n; i++) all += parts[i];
+    for (size_t i = 0, row = 0; row_of && i < n; before += parts[i++])
+        for (size_t g = 0; g < groups; g++)
+            for (size_t k = 0; k < parts[i] && row < w->w.N; k++)
+                row_of[row++] = g * all + before + k;
+    if (row_of) nn_load_reorder(&b->ld, w, row_of);
+}
+
+static void delta_mixer(arch_run *r, float *y, const float *x, const decoder_layer *w)
+{
+    nn_delta(r->cx, y, x, w->own, &r->seqs);
+}
+
+void arch_delta_layer(arch_build *b, decoder_layer *l, const char *name, size_t hidden,
+                      const delta_plan *p)
+{
+    nn_loader *ld = &b->ld;
+    size_t *state = &b->m->cache_shape.state;
+    const size_t K = p->k_heads * p->k_dim, V = p->heads * p->v_dim, share = p->heads / p->k_heads;
+    nn_delta_w *w = arch_new(b, 1, sizeof *w);
+    l->own = w;
+    l->mixer = delta_mixer;
+    if (!w) return;
+    const size_t back = nn_scope_enter(ld, name);
+    *w = (nn_delta_w){
+        .heads = p->heads, .k_heads = p->k_heads, .k_dim = p->k_dim, .v_dim = p->v_dim};
+    nn_load_linear(ld, &w->in, "in_proj_qkvz", 2 * K + 2 * V, hidden, NN_NO_BIAS);
+    nn_load_linear(ld, &w->rates, "in_proj_ba", 2 * p->heads, hidden, NN_NO_BIAS);
+    arch_ungroup(b, &w->in, p->k_heads,
+                 (size_t[]){p->k_dim, p->k_dim, share * p->v_dim, share * p->v_dim}, 4);
+    arch_ungroup(b, &w->rates, p->k_heads, (size_t[]){share, share}, 2);
+    nn_conv_load(ld, &w->conv, "conv1d", 2 * K + V, p->width, K_ACT_SILU, NN_NO_BIAS, state);
+    w->decay = load_decay(ld, p->heads, 1);
+    w->dt_bias = nn_load_vector(ld, "dt_bias", p->heads, 0);
+    nn_load_norm(ld, &w->norm, "norm", NN_NORM_RMS, p->v_dim, p->eps, 0);
+    nn_load_linear(ld, &w->out, "out_proj", hidden, V, NN_NO_BIAS);
+    w->state = *state;
+    *state += V * p->k_dim;
+    nn_scope_leave(ld, back);
+}

@@ -48,4 +48,18 @@ void arch_mamba2_load(arch_build *b, nn_mamba2_w *w, const char *name, size_t hi
 void arch_mamba2_layer(arch_build *b, decoder_layer *l, const char *name, size_t hidden,
                        const mamba2_plan *p);
 
+/* w stores for each of `groups` its rows of every part, parts[i] of them: the parts whole, one behind the other. */
+void arch_ungroup(arch_build *b, nn_linear_w *w, size_t groups, const size_t *parts, size_t n);
+
+/* The gated delta rule, as qwen3_next writes it: in_proj_qkvz and in_proj_ba interleaved by heads of keys. */
+typedef struct delta_plan {
+    size_t heads, k_heads, k_dim, v_dim, width;
+    float eps;
+} delta_plan;
+/* linear_num_value_heads, linear_num_key_heads, linear_key_head_dim, linear_value_head_dim, linear_conv_kernel_dim */
+void arch_delta_config(arch_config *c, delta_plan *p);
+/* The mixer of a layer that has no attention. */
+void arch_delta_layer(arch_build *b, decoder_layer *l, const char *name, size_t hidden,
+                      const delta_plan *p);
+
 #endif

@@ -75,6 +75,7 @@
     X(phi) \
     X(phi3) \
     X(prelayernorm) \
+    X(qwen3_next) \
     X(rembert) \
     X(roberta) \
     X(roformer) \

@@ -395,7 +395,8 @@ typedef struct nn_attn_w {
     nn_linear_w qkv; /* instead of q, k, v */
     nn_qkv_layout layout;
     nn_norm_w q_norm,
-        k_norm;           /* n == dim: each head, n == heads * dim: the row; with q, k, v alone */
+        k_norm;       /* n == dim: each head, n == heads * dim: the row; with q, k, v alone */
+    nn_linear_w gate; /* with q, k, v alone: sigmoid(gate x) scales what goes into o; absent: 1 */
     bool norm_after_rope; /* hunyuan; the others norm before */
     float clip;           /* q, k, v to [-clip, clip]; 0: no */
 } nn_attn_w;

@@ -364,6 +364,11 @@ void nn_self_attention(nn_ctx *cx, float *y, const float *x, const nn_attn_w *w,
     float *ctx = nn_f32(cx, T, NQ * Dv); // [T, heads * v_dim]
     nn_attend(cx, ctx, q, k, v, seqs, a, layer);
     nn_tap(cx, "ctx", (int)layer, ctx, T, NQ * Dv);
+    if (nn_has(&w->gate)) {
+        float *gate = nn_f32(cx, T, NQ * Dv);
+        nn_linear(cx, gate, x, &w->gate, T);
+        nn_act_mul(cx, ctx, gate, ctx, T * NQ * Dv, K_ACT_SIGMOID);
+    }
     nn_linear(cx, y, ctx, &w->o, T);
     if (nn_ok(cx)) nn_restore(cx, mark);
 }

@@ -24,6 +24,20 @@ void nn_mask_rows(nn_ctx *cx, float *x, size_t ld, size_t n, const nn_seqs *seqs
         if (!seqs->key_mask[t]) memset(x + t * ld, 0, n * sizeof *x);
 }
 
+const float *nn_masked(nn_ctx *cx, const float *x, size_t n, const nn_seqs *seqs)
+{
+    if (!seqs->key_mask) return x;
+    float *seen = nn_f32(cx, seqs->rows, n);
+    nn_copy(cx, seen, x, seqs->rows * n);
+    nn_mask_rows(cx, seen, n, n, seqs);
+    return seen;
+}
+
+float nn_softplus1(float x)
+{
+    return x <= 20 ? log1pf(expf(x)) : x;
+}
+
 typedef struct {
     float *y;
     size_t n;
@@ -36,8 +50,7 @@ static void softplus_piece(void *arg, size_t first, size_t last, int worker)
     (void)worker;
     const softplus_job *j = arg;
     const size_t end = last * SOFTPLUS_CHUNK < j->n ? last * SOFTPLUS_CHUNK : j->n;
-    for (size_t i = first * SOFTPLUS_CHUNK; i < end; i++)
-        if (j->y[i] <= 20) j->y[i] = log1pf(expf(j->y[i]));
+    for (size_t i = first * SOFTPLUS_CHUNK; i < end; i++) j->y[i] = nn_softplus1(j->y[i]);
 }
 
 void nn_softplus(nn_ctx *cx, float *y, size_t n)

@@ -15,7 +15,10 @@
 float **nn_states(nn_ctx *cx, const nn_seqs *seqs, size_t at, size_t n);
 /* Rows of x [T, n] (row stride ld) that the mask hides become zeros. */
 void nn_mask_rows(nn_ctx *cx, float *x, size_t ld, size_t n, const nn_seqs *seqs);
-/* y = log(1 + e^y), y itself above 20, as torch has it. */
+/* x [T, n] itself where nothing is hidden, else a masked copy in scratch. */
+const float *nn_masked(nn_ctx *cx, const float *x, size_t n, const nn_seqs *seqs);
+/* log(1 + e^x), x itself above 20, as torch has it; and of n values in place. */
+float nn_softplus1(float x);
 void nn_softplus(nn_ctx *cx, float *y, size_t n);
 
 /* ------------------------------------------------------------------ convolution along the text, channel by channel */
@@ -71,5 +74,22 @@ typedef struct nn_mamba2_w {
     size_t state;
 } nn_mamba2_w;
 void nn_mamba2(nn_ctx *cx, float *y, const float *x, const nn_mamba2_w *w, const nn_seqs *seqs);
+
+/* ------------------------------------------------------------------ gated delta rule */
+
+/* Yang et al. 2024, arXiv:2412.06464: each of `heads` has a matrix S [k_dim, v_dim]; k_heads share q and k evenly.
+ *
+ *   [q | k | v | z] = in x;  [b | a] = rates x;  [q | k | v] = silu(conv [q | k | v]);  q, k of length 1, q / sqrt(k_dim)
+ *   S = exp(decay softplus(a + dt_bias)) S;  S += k sigmoid(b) (v - kᵀ S)ᵀ;  y = out(norm(qᵀ S) silu(z)) */
+enum { NN_DELTA_DIM_MAX = 1024 };
+typedef struct nn_delta_w {
+    size_t heads, k_heads, k_dim, v_dim; /* dims at most NN_DELTA_DIM_MAX */
+    nn_linear_w in, rates, out;
+    nn_conv_w conv;
+    const float *decay, *dt_bias; /* [heads], decay negative */
+    nn_norm_w norm;               /* of each head */
+    size_t state;
+} nn_delta_w;
+void nn_delta(nn_ctx *cx, float *y, const float *x, const nn_delta_w *w, const nn_seqs *seqs);
 
 #endif

@@ -89,7 +89,7 @@ typedef struct {
 
 static float time_step(const nn_mamba2_w *w, float x)
 {
-    if (x <= 20) x = log1pf(expf(x));
+    x = nn_softplus1(x);
     return x < w->dt_min ? w->dt_min : x > w->dt_max ? w->dt_max : x;
 }
 
@@ -131,16 +131,11 @@ static void gated_norm(nn_ctx *cx, float *y, const float *gate, const nn_mamba2_
 void nn_mamba2(nn_ctx *cx, float *y, const float *x, const nn_mamba2_w *w, const nn_seqs *seqs)
 {
     const size_t T = seqs->rows, I = w->heads * w->dim, C = w->conv.channels;
-    const size_t H = w->in.w.K, all = I + C + w->heads;
+    const size_t all = I + C + w->heads;
     const nn_mark mark = nn_save(cx);
     float *p = nn_f32(cx, T, all), *u = nn_f32(cx, T, C), *out = nn_f32(cx, T, I);
-    if (seqs->key_mask) { // hidden rows enter as zeros, though a bias may be added to them
-        float *seen = nn_f32(cx, T, H);
-        nn_copy(cx, seen, x, T * H);
-        nn_mask_rows(cx, seen, H, H, seqs);
-        x = seen;
-    }
-    nn_linear(cx, p, x, &w->in, T);
+    // hidden rows enter as zeros, though a bias may be added to them
+    nn_linear(cx, p, nn_masked(cx, x, w->in.w.K, seqs), &w->in, T);
     nn_causal_conv(cx, u, p ? p + I : NULL, all, &w->conv, seqs);
     nn_mask_rows(cx, u, C, C, seqs);
     scan2_job j = {.k = cx->k, .w = w, .seqs = seqs, .u = u, .ld_dt = all, .y = out};

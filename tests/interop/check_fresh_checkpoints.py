@@ -214,6 +214,14 @@ def falcon_h1(r):
                    mlp_multipliers=r.choice([None, [m(), m()]]), key_multiplier=m(), attention_out_multiplier=m(), attention_in_multiplier=m(), ssm_multipliers=r.choice([None, [m() for _ in range(5)]]), ssm_in_multiplier=m(), ssm_out_multiplier=r.choice([None, m()]))
 
 
+def qwen3_next(r):
+    r.layers = max(r.layers, 2)  # the library wants one of each
+    types = ["full_attention"] + [r.choice(["linear_attention", "full_attention"]) for _ in range(r.layers - 2)] + ["linear_attention"]
+    return {**grouped(r, head_dim=r.choice([8, 16]), attention_bias=r.flag(), partial_rotary_factor=r.choice([0.25, 0.5, 1.0]), layer_types=types, linear_conv_kernel_dim=r.choice([2, 4, 5]), linear_key_head_dim=r.choice([4, 8, 10]), linear_value_head_dim=r.choice([4, 8, 12]),
+                      linear_num_key_heads=r.heads, linear_num_value_heads=r.heads * r.choice([1, 2]), decoder_sparse_step=r.choice([1, 2]), moe_intermediate_size=r.choice([10, 24]), shared_expert_intermediate_size=r.choice([12, 33]), num_experts=r.choice([0, 3, 4]), num_experts_per_tok=r.choice([1, 2, 3]),
+                      norm_topk_prob=r.flag(), mlp_only_layers=r.choice([[], [0]])), **r.rope(kinds=("none",))}
+
+
 def mamba2_alone(r):
     dim = r.choice([d for d in (2, 4, 8, 2 * r.head_dim) if 2 * r.hidden % d == 0])
     n, groups = mamba2(r, dim)
@@ -339,6 +347,7 @@ FAMILIES = {
               mamba_d_state=r.choice([1, 4, 16]), mamba_d_conv=r.choice([1, 2, 4, 5]), mamba_expand=r.choice([1, 2, 3]), mamba_dt_rank=r.choice(["auto", 3]), mamba_conv_bias=r.flag(), mamba_proj_bias=r.flag())),
     "bamba": (["BambaForCausalLM"] * 3 + ["BambaModel"], "BambaConfig", lambda r: grouped(r, attn_layer_indices=r.choice([[0], [r.layers - 1], [0, 2]]), attention_bias=r.flag(), mlp_bias=r.flag(), partial_rotary_factor=r.choice([None, 1.0]) if r.head_dim % 4 == 0 else 1.0, **hybrid(r))),
     "falcon_h1": (["FalconH1ForCausalLM"] * 3 + ["FalconH1Model"], "FalconH1Config", falcon_h1),
+    "qwen3_next": (heads_of("Qwen3Next", *CLS), "Qwen3NextConfig", qwen3_next),
     "modernbert-decoder": (["ModernBertDecoderForCausalLM"] * 2 + ["ModernBertDecoderModel", "ModernBertDecoderForSequenceClassification"], "ModernBertDecoderConfig", lambda r: usual(r, global_attn_every_n_layers=r.choice([1, 2, 3]), local_attention=r.choice([4, 8, 64]), attention_bias=r.flag(), mlp_bias=r.flag(), norm_bias=r.flag(), classifier_bias=r.flag(), decoder_bias=r.flag(), hidden_activation=r.choice(["gelu", "silu"]), layer_types=r.choice([None, layer_types(r)]), global_rope_theta=r.choice([100.0, 160000.0]), tie_word_embeddings=r.flag())),
     "openai-gpt": (["OpenAIGPTLMHeadModel"] * 2 + ["OpenAIGPTModel", "OpenAIGPTForSequenceClassification"], "OpenAIGPTConfig", lambda r: narrow(r, afn=r.choice(["gelu", "relu", "silu"]))),
     "luke": (encoder("Luke"), "LukeConfig", lambda r: {**bert(r), "pad_token_id": 1, "entity_vocab_size": 9, "entity_emb_size": r.choice([r.hidden, 6]), "use_entity_aware_attention": r.flag()}),
