@@ -9,6 +9,7 @@
 
 #include "base/array.h"
 #include "gen/constraint_ast.h"
+#include "gen/constraint_unique.h"
 
 #define UNKNOWN UINT32_MAX
 #define DEAD    0u
@@ -65,6 +66,7 @@ struct gen_constraint {
 struct gen_matcher {
     const gen_constraint *c;
     uint32_t set;
+    unique_text *unique; /* NULL: nothing has to differ */
 };
 
 static uint64_t mix(uint64_t h, uint64_t v)
@@ -412,6 +414,21 @@ uint32_t constraint_places(const gen_constraint *c, uint32_t set)
     return c->l->sets[set].n;
 }
 
+uint32_t constraint_next(const gen_constraint *c, uint32_t set, uint8_t byte)
+{
+    return step(c, set, byte);
+}
+
+bool constraint_opens_marked(const gen_constraint *c, uint32_t set, uint8_t byte)
+{
+    const place_set *s = &c->l->sets[set];
+    for (uint32_t i = 0; i < s->n; i++) {
+        const net_state *state = &c->net.states[s->places[i].state];
+        if (state->marked && byte_set_has(&c->net.sets[state->set], byte)) return true;
+    }
+    return false;
+}
+
 mltf_status constraint_step(uint32_t *to, const gen_constraint *c, uint32_t set, uint8_t byte,
                             mltf_err *err)
 {
@@ -425,19 +442,26 @@ mltf_status gen_matcher_new(gen_matcher **out, const gen_constraint *c, mltf_err
 {
     *out = calloc(1, sizeof **out);
     if (!*out) return mltf_fail_memory(err);
-    **out = (gen_matcher){c, c->start};
+    **out = (gen_matcher){.c = c, .set = c->start};
+    if (c->net.marked && !((*out)->unique = unique_new())) {
+        free(*out);
+        *out = NULL;
+        return mltf_fail_memory(err);
+    }
     return MLTF_OK;
 }
 
 void gen_matcher_free(gen_matcher *m)
 {
+    if (!m) return;
+    unique_free(m->unique);
     free(m);
 }
 
 mltf_status gen_matcher_copy(gen_matcher *to, const gen_matcher *from, mltf_err *err)
 {
-    (void)err;
-    *to = *from;
+    to->set = from->set;
+    if (from->unique && !unique_copy(to->unique, from->unique)) return mltf_fail_memory(err);
     return MLTF_OK;
 }
 
@@ -449,9 +473,13 @@ mltf_status gen_matcher_allowed(gen_matcher *m, uint8_t *allowed, size_t vocab, 
     const uint64_t *mask = tokens_of(m->c, m->set);
     const size_t n = vocab < m->c->trie->vocab ? vocab : m->c->trie->vocab;
     for (size_t i = 0; i < n; i++) allowed[i] = mask[i >> 6] >> (i & 63) & 1;
+    if (m->unique) unique_restrict(m->unique, m->c, m->set, m->c->trie, allowed, n);
     const bool complete = l->sets[m->set].complete;
-    const mltf_status st = report(l, err);
+    mltf_status st = report(l, err);
     pthread_mutex_unlock(&l->lock);
+    if (!st && m->unique && !complete && !memchr(allowed, 1, n))
+        st = mltf_fail(err, MLTF_UNSUPPORTED,
+                       "the text cannot be completed: items that have to differ have run out");
     for (size_t i = 0; i < eos.n; i++)
         if (eos.p[i] >= 0 && (size_t)eos.p[i] < vocab) allowed[eos.p[i]] = complete;
     return st;
@@ -462,8 +490,12 @@ bool gen_matcher_accept_bytes(gen_matcher *m, const char *p, size_t n)
     learned *l = m->c->l;
     pthread_mutex_lock(&l->lock);
     uint32_t set = m->set;
-    for (size_t i = 0; i < n && set != DEAD; i++) set = step(m->c, set, (uint8_t)p[i]);
-    const bool ok = set != DEAD && !l->failed;
+    bool ok = true;
+    if (m->unique)
+        ok = unique_accept(m->unique, m->c, &set, p, n);
+    else
+        for (size_t i = 0; i < n && set != DEAD; i++) set = step(m->c, set, (uint8_t)p[i]);
+    ok = ok && set != DEAD && !l->failed;
     l->failed = MLTF_OK;
     pthread_mutex_unlock(&l->lock);
     if (ok) m->set = set;

@@ -46,7 +46,7 @@ mltf_status gen_constraint_grammar(gen_constraint **out, const gen_trie *trie, m
  * What is written always satisfies the schema, but not all that satisfies it can be written: members come in the
  * order of `properties`, and beside those that are named none, as in OpenAI's strict mode, unless
  * additionalProperties or patternProperties say so; keywords without "type" mean the type they speak of; numbers, blanks
- * and dates keep to sane forms. UNSUPPORTED names what cannot be told, as `not` of a format, or grows too large;
+ * and dates keep to sane forms. uniqueItems is kept by the matcher (constraint_unique.h). UNSUPPORTED names what cannot be told, as `not` of a format, or grows too large;
  * INVALID_INPUT where nothing satisfies the schema, with the reason. */
 mltf_status gen_constraint_json_schema(gen_constraint **out, const gen_trie *trie,
                                        const json *schema, mltf_err *err);

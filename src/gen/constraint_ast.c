@@ -82,6 +82,13 @@ static ast *byte_range(ast_builder *b, uint8_t from, uint8_t to)
     return a;
 }
 
+ast *ast_mark(ast_builder *b, const char *bracket)
+{
+    ast *a = byte_range(b, (uint8_t)bracket[0], (uint8_t)bracket[0]);
+    if (a) a->marked = true;
+    return a;
+}
+
 ast *ast_byte_set(ast_builder *b, const byte_set *set)
 {
     ast *a = node(b, AST_SET);
@@ -347,7 +354,10 @@ static uint32_t compile(compiler *c, const ast *a, uint32_t next)
     case AST_SET: {
         const uint32_t set = intern_set(c, &a->set);
         start = emit(c, NET_SET, next, 0);
-        if (!c->failed) c->n.states[start].set = set;
+        if (c->failed) break;
+        c->n.states[start].set = set;
+        c->n.states[start].marked = a->marked;
+        c->n.marked |= a->marked;
         break;
     }
     case AST_SEQ:

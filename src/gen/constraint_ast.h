@@ -35,6 +35,7 @@ typedef enum { AST_EMPTY, AST_NOTHING, AST_SET, AST_SEQ, AST_ALT, AST_REPEAT, AS
 struct ast {
     ast_kind kind;
     byte_set set; /* SET */
+    bool marked;  /* SET: it opens an array or object whose items have to differ (constraint_unique.h) */
     ast **child;  /* [n] SEQ, ALT; [1] REPEAT */
     size_t n, cap;
     uint32_t min, max; /* REPEAT */
@@ -70,6 +71,7 @@ ast *ast_impossible(ast_builder *b, const char *why, ...)
     MLTF_PRINTF(2, 3);                      /* the same, with the reason */
 ast *ast_bytes(ast_builder *b, mltf_str s); /* these bytes, as they are */
 ast *ast_lit(ast_builder *b, const char *s);
+ast *ast_mark(ast_builder *b, const char *bracket);    /* the same byte, marked */
 ast *ast_byte_set(ast_builder *b, const byte_set *set); /* one of the bytes, as it is */
 ast *ast_char(ast_builder *b, uint32_t cp);             /* a character, escaped where json_text */
 ast *ast_chars(ast_builder *b, const char_set *set);    /* one of the characters, in UTF-8 */
@@ -102,6 +104,7 @@ typedef struct net_state {
     net_kind kind;
     uint32_t next, other; /* FORK: both; CALL: other is the rule's first state */
     uint32_t set;         /* SET: index into sets */
+    bool marked;          /* SET: of the tree's */
 } net_state;
 
 typedef struct net {
@@ -113,6 +116,7 @@ typedef struct net {
     uint8_t class_byte[256]; /* one of each class */
     unsigned n_classes;
     uint32_t start;
+    bool marked; /* some state is */
 } net;
 void net_release(net *n);
 mltf_status constraint_new(gen_constraint **out, const gen_trie *trie, net *n,
@@ -124,6 +128,9 @@ const net *constraint_net(const gen_constraint *c);
 uint32_t constraint_start(const gen_constraint *c);
 bool constraint_ends(const gen_constraint *c, uint32_t set); /* the text may end here */
 uint32_t constraint_places(const gen_constraint *c, uint32_t set);
+/* For those who hold the lock: failures show in the caller's report. */
+uint32_t constraint_next(const gen_constraint *c, uint32_t set, uint8_t byte);
+bool constraint_opens_marked(const gen_constraint *c, uint32_t set, uint8_t byte);
 mltf_status constraint_step(uint32_t *to, const gen_constraint *c, uint32_t set, uint8_t byte,
                             mltf_err *err);
 

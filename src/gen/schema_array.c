@@ -1,5 +1,8 @@
 /* Arrays: a tuple, then further items; `contains` counts items of a kind on the way. */
+#include <math.h>
+
 #include "gen/schema_grammar.h"
+#include "gen/text_dfa.h"
 
 #define MOST_KINDS 4    /* of `contains` for one array */
 #define MOST_RULES 4000 /* for counts of items and of kinds together */
@@ -18,10 +21,16 @@ typedef struct array_plan {
     const json *items;  /* of those behind; NULL: any */
     bool unevaluated;   /* they are unevaluatedItems */
     bool closed;        /* there are none behind */
+    bool unique;        /* all items differ */
     uint32_t fixed, min, max;
     item_kind kind[MOST_KINDS];
     size_t n_kinds;
 } array_plan;
+
+static ast *opening(ast_builder *b, const array_plan *a)
+{
+    return a->unique ? ast_mark(b, "[") : ast_lit(b, "[");
+}
 
 /* ---- kinds --------------------------------------------------------------------------------- */
 
@@ -143,8 +152,7 @@ static ast *of_kinds(schema_builder *s, const array_plan *a)
     }
     const array_place start = {.items = 0};
     ast *items = from_place(s, &r, &start);
-    return ast_cat(b, ast_cat(b, ast_lit(b, "["), items),
-                   ast_cat(b, grammar_ws(s), ast_lit(b, "]")));
+    return ast_cat(b, ast_cat(b, opening(b, a), items), ast_cat(b, grammar_ws(s), ast_lit(b, "]")));
 }
 
 static void add_kind(schema_builder *s, array_plan *a, const json *of, const json *bounds,
@@ -183,6 +191,51 @@ static void find_kinds(schema_builder *s, const json *schema, array_plan *a)
     a->n_kinds = n;
 }
 
+/* ---- different items ----------------------------------------------------------------------- */
+
+#define MANY_VALUES 10000u
+
+static uint32_t values_of_type(schema_builder *s, const json *schema, mltf_str type)
+{
+    if (str_is(type, "null")) return 1;
+    if (str_is(type, "boolean")) return 2;
+    if (str_is(type, "integer")) {
+        const double lo = json_double(json_get(schema, "minimum"), -INFINITY),
+                     hi = json_double(json_get(schema, "maximum"), INFINITY);
+        return hi - lo < MANY_VALUES ? (uint32_t)(hi < lo ? 0 : floor(hi) - ceil(lo) + 1)
+                                     : MANY_VALUES;
+    }
+    if (str_is(type, "string") && (json_get(schema, "pattern") || json_get(schema, "maxLength")))
+        return (uint32_t)text_dfa_count(schema_texts(&s->doc, schema), MANY_VALUES);
+    return MANY_VALUES;
+}
+
+/* How many values a schema has at most, MANY_VALUES standing for that many and more. */
+static uint32_t count_values(schema_builder *s, const json *schema)
+{
+    schema = schema_flat(&s->doc, schema);
+    if (!json_is(schema, JSON_OBJECT)) return MANY_VALUES;
+    const json *any = json_get(schema, "anyOf"), *type = json_get(schema, "type");
+    if (!any) any = json_get(schema, "oneOf");
+    if (json_get(schema, "const")) return 1;
+    const json *values = json_get(schema, "enum");
+    if (values) return json_len(values) < MANY_VALUES ? (uint32_t)json_len(values) : MANY_VALUES;
+    uint32_t sum = 0;
+    if (any && ++s->doc.depth < SCHEMA_DEPTH)
+        for (size_t i = 0; i < json_len(any) && sum < MANY_VALUES; i++)
+            sum += count_values(s, json_at(any, i));
+    else if (any)
+        sum = MANY_VALUES;
+    if (any) {
+        s->doc.depth--;
+        return sum < MANY_VALUES ? sum : MANY_VALUES;
+    }
+    if (json_is(type, JSON_STRING)) return values_of_type(s, schema, type->s);
+    for (size_t i = 0; i < json_len(type) && sum < MANY_VALUES; i++)
+        sum += values_of_type(s, schema, json_string(json_at(type, i), STR("")));
+    return type && sum < MANY_VALUES ? sum : MANY_VALUES;
+}
+
 /* ---- arrays -------------------------------------------------------------------------------- */
 
 /* A tuple: all of the prefix that there has to be, then what `items` says. */
@@ -200,8 +253,7 @@ static ast *of_tuple(schema_builder *s, const array_plan *a)
         rest = ast_cat(b, i ? grammar_after_comma(s, item) : ast_cat(b, grammar_ws(s), item), rest);
         if (a->min <= i) rest = ast_repeat(b, rest, 0, 1);
     }
-    return ast_cat(b, ast_cat(b, ast_lit(b, "["), rest),
-                   ast_cat(b, grammar_ws(s), ast_lit(b, "]")));
+    return ast_cat(b, ast_cat(b, opening(b, a), rest), ast_cat(b, grammar_ws(s), ast_lit(b, "]")));
 }
 
 ast *schema_array(schema_builder *s, const json *schema)
@@ -212,10 +264,6 @@ ast *schema_array(schema_builder *s, const json *schema)
                     .min = schema_bound(s, schema, "minItems", 0),
                     .max = schema_bound(s, schema, "maxItems", AST_MANY)};
     if (a.max < a.min) return ast_impossible(b, "\"minItems\" is larger than \"maxItems\"");
-    if (json_bool(json_get(schema, "uniqueItems"), false) && a.max > 1) {
-        ast_fail(b, MLTF_UNSUPPORTED, "the schema's keyword \"uniqueItems\" is not supported");
-        return NULL;
-    }
     if (json_is(a.items, JSON_ARRAY)) // drafts before 2020
         a.prefix = a.items, a.items = json_get(schema, "additionalItems");
     a.unevaluated = !a.items && json_get(schema, "unevaluatedItems");
@@ -224,11 +272,24 @@ ast *schema_array(schema_builder *s, const json *schema)
     find_kinds(s, schema, &a);
     a.closed = a.items ? json_is(a.items, JSON_BOOL) && !a.items->b
                        : a.fixed && a.min <= a.fixed && !a.n_kinds; // a tuple is all there is
+    a.unique = json_bool(json_get(schema, "uniqueItems"), false) && a.max > 1;
+    if (a.unique && a.fixed == 0 && a.items) { // no more than there are values
+        const uint32_t most = count_values(s, a.items);
+        if (most < MANY_VALUES && a.max > most) a.max = most;
+        if (a.max < a.min)
+            return ast_impossible(b, "\"minItems\" asks for more different items than there are");
+    }
+    for (size_t k = 0; k < a.n_kinds && a.unique; k++)
+        if (a.kind[k].least >
+            count_values(s, schema_later(&s->doc, a.fixed ? NULL : a.items, a.kind[k].of)))
+            return ast_impossible(b,
+                                  "\"minContains\" asks for more different items than there are");
     if (a.closed && a.min > a.fixed && !a.n_kinds)
         return ast_impossible(b, "\"minItems\" asks for more items than the schema allows");
     if (a.n_kinds) return of_kinds(s, &a);
     if (a.fixed) return of_tuple(s, &a);
-    if (a.closed) return grammar_braced(s, "[", ast_nothing(b), 0, 0, "]");
-    return grammar_braced(s, "[", a.items ? schema_values(s, a.items) : grammar_any_value(s), a.min,
-                          a.max, "]");
+    if (a.closed) return grammar_braced(s, opening(b, &a), ast_nothing(b), 0, 0, "]");
+    return grammar_braced(s, opening(b, &a),
+                          a.items ? schema_values(s, a.items) : grammar_any_value(s), a.min, a.max,
+                          "]");
 }

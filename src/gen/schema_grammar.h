@@ -43,7 +43,7 @@ ast *grammar_constant(schema_builder *s, const json *v);
 ast *grammar_member(schema_builder *s, ast *key, ast *value);
 ast *grammar_after_comma(schema_builder *s, ast *item);
 /* open, items behind commas, close */
-ast *grammar_braced(schema_builder *s, const char *open, ast *item, uint32_t min, uint32_t max,
+ast *grammar_braced(schema_builder *s, ast *open, ast *item, uint32_t min, uint32_t max,
                     const char *close);
 
 #endif

@@ -88,7 +88,7 @@ ast *grammar_any_string(schema_builder *s)
 }
 
 /* "{" members "}": `member` (, member)*, maybe none. */
-ast *grammar_braced(schema_builder *s, const char *open, ast *item, uint32_t min, uint32_t max,
+ast *grammar_braced(schema_builder *s, ast *open, ast *item, uint32_t min, uint32_t max,
                     const char *close)
 {
     ast_builder *b = s->b;
@@ -98,8 +98,7 @@ ast *grammar_braced(schema_builder *s, const char *open, ast *item, uint32_t min
                          ast_repeat(b, more, min ? min - 1 : 0, max == AST_MANY ? max : max - 1));
     if (min == 0) items = ast_repeat(b, items, 0, 1);
     if (max == 0) items = ast_empty(b);
-    return ast_cat(b, ast_cat(b, ast_lit(b, open), items),
-                   ast_cat(b, grammar_ws(s), ast_lit(b, close)));
+    return ast_cat(b, ast_cat(b, open, items), ast_cat(b, grammar_ws(s), ast_lit(b, close)));
 }
 
 static ast *grammar_colon(schema_builder *s)
@@ -114,7 +113,8 @@ ast *grammar_member(schema_builder *s, ast *key, ast *value)
 
 ast *grammar_any_object(schema_builder *s)
 {
-    return grammar_braced(s, "{", grammar_member(s, grammar_any_string(s), grammar_any_value(s)), 0,
+    return grammar_braced(s, ast_lit(s->b, "{"),
+                          grammar_member(s, grammar_any_string(s), grammar_any_value(s)), 0,
                           AST_MANY, "}");
 }
 
@@ -125,7 +125,7 @@ ast *grammar_any_value(schema_builder *s)
         s->value = ast_rule_new(s->b);
         ast *alt = ast_alt(b);
         ast_add(b, alt, grammar_any_object(s));
-        ast_add(b, alt, grammar_braced(s, "[", grammar_any_value(s), 0, AST_MANY, "]"));
+        ast_add(b, alt, grammar_braced(s, ast_lit(b, "["), grammar_any_value(s), 0, AST_MANY, "]"));
         ast_add(b, alt, grammar_any_string(s));
         ast_add(b, alt, schema_number(b, NULL));
         ast_add(b, alt, ast_lit(b, "true"));

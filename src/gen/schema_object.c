@@ -15,7 +15,9 @@ typedef struct object_plan {
     const json *some; /* $other: a member that has to be among the others, or NULL */
     ast *other;       /* one further member "key": value, or NULL */
     ast *special;     /* one of those that $other asks for */
-    uint32_t least;   /* members, of different names */
+    uint32_t
+        most_others; /* names that others may have, where the names have to differ; else AST_MANY */
+    uint32_t least;  /* members, of different names */
     uint32_t most;
     uint32_t
         counts; /* rules tell apart 0 … counts - 1 members written before, the last of them: or more */
@@ -37,29 +39,28 @@ static bool is_never(const json *schema)
 
 /* ---- members in order ---------------------------------------------------------------------- */
 
-/* `first`, and then up to room - 1 others. */
+/* `first`, and then others: together from `least` to `room`. */
 static ast *first_and_others(schema_builder *s, const object_plan *o, ast *first, bool comma,
-                             uint32_t room)
+                             uint32_t least, uint32_t room)
 {
     ast_builder *b = s->b;
-    return ast_cat(
-        b, comma ? grammar_after_comma(s, first) : ast_cat(b, grammar_ws(s), first),
-        ast_repeat(b, grammar_after_comma(s, o->other), 0, room == AST_MANY ? AST_MANY : room - 1));
+    return ast_cat(b, comma ? grammar_after_comma(s, first) : ast_cat(b, grammar_ws(s), first),
+                   ast_repeat(b, grammar_after_comma(s, o->other), least ? least - 1 : 0,
+                              room == AST_MANY ? AST_MANY : room - 1));
 }
 
-/* Behind the last declared member, when `count` were written: others, as many as may be. Two of the others may have
- * the same name, so only one of them counts for minProperties. */
+/* Behind the last declared member, when `count` were written: others, as many as may be, and as there have to be. */
 static ast *further_members(schema_builder *s, const object_plan *o, uint32_t count)
 {
     ast_builder *b = s->b;
-    const bool enough = count >= o->least;
+    const uint32_t need = count >= o->least ? 0 : o->least - count;
     if (!o->other || (o->most != AST_MANY && count >= o->most))
-        return enough && !o->some ? ast_empty(b) : ast_nothing(b);
-    if (!enough && count + 1 < o->least) return ast_nothing(b);
-    const uint32_t room = o->most == AST_MANY ? AST_MANY : o->most - count;
-    if (o->some) return first_and_others(s, o, o->special, count > 0, room);
-    ast *some = first_and_others(s, o, o->other, count > 0, room);
-    return enough ? ast_repeat(b, some, 0, 1) : some;
+        return need == 0 && !o->some ? ast_empty(b) : ast_nothing(b);
+    uint32_t room = o->most == AST_MANY ? AST_MANY : o->most - count;
+    if (room > o->most_others && o->most_others != AST_MANY) room = o->most_others;
+    if (need > room || room == 0) return need || o->some ? ast_nothing(b) : ast_empty(b);
+    ast *others = first_and_others(s, o, o->some ? o->special : o->other, count > 0, need, room);
+    return need || o->some ? others : ast_repeat(b, others, 0, 1);
 }
 
 /* Rule (i, count): what may follow when the members before i are through and `count` of them were written. */
@@ -191,8 +192,10 @@ static size_t count_patterns(const json *schema)
     return n;
 }
 
-/* One further member whose name satisfies `keys` too and its value `with` (NULL: any), as a rule; NULL: none. */
-static ast *one_other(schema_builder *s, const object_plan *o, const json *keys, const json *with)
+/* One further member whose name satisfies `keys` too and its value `with` (NULL: any), as a rule; NULL: none. Of how
+ * many names it may have one: AST_MANY for a thousand and more. */
+static ast *one_other(schema_builder *s, const object_plan *o, const json *keys, const json *with,
+                      uint32_t *names_there_are)
 {
     ast_builder *b = s->b;
     static const json any = {.type = JSON_BOOL, .b = true};
@@ -200,6 +203,7 @@ static ast *one_other(schema_builder *s, const object_plan *o, const json *keys,
                *additional = additional_of(o->schema);
     const size_t patterns = count_patterns(o->schema);
     ast *alt = ast_alt(b);
+    if (names_there_are) *names_there_are = AST_MANY;
     if (patterns > MOST_PATTERNS) {
         ast_fail(b, MLTF_UNSUPPORTED,
                  "more than %d of \"patternProperties\" in one object are not supported",
@@ -217,6 +221,8 @@ static ast *one_other(schema_builder *s, const object_plan *o, const json *keys,
             of = text_dfa_without(b, of, text_dfa_of_text(b, o->members->o.members[i].key));
         const kind_search k = {s, o->schema, json_get(o->schema, "$shapes"), alt, with};
         add_kinds(&k, of, 0, 0, NULL, false);
+        const size_t n = names_there_are && names ? text_dfa_count(of, 1000) : 1000;
+        if (n < 1000) *names_there_are = (uint32_t)n;
     }
     if (!alt || alt->n == 0) return NULL;
     const size_t rule = ast_rule_new(b);
@@ -235,11 +241,15 @@ ast *schema_object(schema_builder *s, const json *schema)
                      .most = schema_bound(s, schema, "maxProperties", AST_MANY)};
     find_members(s, schema, &o);
     if (is_open(schema)) {
-        o.other = one_other(s, &o, NULL, NULL);
-        if (some) o.special = one_other(s, &o, json_get(some, "keys"), json_get(some, "value"));
+        o.other = one_other(s, &o, NULL, NULL, &o.most_others);
+        if (some)
+            o.special = one_other(s, &o, json_get(some, "keys"), json_get(some, "value"), NULL);
     }
     if (some && !o.special) return ast_nothing(b);
-    if (o.least > o.n + (o.other != NULL))
+    // two others of one name would be one member: where they are counted, names have to differ
+    const bool unique = o.other && (o.least > 1 || some);
+    if (!unique) o.most_others = AST_MANY;
+    if (o.least > o.n && (!o.other || o.least - o.n > o.most_others))
         return ast_impossible(
             b, "\"minProperties\" asks for more members than \"properties\" declares");
     // with a bound all counts up to it differ, else only: is this the first member
@@ -253,6 +263,7 @@ ast *schema_object(schema_builder *s, const json *schema)
     }
     for (size_t i = 0; i < (o.n + 1) * o.counts; i++) o.rule[i] = ast_rule_new(b);
     object_rules(s, &o);
-    return ast_cat(b, ast_cat(b, ast_lit(b, "{"), ast_call(b, o.rule[0])),
+    ast *open = unique ? ast_mark(b, "{") : ast_lit(b, "{");
+    return ast_cat(b, ast_cat(b, open, ast_call(b, o.rule[0])),
                    ast_cat(b, grammar_ws(s), ast_lit(b, "}")));
 }

@@ -222,8 +222,10 @@ static void test_schema_names_what_it_does_not_know(void **state)
 {
     (void)state;
     static const char *const rows[][2] = {
-        {"{\"type\": \"array\", \"uniqueItems\": true}",
-         "the schema's keyword \"uniqueItems\" is not supported"},
+        {"{\"items\": {\"type\": \"boolean\"}, \"uniqueItems\": true, \"minItems\": 3}",
+         "no text can satisfy the constraint: \"minItems\" asks for more different items than "
+         "there "
+         "are"},
         {"{\"type\": \"integer\", \"multipleOf\": 0}",
          "\"multipleOf\" in the schema has to be a number above 0"},
         {"{\"type\": \"integer\", \"multipleOf\": 7, \"minimum\": 1, \"maximum\": 6}",
@@ -450,6 +452,27 @@ static const char *const rules[][3] = {
      "\"integer\"}, \"kids\": {\"type\": \"array\", \"items\": {\"$ref\": \"#/$defs/tree\"}}}, "
      "\"required\": [\"v\"]}}}",
      "{\"kids\": [{\"v\": \"x\"}], \"v\": 1}", "{\"v\": 1, \"kids\": [{\"v\": 1}]}"},
+    {"{\"type\": \"array\", \"items\": {\"type\": \"string\"}, \"uniqueItems\": true}",
+     "[\"a\", \"b\", \"\\u0062b\"]", "[\"a\", \"b\", \"\\u0062\"]"},
+    {"{\"type\": \"array\", \"items\": {\"type\": \"number\"}, \"uniqueItems\": true, "
+     "\"minItems\": 2, \"maxItems\": 3}",
+     "[1, 10, 1.5]", "[1, 10, 1.0]"},
+    {"{\"type\": \"array\", \"items\": {\"enum\": [1, 2, 12, \"x\", {\"a\": [1]}, {\"a\": [2]}]}, "
+     "\"uniqueItems\": true, \"minItems\": 6}",
+     "[12, {\"a\": [2]}, 1, {\"a\": [1]}, 2, \"x\"]",
+     "[12, {\"a\": [2]}, 1, {\"a\": [2]}, 2, \"x\"]"},
+    {"{\"type\": \"array\", \"items\": {\"type\": \"array\", \"items\": {\"type\": \"integer\", "
+     "\"minimum\": 1, \"maximum\": 2}, \"minItems\": 1, \"maxItems\": 2}, "
+     "\"uniqueItems\": true, \"minItems\": 4}",
+     "[[1], [2], [1, 2], [2, 1]]", "[[1], [2], [1, 2], [1]]"},
+    {"{\"type\": \"object\", \"propertyNames\": {\"enum\": [\"a\", \"ab\", \"b\"]}, "
+     "\"minProperties\": 3}",
+     "{\"b\": 1, \"ab\": 2, \"a\": 3}", "{\"b\": 1, \"ab\": 2, \"b\": 3}"},
+    {"{\"anyOf\": [{\"type\": \"array\", \"items\": {\"type\": \"boolean\"}, \"uniqueItems\": "
+     "true}, {\"type\": \"object\", \"additionalProperties\": {\"type\": \"array\", "
+     "\"uniqueItems\": true, \"maxItems\": 2}}]}",
+     "{\"k\": [{\"a\": 1, \"b\": 2}, {\"a\": 1, \"b\": 1}]}",
+     "{\"k\": [{\"a\": 1, \"b\": 2}, {\"b\": 2, \"a\": 1}]}"},
     {"true", "[{}, 1e5]", "[}"},
 };
 
