@@ -138,12 +138,17 @@ def fbgemm():
     return pack, {"quant_method": "fbgemm_fp8", "activation_scale_ub": 1200.0, "modules_to_not_convert": ["lm_head"]}, torch.bfloat16
 
 
-def bnb(kind, nested=False, dtype=torch.bfloat16):
+def mixed(about, dtype, *rules):
+    """Layers that are packed in different ways: (part of the name, what packs it; None: stays as it is)."""
+    return [(part, how and how[0]) for part, how in rules], about, dtype
+
+
+def bnb(kind, nested=False, dtype=torch.bfloat16, storage=torch.uint8):
     def pack4(w):
         import bitsandbytes.functional as F
 
         q, state = F.quantize_4bit(w.to(dtype), quant_type=kind, compress_statistics=nested, blocksize=64)
-        parts = {".weight": q, **{".weight." + k: v for k, v in state.as_dict(packed=True).items()}}
+        parts = {".weight": q.reshape(-1).view(storage).reshape(-1, 1), **{".weight." + k: v for k, v in state.as_dict(packed=True).items()}}
         # the generic way: dequantize_4bit's CPU kernel reads wrong blocks where a row is shorter than one
         from bitsandbytes.backends.default.ops import _dequantize_4bit_compute as unpack
 
@@ -228,6 +233,9 @@ PACKED = {
     "packed-gptq-4": gptq(4, 16, symmetric=False, reorder=True),
     "packed-gptq-3": gptq(3, 32, symmetric=True),
     "packed-gptq-8-v2": gptq(8, 32, symmetric=False, v2=True),
+    "packed-gptq-mixed": mixed(
+        {"quant_method": "gptq", "bits": 4, "group_size": 16, "desc_act": False, "sym": True, "checkpoint_format": "gptq", "dynamic": {"+:.*k_proj": {"bits": 8}, "+:.*mlp": {"bits": 3, "group_size": 32}, "-:.*v_proj": {}}},
+        torch.float16, ("k_proj", gptq(8, 16)), ("mlp", gptq(3, 32)), ("v_proj", None), ("", gptq(4, 16))),
     "packed-gptq-2": gptq_like(2, 32, False, {"quant_method": "gptq", "desc_act": False, "checkpoint_format": "gptq"}, True),
     "packed-auto-round": gptq_like(4, 16, True, {"quant_method": "auto-round", "packing_format": "auto_round:gptqmodel"}, False),
     "packed-auto-round-gptq": gptq_like(3, 32, False, {"quant_method": "auto-round", "packing_format": "auto_round:auto_gptq"}, True),
@@ -237,6 +245,15 @@ PACKED = {
     "packed-bnb-int8": bnb("int8"),
     "packed-bnb-nf4-nested": bnb("nf4", nested=True),
     "packed-bnb-fp4": bnb("fp4", dtype=torch.float16),
+    "packed-bnb-nf4-stored-bf16": bnb("nf4", storage=torch.bfloat16),
+    "packed-ct-mixed": mixed(
+        {"quant_method": "compressed-tensors", "format": "mixed-precision", "ignore": ["lm_head", "re:.*o_proj"], "quantization_status": "compressed", "config_groups": {
+            "group_0": {"format": "pack-quantized", "targets": ["re:.*(q|k)_proj"], "weights": {"num_bits": 4, "type": "int", "strategy": "group", "group_size": 16, "symmetric": True}},
+            "group_1": {"format": "pack-quantized", "targets": ["re:.*v_proj"], "weights": {"num_bits": 8, "type": "int", "strategy": "channel", "symmetric": True}},
+            "group_2": {"format": "int-quantized", "targets": ["re:.*mlp.up_proj"], "weights": {"num_bits": 8, "type": "int", "strategy": "channel", "symmetric": False}},
+            "group_3": {"format": "float-quantized", "targets": ["Linear"], "weights": {"num_bits": 8, "type": "float", "strategy": "channel", "symmetric": True}}}},
+        torch.bfloat16, ("q_proj", compressed("pack-quantized", "group", 4, group=16)), ("k_proj", compressed("pack-quantized", "group", 4, group=16)), ("v_proj", compressed("pack-quantized", "channel", 8)),
+        ("o_proj", None), ("up_proj", compressed("int-quantized", "channel", 8, symmetric=False)), ("", compressed("float-quantized", "channel", 8, "float"))),
     "packed-ct-pack-4": compressed("pack-quantized", "group", 4, symmetric=False, group=16),
     "packed-ct-pack-3": compressed("pack-quantized", "channel", 3),
     "packed-ct-pack-reordered": compressed_reordered(),
@@ -281,7 +298,10 @@ def packed(name, pack, about, dtype):
     tensors = {k: v.to(dtype) for k, v in model.state_dict().items()}
     for n, m in model.named_modules():
         if isinstance(m, torch.nn.Linear) and n != "lm_head":
-            parts, plain = pack(m.weight.float())
+            how = next(f for part, f in pack if part in n) if isinstance(pack, list) else pack
+            if not how:
+                continue
+            parts, plain = how(m.weight.float())
             assert plain.dtype in (dtype, torch.float32) and plain.shape == m.weight.shape, (name, n, plain.dtype, plain.shape)
             far = float((plain.float() - m.weight).abs().max() / m.weight.abs().max())
             assert far < 0.5, (name, n, far)

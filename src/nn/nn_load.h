@@ -45,7 +45,7 @@ typedef enum {
 
 typedef struct nn_packed {
     packed_scheme scheme;
-    unsigned bits;    /* gptq, awq */
+    unsigned bits;    /* usual number; gptq's layers and packed compressed-tensors may have others */
     size_t group;     /* gptq, awq: where there is no g_idx; 0: one group */
     bool zero_as_is;  /* gptq_v2 */
     size_t block[2];  /* fp8, compressed-tensors: rows and columns of one scale; 0: not by blocks */

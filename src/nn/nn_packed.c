@@ -61,15 +61,35 @@ static void read_block(nn_packed *p, const json *pair, size_t fallback)
     if (!p->block[1]) p->block[0] = 0;
 }
 
-/* The first group of config_groups tells the usual width; any group may have blocks. */
-static void read_groups(nn_packed *p, const json *groups)
+/* compressed-tensors: the format of all layers, or of one group of them. */
+static mltf_status check_format(const json *format, mltf_str method, mltf_err *err)
+{
+    static const char *const known[] = {"pack-quantized",
+                                        "int-quantized",
+                                        "float-quantized",
+                                        "naive-quantized",
+                                        "mixed-precision",
+                                        "dense",
+                                        "",
+                                        NULL};
+    const mltf_str name = json_string(format, STR(""));
+    if (is_any(name, known)) return MLTF_OK;
+    char why[96];
+    snprintf(why, sizeof why, " in the format \"%.*s\"", (int)(name.n < 64 ? name.n : 64), name.p);
+    return refuse(err, method, why);
+}
+
+/* The first group of config_groups tells the usual width; any group may have blocks, and its own format. */
+static mltf_status read_groups(nn_packed *p, const json *groups, mltf_str method, mltf_err *err)
 {
     for (size_t i = 0; json_is(groups, JSON_OBJECT) && i < json_len(groups); i++) {
-        const json *w = json_get(&groups->o.members[i].value, "weights");
+        const json *group = &groups->o.members[i].value, *w = json_get(group, "weights");
+        TRY(check_format(json_get(group, "format"), method, err));
         const int64_t bits = json_int(json_get(w, "num_bits"), 0);
         if (!p->bits && bits >= 1 && bits <= 8) p->bits = (unsigned)bits;
         read_block(p, json_get(w, "block_structure"), 0);
     }
+    return MLTF_OK;
 }
 
 mltf_status nn_packed_init(nn_packed *p, const json *q, mltf_dtype dtype, mltf_err *err)
@@ -87,7 +107,6 @@ mltf_status nn_packed_init(nn_packed *p, const json *q, mltf_dtype dtype, mltf_e
     for (size_t i = 0; i < sizeof methods / sizeof *methods; i++)
         if (str_is(method, methods[i].method)) p->scheme = methods[i].scheme;
     if (str_is(method, "auto-round")) read_auto_round(p, q);
-    const mltf_str format = json_string(json_get(q, "format"), STR(""));
     const mltf_str version = json_string(json_get(q, "version"), STR("gemm"));
     const mltf_str form = json_string(json_get(q, "checkpoint_format"), STR("gptq"));
     switch (p->scheme) {
@@ -103,12 +122,9 @@ mltf_status nn_packed_init(nn_packed *p, const json *q, mltf_dtype dtype, mltf_e
             return refuse(err, method, " in another version than gemm");
         return read_grid(p, q, method, err);
     case PACKED_COMPRESSED:
-        if (!is_any(format,
-                    (const char *const[]){"pack-quantized", "int-quantized", "float-quantized",
-                                          "naive-quantized", "dense", "", NULL}))
-            return refuse(err, method,
-                          " in another format than pack-, int-, float- or naive-quantized");
-        read_groups(p, json_get(q, "config_groups"));
+        TRY(check_format(json_get(q, "format"), method, err));
+        TRY(check_format(json_get(json_get(q, "sparsity_config"), "format"), method, err));
+        TRY(read_groups(p, json_get(q, "config_groups"), method, err));
         if (str_is(json_string(json_get(q, "mltf_quantize"), STR("")), "int8")) p->exact = DT_Q8;
         if (str_is(json_string(json_get(q, "mltf_quantize"), STR("")), "int4")) p->exact = DT_Q4;
         return MLTF_OK;
@@ -228,6 +244,15 @@ static bool read_g_idx(nn_loader *ld, const ck_tensor *t, nn_packed_matrix *m, s
     return true;
 }
 
+/* How many bits a number has: a layer may differ from the config, and the zeros [G, N bits/32] tell. */
+static unsigned grid_bits(const nn_packed *p, const ck_tensor *zeros, size_t N)
+{
+    static const unsigned known[] = {2, 3, 4, 8};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (zeros->ndim == 2 && zeros->shape[1] * 32 == N * known[i]) return known[i];
+    return p->bits;
+}
+
 /* GPTQ's and AWQ's three tensors. */
 static bool find_grid(nn_loader *ld, mltf_str name, nn_packed_matrix *m)
 {
@@ -241,16 +266,19 @@ static bool find_grid(nn_loader *ld, mltf_str name, nn_packed_matrix *m)
     if (q->dtype != DT_I32 || q->ndim != 2 || scales->ndim != 2 || scales->shape[0] == 0)
         return bad(ld, q, "is not packed as its quantization_config says");
     const size_t G = scales->shape[0], N = scales->shape[1];
+    const unsigned bits = awq ? 4 : grid_bits(p, zeros, N);
     m->N = N;
-    m->K = awq ? q->shape[0] : q->shape[0] * 32 / p->bits;
-    if ((awq && N % 8) || q->shape[1] != (awq ? N / 8 : N) || (q->shape[0] * 32) % p->bits ||
-        !has_shape(zeros, DT_I32, 2, G, N * p->bits / 32) || N * p->bits % 32 || m->K == 0)
+    m->K = awq ? q->shape[0] : q->shape[0] * 32 / bits;
+    if ((awq && N % 8) || q->shape[1] != (awq ? N / 8 : N) || (q->shape[0] * 32) % bits ||
+        !has_shape(zeros, DT_I32, 2, G, N * bits / 32) || N * bits % 32 || m->K == 0)
         return bad(ld, q, "and its zeros and scales do not fit each other");
     m->q = q->data;
-    m->bits = p->bits;
+    m->bits = bits;
     m->codes = awq ? awq_codes : gptq_codes;
     m->dtype = value_type(p, scales);
     m->group = p->group ? p->group : m->K;
+    if ((m->K + m->group - 1) / m->group != G && m->K % G == 0)
+        m->group = m->K / G; // this layer's own
     m->ld_row = 1;
     m->ld_group = N;
     if (order && !read_g_idx(ld, order, m, G)) return false;
@@ -262,12 +290,12 @@ static bool find_grid(nn_loader *ld, mltf_str name, nn_packed_matrix *m)
         if (!ld->err.status) mltf_fail_memory(&ld->err);
         return false;
     }
-    const unsigned mask = (1u << p->bits) - 1;
+    const unsigned mask = (1u << bits) - 1;
     for (size_t g = 0; g < G; g++)
         for (size_t n = 0; n < N; n++) {
-            const char *row = (const char *)zeros->data + 4 * g * (N * p->bits / 32);
+            const char *row = (const char *)zeros->data + 4 * g * (N * bits / 32);
             unsigned z =
-                awq ? word(row, n / 8) >> awq_shift(n) & 15 : bits_at(row, 1, n * p->bits, p->bits);
+                awq ? word(row, n / 8) >> awq_shift(n) & 15 : bits_at(row, 1, n * bits, bits);
             if (!awq && !p->zero_as_is) z = (z + 1) & mask;
             m->zero[g * N + n] = (float)z;
         }
@@ -346,8 +374,8 @@ static bool read_nibbles(nn_loader *ld, mltf_str name, const ck_tensor *w, const
     const mltf_str dtype = json_string(json_get(state, "dtype"), STR(""));
     size_t count;
     if (N < 1 || K < 1 || size < 1 || json_len(shape) != 2 ||
-        __builtin_mul_overflow((size_t)N, (size_t)K, &count) || w->dtype != DT_U8 ||
-        w->count != count / 2 + count % 2 || !map || map->count != 16)
+        __builtin_mul_overflow((size_t)N, (size_t)K, &count) || w->bytes != count / 2 + count % 2 ||
+        !map || map->count != 16)
         return bad(ld, w, "and its quant_state do not fit each other");
     m->N = (size_t)N;
     m->K = (size_t)K;

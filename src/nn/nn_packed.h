@@ -5,10 +5,12 @@
  *
  *   gptq, auto-round    X.qweight int32 [K bits/32, N], consecutive k in consecutive bits
  *                       X.qzeros  int32 [G, N bits/32], X.scales [G, N], X.g_idx int32 [K] (optional)
- *                       scale[g, n] (q - (zero + 1)); without the 1 in gptq_v2 and auto-round's own form
+ *                       scale[g, n] (q - (zero + 1)); without the 1 in gptq_v2 and auto-round's own form.
+ *                       Bits and G may differ from layer to layer (`dynamic`, `extra_config`)
  *   awq                 X.qweight int32 [K, N/8], X.qzeros int32 [G, N/8], X.scales [G, N], 4 bit; the eight of
  *                       a word are columns 0 2 4 6 1 3 5 7.   scale[g, n] (q - zero)
- *   bitsandbytes        4 bit: X.weight uint8, two elements a byte, high half first, in one line over rows;
+ *   bitsandbytes        4 bit: X.weight uint8 (or bnb_4bit_quant_storage's type), two elements a byte, high half
+ *                       first, in one line over rows;
  *                       X.weight.absmax a block (or uint8 with nested_absmax, nested_quant_map and an offset),
  *                       X.weight.quant_map [16], X.weight.quant_state.bitsandbytes__nf4|fp4: JSON as bytes.
  *                       map[q] absmax
