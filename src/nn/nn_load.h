@@ -45,9 +45,10 @@ typedef enum {
 
 typedef struct nn_packed {
     packed_scheme scheme;
-    unsigned bits;    /* usual number; gptq's layers and packed compressed-tensors may have others */
+    unsigned bits;    /* gptq, awq; the usual number of compressed-tensors */
     size_t group;     /* gptq, awq: where there is no g_idx; 0: one group */
     bool zero_as_is;  /* gptq_v2 */
+    bool own_sizes;   /* gptq: a layer may have other bits and groups */
     size_t block[2];  /* fp8, compressed-tensors: rows and columns of one scale; 0: not by blocks */
     mltf_dtype dtype; /* of the model, for schemes whose scales are f32 */
     mltf_dtype exact; /* DT_Q8, DT_Q4: written by mltf convert, kept in that form; else DT_COUNT */

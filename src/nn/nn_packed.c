@@ -37,6 +37,8 @@ static mltf_status read_grid(nn_packed *p, const json *q, mltf_str method, mltf_
     if (!known) return refuse(err, method, " with such a number of bits");
     p->bits = (unsigned)bits;
     p->group = group > 0 ? (size_t)group : 0;
+    // rules of GPTQModel and of auto-round; what they come to, each layer's tensors say
+    p->own_sizes = json_len(json_get(q, "dynamic")) || json_len(json_get(q, "extra_config"));
     return MLTF_OK;
 }
 
@@ -244,11 +246,11 @@ static bool read_g_idx(nn_loader *ld, const ck_tensor *t, nn_packed_matrix *m, s
     return true;
 }
 
-/* How many bits a number has: a layer may differ from the config, and the zeros [G, N bits/32] tell. */
+/* How many bits a number of this layer has: the zeros are [G, N bits/32]. */
 static unsigned grid_bits(const nn_packed *p, const ck_tensor *zeros, size_t N)
 {
     static const unsigned known[] = {2, 3, 4, 8};
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+    for (size_t i = 0; p->own_sizes && i < sizeof known / sizeof *known; i++)
         if (zeros->ndim == 2 && zeros->shape[1] * 32 == N * known[i]) return known[i];
     return p->bits;
 }
@@ -277,8 +279,7 @@ static bool find_grid(nn_loader *ld, mltf_str name, nn_packed_matrix *m)
     m->codes = awq ? awq_codes : gptq_codes;
     m->dtype = value_type(p, scales);
     m->group = p->group ? p->group : m->K;
-    if ((m->K + m->group - 1) / m->group != G && m->K % G == 0)
-        m->group = m->K / G; // this layer's own
+    if (p->own_sizes && m->K % G == 0) m->group = m->K / G; // this layer's own
     m->ld_row = 1;
     m->ld_group = N;
     if (order && !read_g_idx(ld, order, m, G)) return false;

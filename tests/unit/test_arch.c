@@ -657,6 +657,8 @@ static void test_packed_weights_that_cannot_be_read_are_refused_by_name(void **s
     refuses(config, &p, MLTF_UNSUPPORTED, "quantized by \"hqq\"");
     snprintf(config, sizeof config, gptq_config, "gptq", 5);
     refuses(config, &p, MLTF_UNSUPPORTED, "such a number of bits");
+    snprintf(config, sizeof config, gptq_config, "gptq", 8); // half as many inputs
+    refuses(config, &p, MLTF_CORRUPT_FILE, "q_proj.qweight\" and its zeros and scales");
     static const char nvfp4[] =
         "\"config_groups\": {\"a\": {\"format\": \"nvfp4-pack-quantized\"}}}}";
     snprintf(config, sizeof config, gptq_config, "compressed-tensors", 4);
