@@ -150,7 +150,8 @@ void arch_decoder_experts_load(arch_build *b, nn_moe_w *m, size_t hidden, const 
                     .top_groups = p->top_groups,
                     .group_by_max = p->group_by_max};
     m->experts = arch_new(b, m->n, sizeof *m->experts);
-    nn_load_linear(ld, &m->router, "mlp.gate", m->n, hidden, NN_NO_BIAS | NN_KEEP_FLOAT);
+    nn_load_linear(ld, &m->router, p->router ? p->router : "mlp.gate", m->n, hidden,
+                   NN_NO_BIAS | NN_KEEP_FLOAT);
     if (p->correction)
         m->correction = nn_load_vector(
             ld, "mlp.gate.e_score_correction_bias|mlp.moe_statics.e_score_correction_bias", m->n,
@@ -161,8 +162,9 @@ void arch_decoder_experts_load(arch_build *b, nn_moe_w *m, size_t hidden, const 
         arch_decoder_mlp_load(ld, &m->experts[e], name, hidden, p->ffn, p->act, p->bias);
     }
     if (p->shared)
-        arch_decoder_mlp_load(ld, &m->shared, "mlp.shared_experts", hidden, p->shared * p->ffn,
-                              p->act, p->bias);
+        arch_decoder_mlp_load(ld, &m->shared,
+                              p->shared_name ? p->shared_name : "mlp.shared_experts", hidden,
+                              p->shared * p->ffn, p->act, p->bias);
 }
 
 static void load_planned_layer(arch_build *b, decoder_layer *l, const arch_decoder *d,
@@ -176,8 +178,9 @@ static void load_planned_layer(arch_build *b, decoder_layer *l, const arch_decod
     load_rms(ld, &l->post1, p->post1, H, p->eps);
     load_rms(ld, &l->post2, p->post2, H, p->eps);
     arch_decoder_attn_load(ld, &l->attn, d, p->qkv, p->o);
-    load_rms(ld, &l->attn.q_norm, p->q_norm, d->head_dim, p->eps);
-    load_rms(ld, &l->attn.k_norm, p->k_norm, d->head_dim, p->eps);
+    load_rms(ld, &l->attn.q_norm, p->q_norm, (p->row_norms ? d->heads : 1) * d->head_dim, p->eps);
+    load_rms(ld, &l->attn.k_norm, p->k_norm, (p->row_norms ? d->kv_heads : 1) * d->head_dim,
+             p->eps);
     const bool sparse = il >= p->dense_layers && (!p->sparse_end || il < p->sparse_end) &&
                         (!p->sparse_step || (il + 1) % p->sparse_step == 0);
     if (p->experts && sparse) {
@@ -372,8 +375,11 @@ static float *embed(arch_run *r, const arch_decoder *d)
     }
     for (size_t t = 0; d->sines && nn_ok(cx) && t < T; t++)
         arch_add_sines(x + t * d->hidden, (size_t)r->seqs.pos[t] + d->position_offset, d->hidden);
-    if (d->types_are_words && r->batch->type_ids)
-        nn_embed_add(cx, x, r->batch->type_ids, &d->words, T);
+    if (d->types_are_words && r->batch->type_ids) {
+        float *types = nn_f32(cx, T, d->hidden);
+        nn_embed(cx, types, r->batch->type_ids, &d->words, T);
+        add_scaled(cx, x, types, d->embed_scale, T * d->hidden);
+    }
     if (d->embed_norm.kind != NN_NORM_NONE) nn_norm(cx, x, x, &d->embed_norm, T);
     return x;
 }

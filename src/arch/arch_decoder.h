@@ -69,7 +69,8 @@ typedef struct experts_plan {
     float scale;
     nn_moe_scores scores;
     bool normalize, group_by_max;
-    bool correction; /* mlp.gate.e_score_correction_bias counts for the choice */
+    const char *router, *shared_name; /* NULL: mlp.gate, mlp.shared_experts */
+    bool correction;                  /* mlp.gate.e_score_correction_bias counts for the choice */
     unsigned bias;
 } experts_plan;
 /* deepseek's keys: n_routed_experts, num_experts_per_tok, n_group, topk_group, n_shared_experts,
@@ -88,6 +89,7 @@ typedef struct decoder_plan {
     /* rms norms in a layer; NULL: none. All four NULL: input_layernorm and post_attention_layernorm before. */
     const char *norm1, *norm2, *post1, *post2;
     const char *q_norm, *k_norm; /* rms, of each head; NULL: none */
+    bool row_norms;              /* they are of all heads as one row */
     bool tied;                   /* tie_word_embeddings where config.json is silent */
     const experts_plan *experts; /* instead of the mlp from layer dense_layers on; NULL: none */
     size_t dense_layers;

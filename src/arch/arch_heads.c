@@ -244,7 +244,7 @@ void arch_decoder_heads_load(arch_build *b, arch_heads *h, size_t hidden, const 
         break;
     }
     case ARCH_HEAD_SEQ_CLS:
-        nn_load_linear(ld, &h->head.out, "score", labels, hidden, NN_NO_BIAS);
+        nn_load_linear(ld, &h->head.out, "score|classifier", labels, hidden, NN_NO_BIAS);
         h->head.pool = POOL_LAST_TOKEN;
         h->head.pad = cfg_token(&b->cfg, "pad_token_id", -1);
         break;

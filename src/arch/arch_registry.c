@@ -22,6 +22,7 @@
 // clang-format off
 #define FAMILIES(X) /* one line each, sorted */ \
     X(albert) \
+    X(apertus) \
     X(arcee) \
     X(bart) \
     X(bert) \
@@ -30,8 +31,10 @@
     X(biogpt) \
     X(bloom) \
     X(convbert) \
+    X(ctrl) \
     X(deberta) \
     X(deepseek) \
+    X(diffllama) \
     X(distilbert) \
     X(dots1) \
     X(electra) \
@@ -40,6 +43,7 @@
     X(esm) \
     X(exaone4) \
     X(falcon) \
+    X(flex_olmo) \
     X(fnet) \
     X(gemma) \
     X(glm) \
@@ -47,6 +51,7 @@
     X(gpt_bigcode) \
     X(gpt_neo) \
     X(gpt_neox) \
+    X(gpt_neox_japanese) \
     X(gpt_oss) \
     X(gptj) \
     X(helium) \
@@ -74,6 +79,7 @@
     X(persimmon) \
     X(phi) \
     X(phi3) \
+    X(phimoe) \
     X(prelayernorm) \
     X(qwen3_next) \
     X(rembert) \

@@ -177,6 +177,7 @@ bool nn_act_find(k_act *out, mltf_str name);
 typedef struct nn_mlp_w {
     nn_linear_w gate, up, down;
     k_act act;
+    const float *xielu; /* [4] instead of act: alpha of x > 0, alpha of the others, beta, eps (apertus) */
     size_t groups; /* up and down are so many blocks on the diagonal, without gate; 0: whole */
     float
         limit; /* gpt_oss: gate at most limit, up in [-limit, limit], gate sigmoid(1.702 gate) (up + 1); 0: no */
@@ -187,6 +188,7 @@ void nn_mlp(nn_ctx *cx, float *y, const float *x, const nn_mlp_w *w, size_t T); 
 typedef enum {
     NN_MOE_SOFTMAX,      /* weights: softmax over all experts, then the top_k of them */
     NN_MOE_SOFTMAX_TOPK, /* weights: softmax over the logits of the top_k */
+    NN_MOE_MIXER,        /* sparsemixer: each choice by the softmax over what is near enough to it */
     NN_MOE_SIGMOID,      /* weights: sigmoid of each logit; chosen by weight + correction */
 } nn_moe_scores;
 
@@ -197,6 +199,7 @@ typedef struct nn_moe_w {
     nn_moe_scores scores;
     bool normalize;            /* chosen weights are divided by their sum */
     float scale;               /* of the weights; 0: 1 */
+    float near;                /* MIXER: (best - logit) / max(|logit|, best) at most */
     const float *correction;   /* [n] added for the choice alone, or NULL */
     size_t capacity;           /* rows that an expert takes, the first ones; 0: all */
     size_t groups, top_groups; /* choose among the experts of the best groups; groups 0 or 1: all */

@@ -350,6 +350,15 @@ static void clamped_glu(nn_ctx *cx, float *up, const float *gate, float limit, s
     }
 }
 
+/* x > 0: p x^2 + beta x;  else n (exp(min(x, eps)) - 1 - x) + beta x */
+static void xielu(nn_ctx *cx, float *x, const float *w, size_t n)
+{
+    for (size_t i = 0; nn_ok(cx) && i < n; i++) {
+        const float v = x[i], low = v < w[3] ? v : w[3];
+        x[i] = v > 0 ? w[0] * v * v + w[2] * v : (expm1f(low) - v) * w[1] + w[2] * v;
+    }
+}
+
 static void linear_in(nn_ctx *cx, float *y, const float *x, const nn_linear_w *w, size_t groups,
                       size_t T)
 {
@@ -375,7 +384,10 @@ void nn_mlp(nn_ctx *cx, float *y, const float *x, const nn_mlp_w *w, size_t T)
             nn_act_mul(cx, up, gate, up, T * F, w->act);
     } else {
         linear_in(cx, up, x, &w->up, w->groups, T);
-        nn_act(cx, up, up, T * F, w->act);
+        if (w->xielu)
+            xielu(cx, up, w->xielu, T * F);
+        else
+            nn_act(cx, up, up, T * F, w->act);
     }
     linear_in(cx, y, up, &w->down, w->groups, T);
     if (nn_ok(cx)) nn_restore(cx, mark);

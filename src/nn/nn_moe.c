@@ -52,6 +52,21 @@ static void softmax(float *y, size_t n)
     for (size_t i = 0; i < n; i++) y[i] /= sum;
 }
 
+/* The best of what `taken` leaves, weighted by the softmax over those of them that are near to it. */
+static choice mix(const float *logit, uint8_t *taken, size_t n, float near)
+{
+    size_t best = n;
+    float sum = 0;
+    for (size_t e = 0; e < n; e++)
+        if (!taken[e] && (best == n || logit[e] > logit[best])) best = e;
+    for (size_t e = 0; e < n; e++) {
+        const float gap = logit[best] - logit[e], size = fmaxf(fabsf(logit[e]), logit[best]);
+        if (!taken[e] && !(gap / size > near)) sum += expf(-gap);
+    }
+    taken[best] = 1;
+    return (choice){(uint32_t)best, 1 / sum};
+}
+
 /* Choices of all rows, [T, top_k]. */
 static choice *route(nn_ctx *cx, const float *x, const nn_moe_w *w, size_t T)
 {
@@ -63,6 +78,11 @@ static choice *route(nn_ctx *cx, const float *x, const nn_moe_w *w, size_t T)
     nn_linear(cx, logits, x, &w->router, T);
     for (size_t t = 0; nn_ok(cx) && t < T; t++) {
         float *l = logits + t * E;
+        if (w->scores == NN_MOE_MIXER) {
+            memset(taken, 0, E);
+            for (size_t i = 0; i < K; i++) out[t * K + i] = mix(l, taken, E, w->near);
+            continue;
+        }
         if (w->scores == NN_MOE_SOFTMAX) softmax(l, E);
         if (w->scores == NN_MOE_SIGMOID)
             for (size_t e = 0; e < E; e++) l[e] = 1.0f / (1.0f + expf(-l[e]));

@@ -147,6 +147,14 @@ def longrope_phi3(r):
     return {**grouped(r), "partial_rotary_factor": part, "sliding_window": drawn_window(r), **rope}
 
 
+def longrope_phimoe(r):
+    if r.flag():
+        return {"rope_theta": r.choice([100.0, 10000.0])}
+    rope = r.rope(r.head_dim // 2, ("longrope",))
+    rope["rope_scaling"].update(short_mscale=1.2, long_mscale=1.4, original_max_position_embeddings=rope["original_max_position_embeddings"])
+    return rope
+
+
 def opt(r):
     before = r.flag()
     return dict(vocab_size=r.vocab, hidden_size=r.hidden, ffn_dim=r.inter, num_hidden_layers=r.layers, num_attention_heads=r.heads, max_position_embeddings=64, do_layer_norm_before=before, enable_bias=r.flag(),
@@ -363,6 +371,13 @@ FAMILIES = {
     "switch_transformers": (["SwitchTransformersForConditionalGeneration"] * 2 + ["SwitchTransformersModel", "SwitchTransformersEncoderModel"], "SwitchTransformersConfig", lambda r: {**t5(r), "tie_word_embeddings": True, "num_layers": r.choice([1, 2, 4]), "num_sparse_encoder_layers": r.choice([0, 1, 2]), "num_sparse_decoder_layers": r.choice([0, 1]), "num_experts": r.choice([1, 3, 5]), "expert_capacity": r.choice([2, 64]), "router_bias": r.flag(), "dense_act_fn": r.choice(["relu", "gelu_new"])}),
     "longt5": (["LongT5ForConditionalGeneration"] * 3 + ["LongT5Model", "LongT5EncoderModel"], "LongT5Config", lambda r: {**t5(r), "local_radius": r.choice([1, 3, 8, 127]), "global_block_size": r.choice([2, 3, 5, 16]), "encoder_attention_type": r.choice(["local", "transient-global", "transient-global"])}),
     "encoder-decoder": (["EncoderDecoderModel"], "EncoderDecoderConfig", pair),
+    "apertus": (heads_of("Apertus")[:4] + ["ApertusForTokenClassification"], "ApertusConfig", lambda r: {**grouped(r, attention_bias=r.flag(), hidden_act=r.choice(["xielu", "xielu", "silu"])), **r.rope()}),
+    "ctrl": (["CTRLLMHeadModel"] * 2 + ["CTRLModel", "CTRLForSequenceClassification"], "CTRLConfig", lambda r: narrow(r, dff=r.inter, layer_norm_epsilon=r.choice([1e-6, 1e-3]))),
+    "gpt_neox_japanese": (["GPTNeoXJapaneseForCausalLM"] * 2 + ["GPTNeoXJapaneseModel"], "GPTNeoXJapaneseConfig", lambda r: {**usual(r, intermediate_multiple_size=r.choice([2, 3, 4]), rotary_pct=r.choice([0.5, 1.0] if r.head_dim % 4 == 0 else [1.0]), hidden_act=r.act(), rotary_emb_base=r.choice([100, 10000]), tie_word_embeddings=r.flag())}),
+    "phimoe": (heads_of("Phimoe"), "PhimoeConfig", lambda r: {**grouped(r, num_local_experts=r.choice([2, 3, 6]), router_jitter_noise=r.choice([0.01, 0.3]), attention_bias=r.flag(), lm_head_bias=r.flag()), **longrope_phimoe(r)}),
+    "flex_olmo": (["FlexOlmoForCausalLM"] * 2 + ["FlexOlmoModel"], "FlexOlmoConfig", lambda r: {**grouped(r, num_experts=r.choice([3, 4, 7]), num_experts_per_tok=r.choice([1, 2, 3]), norm_topk_prob=r.flag(), attention_bias=r.flag()), **r.rope(kinds=("none", "linear"))}),
+    "hunyuan_v1_moe": (heads_of("HunYuanMoEV1"), "HunYuanMoEV1Config", lambda r: {**grouped(r, head_dim=even_head(r), num_experts=r.choice([1, 3, 4]), moe_topk=1, attention_bias=r.flag()), "rope_theta": r.choice([100.0, 10000.0])}),
+    "diffllama": (heads_of("DiffLlama", *CLS), "DiffLlamaConfig", lambda r: {**grouped(r, num_attention_heads=2 * r.heads, num_key_value_heads=2 * r.kv, hidden_size=2 * r.hidden, attention_bias=r.flag(), lambda_std_dev=0.4), **r.rope(kinds=("none", "linear", "llama3"))}),
     "big_bird": (encoder("BigBird", drop=("ForQuestionAnswering",), more=("ForCausalLM",)), "BigBirdConfig", lambda r: bert(r, attention_type=r.choice(["block_sparse", "original_full"]), rescale_embeddings=r.flag(), is_decoder=r.flag())),
     "ernie4_5_moe": (["Ernie4_5_MoeForCausalLM"] * 2 + ["Ernie4_5_MoeModel"], "Ernie4_5_MoeConfig", lambda r: {**grouped(r, use_bias=r.flag(), moe_intermediate_size=r.choice([10, 24]), moe_k=r.choice([1, 2, 3]), moe_num_experts=r.choice([3, 8]), moe_num_shared_experts=r.choice([0, 1, 2]), moe_layer_start_index=r.choice([0, 1]), moe_layer_end_index=r.choice([-1, 1]), moe_layer_interval=r.choice([1, 2])), **r.rope()}),
     "esm": (encoder("Esm", drop=("ForQuestionAnswering",)), "EsmConfig", lambda r: {**bert(r, even=True), "pad_token_id": 1, "mask_token_id": r.choice([5, 32]), "token_dropout": r.flag(), "emb_layer_norm_before": r.flag(), "position_embedding_type": r.choice(["absolute", "rotary"])}),
