@@ -433,6 +433,7 @@ FAMILIES = {
     "family-persimmon": ("persimmon", "PersimmonForCausalLM", {"qk_layernorm": True, "rope_scaling": None}),
     "family-phimoe": ("phimoe", "PhimoeForCausalLM", {"rope_scaling": None, "num_local_experts": 3, "router_jitter_noise": 0.3}),
     "family-qwen3-next": ("qwen3_next", "Qwen3NextForCausalLM", {"num_experts": 3, "num_experts_per_tok": 2, "decoder_sparse_step": 1, "mlp_only_layers": [], "linear_num_value_heads": 4, "linear_conv_kernel_dim": 4}),
+    "family-recurrent-gemma": ("recurrent_gemma", "RecurrentGemmaForCausalLM", {"block_types": ["recurrent", "attention"], "conv1d_width": 4, "lru_width": None, "hidden_size": 16}),
     "family-rembert": ("rembert", "RemBertForMaskedLM", {"is_decoder": False}),
     "family-roberta-prelayernorm": ("roberta-prelayernorm", "RobertaPreLayerNormForSequenceClassification", {"is_decoder": False}),
     "family-roformer": ("roformer", "RoFormerForSequenceClassification", {"is_decoder": False}),

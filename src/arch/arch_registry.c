@@ -82,6 +82,7 @@
     X(phimoe) \
     X(prelayernorm) \
     X(qwen3_next) \
+    X(recurrent_gemma) \
     X(rembert) \
     X(roberta) \
     X(roformer) \

@@ -358,6 +358,8 @@ typedef struct nn_attn {
     float scale;
     bool causal;
     size_t window; /* 0: none */
+    bool
+        window_later; /* the first pass of a sequence sees all of it, the later ones the window (recurrent_gemma) */
     const uint8_t *
         always; /* [T] 1: rows that every row of their sequence sees, in the window or not; NULL: none. No caches */
     float softcap;

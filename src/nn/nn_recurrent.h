@@ -75,6 +75,23 @@ typedef struct nn_mamba2_w {
 } nn_mamba2_w;
 void nn_mamba2(nn_ctx *cx, float *y, const float *x, const nn_mamba2_w *w, const nn_seqs *seqs);
 
+/* ------------------------------------------------------------------ real-gated linear recurrence */
+
+/* Griffin (De et al. 2024, arXiv:2402.19427): width channels, whose gates are linear layers on blocks of them.
+ *
+ *   u = conv(in x);  a = exp(decay sigmoid(forget u));  h = a h + sqrt(1 - a²) u sigmoid(take u)
+ *   y = out(h act(gate x)); at position 0 the state is forgotten: h = u sigmoid(take u) */
+typedef struct nn_lru_w {
+    size_t width, blocks;
+    nn_linear_w in, gate, out;
+    const nn_linear_w *take, *forget; /* [blocks] [width / blocks, width / blocks] */
+    nn_conv_w conv;
+    const float *decay; /* [width] negative */
+    k_act act;
+    size_t state;
+} nn_lru_w;
+void nn_lru(nn_ctx *cx, float *y, const float *x, const nn_lru_w *w, const nn_seqs *seqs);
+
 /* ------------------------------------------------------------------ gated delta rule */
 
 /* Yang et al. 2024, arXiv:2412.06464: each of `heads` has a matrix S [k_dim, v_dim]; k_heads share q and k evenly.

@@ -356,6 +356,8 @@ FAMILIES = {
     "bamba": (["BambaForCausalLM"] * 3 + ["BambaModel"], "BambaConfig", lambda r: grouped(r, attn_layer_indices=r.choice([[0], [r.layers - 1], [0, 2]]), attention_bias=r.flag(), mlp_bias=r.flag(), partial_rotary_factor=r.choice([None, 1.0]) if r.head_dim % 4 == 0 else 1.0, **hybrid(r))),
     "falcon_h1": (["FalconH1ForCausalLM"] * 3 + ["FalconH1Model"], "FalconH1Config", falcon_h1),
     "qwen3_next": (heads_of("Qwen3Next", *CLS), "Qwen3NextConfig", qwen3_next),
+    "recurrent_gemma": (["RecurrentGemmaForCausalLM"] * 3 + ["RecurrentGemmaModel"], "RecurrentGemmaConfig", lambda r: grouped(r, hidden_size=r.heads * 2 * r.head_dim, block_types=[r.choice(["recurrent", "attention"]) for _ in range(r.choice([1, 2, 3]))], lru_width=r.choice([None, r.heads * r.choice([5, 9])]), attention_window_size=r.choice([64, 2048]), attention_bias=r.flag(),
+                        conv1d_width=r.choice([2, 4, 5]), logits_soft_cap=r.choice([5.0, 30.0]), hidden_activation=r.choice(["gelu_pytorch_tanh", "gelu"]), rope_theta=r.choice([100.0, 10000.0]), tie_word_embeddings=True)),
     "modernbert-decoder": (["ModernBertDecoderForCausalLM"] * 2 + ["ModernBertDecoderModel", "ModernBertDecoderForSequenceClassification"], "ModernBertDecoderConfig", lambda r: usual(r, global_attn_every_n_layers=r.choice([1, 2, 3]), local_attention=r.choice([4, 8, 64]), attention_bias=r.flag(), mlp_bias=r.flag(), norm_bias=r.flag(), classifier_bias=r.flag(), decoder_bias=r.flag(), hidden_activation=r.choice(["gelu", "silu"]), layer_types=r.choice([None, layer_types(r)]), global_rope_theta=r.choice([100.0, 160000.0]), tie_word_embeddings=r.flag())),
     "openai-gpt": (["OpenAIGPTLMHeadModel"] * 2 + ["OpenAIGPTModel", "OpenAIGPTForSequenceClassification"], "OpenAIGPTConfig", lambda r: narrow(r, afn=r.choice(["gelu", "relu", "silu"]))),
     "luke": (encoder("Luke"), "LukeConfig", lambda r: {**bert(r), "pad_token_id": 1, "entity_vocab_size": 9, "entity_emb_size": r.choice([r.hidden, 6]), "use_entity_aware_attention": r.flag()}),
@@ -437,7 +439,7 @@ def cases_of(model, cfg, r, seq2seq, decoder, cls):
     last = cls.endswith("Classification") and "Token" not in cls and getattr(cfg, "summary_type", "first") == "last"  # it reads a padded row's padding
     if not (last or cls.startswith("Mpt") or "blenderbot" in cfg.model_type or cfg.model_type == "fnet" or getattr(cfg, "token_dropout", False)):
         cases["batch_right"] = {"input_ids": batch, "attention_mask": mask}
-    convolved = cfg.model_type == "lfm2" or cfg.model_type != "jamba" and getattr(cfg, "mamba_proj_bias", False)
+    convolved = cfg.model_type in ("lfm2", "recurrent_gemma") or cfg.model_type != "jamba" and getattr(cfg, "mamba_proj_bias", False)
     if (last or decoder and "Classification" not in cls) and not convolved:  # where padding on the left is a part of the text
         left, lmask = torch.full((3, 11), pad), torch.zeros(3, 11, dtype=torch.long)
         for i, x in enumerate(rows):
@@ -477,7 +479,11 @@ def expect(model, cases, folder, about):
     for p in moved.parameters():
         p.mul_(1 + 1e-6 * torch.randn(p.shape, generator=g))
     tensors, tolerances = {}, {}
-    run = lambda m, c: flatten(m(**c, output_hidden_states=True, return_dict=True, **({"use_cache": False} if "use_cache" in inspect.signature(m.forward).parameters else {})))
+    def run(m, c):
+        for x in m.modules():
+            if hasattr(x, "recurrent_states"):
+                x.recurrent_states = None  # recurrent_gemma keeps them from call to call
+        return flatten(m(**c, output_hidden_states=True, return_dict=True, **({"use_cache": False} if "use_cache" in inspect.signature(m.forward).parameters else {})))
     for name, c in cases.items():
         out, near = run(model, c), run(moved, c)
         try:
