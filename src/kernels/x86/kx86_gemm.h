@@ -227,6 +227,21 @@ static void tmpl_pack(void *panel, const float *x, size_t ldx, size_t K, size_t 
 
 #ifndef WIDE_OWN
 
+/* acc[g][v] += x[v] w[g] of one step. */
+VEC_INLINE void wide_step(const int V, const int G, vecf acc[WIDE1][3], const uint32_t *x,
+                          size_t x_step, const char *w, size_t w_step)
+{
+    vec xv[3];
+#pragma GCC unroll 4
+    for (int v = 0; v < V; v++) xv[v] = v_load(x + (size_t)v * x_step);
+#pragma GCC unroll 16
+    for (int g = 0; g < G; g++) {
+        const vec wg = v_bcast(w + (size_t)g * w_step);
+#pragma GCC unroll 4
+        for (int v = 0; v < V; v++) acc[g][v] = v_mac(acc[g][v], xv[v], wg);
+    }
+}
+
 /* sums[g][v] (+)= over `units` units of V vectors of tokens and G rows of weights, V and G constants.
  *   x [V] blocks, x_step units apart; w [G] rows, w_step bytes apart; sums row stride 3 VL
  * `next` are the rows of a later call: they are asked for line by line, so that memory has brought them by then. */
@@ -234,6 +249,9 @@ VEC_INLINE void wide_kernel(const int V, const int G, float *sums, const uint32_
                             const char *w, const char *next, size_t w_step, size_t units, bool add)
 {
     const size_t lane_vectors = (units + LANES - 1) / LANES;
+    const size_t turn = 16 / (size_t)G; // steps for each line of 16 units that is asked for
+    const char *line = next;
+    int row = 0;
     for (size_t lane = 0; lane < min_size(LANES, units); lane++, x += lane_vectors * VL, w += 4) {
         const size_t steps = (units - lane + LANES - 1) / LANES;
         vecf acc[WIDE1][3];
@@ -241,28 +259,25 @@ VEC_INLINE void wide_kernel(const int V, const int G, float *sums, const uint32_
         for (int g = 0; g < G; g++)
 #pragma GCC unroll 4
             for (int v = 0; v < V; v++) acc[g][v] = f_zero();
-        for (size_t s = 0; s < steps; s++) {
-            vec xv[3];
-            const size_t u = lane * lane_vectors + s, lines = u * (size_t)G / VL;
-            if (u * (size_t)G % VL ==
-                0) // so many of the later rows are asked for, 16 units in each
-                __builtin_prefetch(next + lines % (size_t)G * w_step + lines / (size_t)G * VL * 4,
-                                   0, 2);
-#pragma GCC unroll 4
-            for (int v = 0; v < V; v++) xv[v] = v_load(x + (size_t)v * x_step + s * VL);
-#pragma GCC unroll 16
-            for (int g = 0; g < G; g++) {
-                const vec wg = v_bcast(w + (size_t)g * w_step + s * LANES * 4);
-#pragma GCC unroll 4
-                for (int v = 0; v < V; v++) acc[g][v] = v_mac(acc[g][v], xv[v], wg);
+        size_t s = 0;
+        for (; s + turn <= steps; s += turn) {
+            __builtin_prefetch(line, 0, 2);
+            line += w_step;
+            if (++row == G) {
+                row = 0;
+                line += 64 - (size_t)G * w_step;
             }
+#pragma GCC unroll 4
+            for (size_t i = 0; i < turn; i++)
+                wide_step(V, G, acc, x + (s + i) * VL, x_step, w + (s + i) * LANES * 4, w_step);
         }
+        for (; s < steps; s++) wide_step(V, G, acc, x + s * VL, x_step, w + s * LANES * 4, w_step);
 #pragma GCC unroll 16
         for (int g = 0; g < G; g++)
 #pragma GCC unroll 4
             for (int v = 0; v < V; v++) {
-                float *s = sums + g * 3 * VL + v * VL;
-                f_store(s, add || lane ? f_add(f_load(s), acc[g][v]) : acc[g][v]);
+                float *to = sums + g * 3 * VL + v * VL;
+                f_store(to, add || lane ? f_add(f_load(to), acc[g][v]) : acc[g][v]);
             }
     }
 }
@@ -289,10 +304,10 @@ static __attribute__((noinline)) void wide1(float *sums, const uint32_t *x, size
 #endif
 
 /* Rows n .. n+rows-1 of w, `units` units from element k on, into to[row][UNITS + ROW_GAP]; rows behind are zeros. */
-static void widen_rows(uint32_t *to, int G, const k_weight *w, size_t n, size_t rows, size_t k,
+static void widen_rows(uint32_t *to, size_t G, const k_weight *w, size_t n, size_t rows, size_t k,
                        size_t units)
 {
-    for (size_t g = 0; g < (size_t)G; g++, to += UNITS + ROW_GAP) {
+    for (size_t g = 0; g < G; g++, to += UNITS + ROW_GAP) {
         if (g >= rows) {
             memset(to, 0, units * 4);
             continue;
@@ -316,45 +331,10 @@ static void widen_rows(uint32_t *to, int G, const k_weight *w, size_t n, size_t 
     }
 }
 
-/* V blocks of tokens from m on against outputs [n, n + count), count <= STRIP. */
-static void wide_strip(int V, float *y, size_t ldy, const uint32_t *x, const k_weight *w,
-                       const float *bias, size_t M, size_t m, size_t n, size_t count)
+/* sums + bias for V vectors of tokens from m on and outputs [n, n + count). */
+static void wide_store(int V, float *y, size_t ldy, float sums[][3 * VL], const float *bias,
+                       size_t M, size_t m, size_t n, size_t count)
 {
-    _Alignas(64) float sums[STRIP][3 * VL];
-    _Alignas(64) uint32_t wide_rows[WIDE1 * (UNITS + ROW_GAP)];
-    const size_t K = w->K, chunk = chunk_of(K), all_units = units_of(K);
-    const int G = V == 1 ? WIDE1 : V == 2 ? WIDE2 : WIDE3;
-    const bool direct = w_direct(w);
-    const size_t row_bytes = quant_bytes(w->dtype, w->stride), element = dtype_size(w->dtype);
-    if (K == 0) memset(sums, 0, sizeof sums);
-    for (size_t k = 0; k < K; k += chunk) {
-        const size_t u0 = k / UNIT_K, units = min_size(chunk, K - k + UNIT_K - 1) / UNIT_K;
-        for (size_t g = 0; g < count; g += (size_t)G) {
-            const char *rows = (const char *)w->data + (n + g) * row_bytes + k * element;
-            const char *next = rows; // what comes next, the first time that it is needed
-            if (m == 0 && g + 2 * (size_t)G <= count)
-                next = rows + (size_t)G * row_bytes;
-            else if (m == 0 && k + chunk < K)
-                next = (const char *)w->data + n * row_bytes + (k + chunk) * element;
-            else if (m == 0 && n + count + (size_t)G <= w->N)
-                next = (const char *)w->data + (n + count) * row_bytes;
-            size_t step = row_bytes;
-            if (!direct || g + (size_t)G > count) {
-                widen_rows(wide_rows, G, w, n + g, min_size((size_t)G, count - g), k, units);
-                rows = next = (const char *)wide_rows;
-                step = (UNITS + ROW_GAP) * 4;
-            }
-            const uint32_t *xk = x + u0 * VL;
-            if (V == 1)
-                wide1(sums[g], xk, all_units * VL, rows, next, step, units, k > 0);
-            else if (V == 2)
-                wide2(sums[g], xk, all_units * VL, rows, next, step, units, k > 0);
-#if WIDE_BLOCKS > 2
-            else
-                wide3(sums[g], xk, all_units * VL, rows, next, step, units, k > 0);
-#endif
-        }
-    }
     for (size_t j = 0; j < count; j += VL) {
         const size_t outs = min_size(VL, count - j);
         const vecf b = bias ? f_load_first(bias + n + j, outs) : f_zero();
@@ -378,6 +358,69 @@ static void wide_strip(int V, float *y, size_t ldy, const uint32_t *x, const k_w
     }
 }
 
+/* How many of the `left` blocks of tokens go together. */
+static int wide_width(size_t left)
+{
+    if (WIDE_BLOCKS > 2 && (left >= 5 || left == 3)) return 3; // 4 blocks: 2 + 2
+    return left >= 2 ? 2 : 1;
+}
+
+#define WIDE_MANY 32 /* blocks of tokens whose sums are kept */
+
+/* `blocks` blocks of tokens from m on, at most WIDE_MANY, against outputs [n, n + count), count <= STRIP. */
+static void wide_strip(float *y, size_t ldy, const uint32_t *x, const k_weight *w,
+                       const float *bias, size_t M, size_t m, size_t blocks, size_t n, size_t count)
+{
+    _Alignas(64) float sums[WIDE_MANY / 2][STRIP][3 * VL];
+    _Alignas(64) uint32_t buffer[STRIP * (UNITS + ROW_GAP)];
+    const size_t K = w->K, chunk = chunk_of(K), all_units = units_of(K);
+    const size_t element = dtype_size(w->dtype);
+    const size_t row_bytes = quant_bytes(w->dtype, w->stride);
+    const bool direct = w_direct(w) && count % WIDE1 == 0;
+    const size_t step = direct ? row_bytes : (UNITS + ROW_GAP) * 4;
+    if (K == 0) memset(sums, 0, sizeof sums);
+    for (size_t k = 0; k < K; k += chunk) {
+        const size_t units = min_size(chunk, K - k + UNIT_K - 1) / UNIT_K;
+        const char *rows = (const char *)w->data + n * row_bytes + k * element;
+        if (!direct) {
+            widen_rows(buffer, (count + WIDE1 - 1) / WIDE1 * WIDE1, w, n, count, k, units);
+            rows = (const char *)buffer;
+        }
+        const uint32_t *xk = x + k / UNIT_K * VL;
+        for (size_t b = 0, i = 0; b < blocks; i++) {
+            const int V = wide_width(blocks - b);
+            const size_t G = V == 1 ? WIDE1 : V == 2 ? WIDE2 : WIDE3;
+            for (size_t g = 0; g < count; g += G) {
+                const char *wg = rows + g * step, *next = wg;
+                if (m + b == 0 && direct) { // what comes next, the first time that it is needed
+                    if (g + 2 * G <= count)
+                        next = wg + G * step;
+                    else if (k + chunk < K)
+                        next = rows + chunk * element;
+                    else if (n + count + G <= w->N)
+                        next = (const char *)w->data + (n + count) * step;
+                }
+                float *to = sums[i][g];
+                if (V == 1)
+                    wide1(to, xk, all_units * VL, wg, next, step, units, k > 0);
+                else if (V == 2)
+                    wide2(to, xk, all_units * VL, wg, next, step, units, k > 0);
+#if WIDE_BLOCKS > 2
+                else
+                    wide3(to, xk, all_units * VL, wg, next, step, units, k > 0);
+#endif
+            }
+            b += (size_t)V;
+            xk += (size_t)V * all_units * VL;
+        }
+    }
+    for (size_t b = 0, i = 0; b < blocks; i++) {
+        const int V = wide_width(blocks - b);
+        wide_store(V, y, ldy, sums[i], bias, M, m + b * VL, n, count);
+        b += (size_t)V;
+    }
+}
+
 static void tmpl_gemm(float *y, size_t ldy, const void *panel, const k_weight *w, const float *bias,
                       size_t M, size_t n0, size_t n1)
 {
@@ -385,12 +428,10 @@ static void tmpl_gemm(float *y, size_t ldy, const void *panel, const k_weight *w
     const uint32_t *x = panel;
     for (size_t n = n0; n < n1; n += STRIP) {
         const size_t count = min_size(STRIP, n1 - n);
-        for (size_t b = 0; b < l.blocks;) {
+        for (size_t b = 0, many; b < l.blocks; b += many) {
             const size_t left = l.blocks - b;
-            int V = left >= 2 ? 2 : 1;
-            if (WIDE_BLOCKS > 2 && (left >= 5 || left == 3)) V = 3; // 4 blocks: 2 + 2
-            wide_strip(V, y, ldy, x + b * VL * l.units, w, bias, M, b * VL, n, count);
-            b += (size_t)V;
+            many = w_direct(w) ? (size_t)wide_width(left) : min_size(WIDE_MANY, left);
+            wide_strip(y, ldy, x + b * VL * l.units, w, bias, M, b * VL, many, n, count);
         }
 #if NARROW_MAX > 0
         if (l.tail)
