@@ -9,7 +9,7 @@
 #define UNIT_K             2
 #define LANES              32
 #define W_SCALES           1
-#define K_CHUNK            1024
+#define K_CHUNK            2048
 #define WIDE3              8
 #define WIDE2              8
 #define WIDE1              16

@@ -10,9 +10,8 @@
 
 #define UNIT_K             2
 #define LANES              64
-#define W_SCALES           1
 #define W_STEP             1
-#define K_CHUNK            1024
+#define K_CHUNK            2048
 #define WIDE3              8
 #define WIDE2              8
 #define WIDE1              16
@@ -47,15 +46,24 @@ VEC_INLINE vec x_fetch(const float *x, size_t k, size_t left)
     return _mm512_permutex2var_epi16(first, index, second);
 }
 
-/* Both halves of a block: numbers [32] bytes, scales [4] {scale, min} of its groups. */
-VEC_INLINE void q4_block(vec w[2], const char *numbers, const float *scales)
+/* The 16 weights that a group may have. Its scale and least number are a unit of the row: multiplied with (number, 1). */
+VEC_INLINE vecf q4_table(const char *scale_min)
 {
-    const vecf all = _mm512_set_ps(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    const vec all = _mm512_set_epi16(
+        0x3F80, 0x4170, 0x3F80, 0x4160, 0x3F80, 0x4150, 0x3F80, 0x4140, 0x3F80, 0x4130, 0x3F80,
+        0x4120, 0x3F80, 0x4110, 0x3F80, 0x4100, 0x3F80, 0x40E0, 0x3F80, 0x40C0, 0x3F80, 0x40A0,
+        0x3F80, 0x4080, 0x3F80, 0x4040, 0x3F80, 0x4000, 0x3F80, 0x3F80, 0x3F80, 0x0000);
+    return v_mac(f_zero(), all, v_bcast(scale_min));
+}
+
+/* Both halves of the block that begins at element k of a row of K. */
+VEC_INLINE void q4_block(vec w[2], const char *row, size_t k, size_t K)
+{
     const vec nibble = _mm512_set1_epi16(15);
     const vec group = _mm512_inserti64x4(v_zero(), _mm256_set1_epi16(16), 1);
-    const vec table = pairs(f_fma(all, f_set(scales[0]), f_set(scales[1])),
-                            f_fma(all, f_set(scales[2]), f_set(scales[3])));
-    const vec bytes = _mm512_cvtepu8_epi16(_mm256_loadu_si256((const void *)numbers));
+    const char *scales = row + K / 2 + k / QUANT_GROUP * 4;
+    const vec table = pairs(q4_table(scales), q4_table(scales + 4));
+    const vec bytes = _mm512_cvtepu8_epi16(_mm256_loadu_si256((const void *)(row + k / 2)));
     const vec even =
         _mm512_ternarylogic_epi32(bytes, nibble, group, 0xEA); // bytes & nibble | group
     const vec odd = _mm512_or_si512(_mm512_srli_epi16(bytes, 4), group);
@@ -63,12 +71,11 @@ VEC_INLINE void q4_block(vec w[2], const char *numbers, const float *scales)
     w[1] = _mm512_permutexvar_epi16(odd, table);
 }
 
-VEC_INLINE vec w_fetch(const void *row, mltf_dtype t, size_t k, size_t left, const float *scales)
+VEC_INLINE vec w_fetch(const void *row, mltf_dtype t, size_t k, size_t left)
 {
     (void)t;
-    (void)left;
     vec w[2];
-    q4_block(w, (const char *)row + k / BLOCK * (BLOCK / 2), scales - k / 32 % 2 * 2);
+    q4_block(w, row, k / BLOCK * BLOCK, k + left);
     return w[k / 32 % 2];
 }
 
@@ -76,9 +83,9 @@ VEC_INLINE void w_step(vec w[LANES / VL], const void *row, mltf_dtype t, size_t 
                        const float *scales)
 {
     (void)t;
-    (void)left;
-    q4_block(w, (const char *)row + k / 2, scales);
-    q4_block(w + 2, (const char *)row + k / 2 + BLOCK / 2, scales + 4);
+    (void)scales;
+    q4_block(w, row, k, k + left);
+    q4_block(w + 2, row, k + BLOCK, k + left);
 }
 
 static inline bool w_direct(const k_weight *w)

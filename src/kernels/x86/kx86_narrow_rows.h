@@ -27,20 +27,20 @@ static void pack_tail(uint32_t *p, const m_layout *l, const float *x, size_t ldx
                     m < l->tail ? x_units(x + m * ldx, K, u) : v_zero());
 }
 
-/* R tokens against one row of weights of type T, both constants, over the units [u, end) of a chunk.
+/* R tokens against one row of weights of type T, both constants, over the units [u, end) of a chunk. The same place of
+ * a later row, `ahead` bytes from here, is asked for, so that every line of numbers and scales is.
  * parts [R] of LANES partial sums, TILE * LANES floats apart; x rows are x_step units apart. */
 VEC_INLINE void narrow_row(const int R, const mltf_dtype T, float *parts, const uint32_t *x,
-                           size_t x_step, const char *row, size_t K, size_t u, size_t end)
+                           size_t x_step, const char *row, size_t ahead, size_t K, size_t u,
+                           size_t end)
 {
     const size_t bits = T == DT_F32 ? 32 : T == DT_BF16 || T == DT_F16 ? 16 : T == DT_Q4 ? 4 : 8;
-    // the same place of a later row, so that every line of numbers and scales is asked for
-    const size_t row_bytes = quant_bytes(T, K);
-    const uintptr_t later = (uintptr_t)row + (AHEAD + row_bytes - 1) / row_bytes * row_bytes;
+    const uintptr_t later = (uintptr_t)row + ahead;
     const size_t begin = u;
     float scales[MAX_SCALES];
     if (in_groups(T)) {
         const size_t at = u * UNIT_K / QUANT_GROUP * scales_of(T) * 2;
-        row_scales(scales, row, T, K, u * UNIT_K, (end - u) * UNIT_K);
+        if (W_SCALES) row_scales(scales, row, T, K, u * UNIT_K, (end - u) * UNIT_K);
         for (size_t b = 0; b < MAX_SCALES * scales_of(T); b += 64)
             __builtin_prefetch((const void *)(later + (T == DT_Q4 ? K / 2 : K) + at + b), 0, 3);
     }
@@ -102,6 +102,7 @@ VEC_INLINE void narrow_tile(const int R, const mltf_dtype T, float total[][TILE]
     _Alignas(64) float parts[PARTS][TILE][LANES];
     const size_t K = w->K, chunk = chunk_of(K) / UNIT_K, units = units_of(K);
     const size_t some = PARTS / (size_t)R * chunk; // units in so many chunks
+    const size_t row_bytes = quant_bytes(T, K), ahead = (AHEAD / (row_bytes + 1) + 1) * row_bytes;
     memset(total, 0, (size_t)R * sizeof *total);
     if (rows < TILE) memset(parts, 0, sizeof parts);
     for (size_t u = 0; u < units; u += some) {
@@ -109,7 +110,7 @@ VEC_INLINE void narrow_tile(const int R, const mltf_dtype T, float total[][TILE]
         for (size_t i = 0; i < rows; i++) {
             const char *row = (const char *)w->data + quant_bytes(T, (n + i) * w->stride);
             for (size_t c = u, p = 0; c < end; c += chunk, p += (size_t)R)
-                narrow_row(R, T, parts[p][i], x, units + ROW_GAP, row, K, c,
+                narrow_row(R, T, parts[p][i], x, units + ROW_GAP, row, ahead, K, c,
                            min_size(c + chunk, end));
         }
         for (size_t c = u, p = 0; c < end; c += chunk)
