@@ -16,22 +16,31 @@ typedef struct {
     nn_linear_w cos, sin; // [H, H]
 } fnet_model;
 
-static float turn_cos(size_t i, size_t j, size_t n)
+/* cos and sin of the n-th parts of a turn, [n] each. */
+static void turns_of(float *c, float *s, size_t n)
 {
-    return (float)cos(2 * 3.14159265358979323846 * (double)(i * j % n) / (double)n);
+    for (size_t i = 0; i < n; i++) {
+        const double angle = 2 * 3.14159265358979323846 * (double)i / (double)n;
+        c[i] = (float)cos(angle);
+        s[i] = (float)sin(angle);
+    }
 }
 
-static float turn_sin(size_t i, size_t j, size_t n)
+static void load_tables(arch_build *b, fnet_model *m, size_t n)
 {
-    return (float)sin(2 * 3.14159265358979323846 * (double)(i * j % n) / (double)n);
-}
-
-static nn_linear_w table(arch_build *b, size_t n, float (*turn)(size_t, size_t, size_t))
-{
-    float *w = arch_new(b, n * n, sizeof *w);
-    for (size_t i = 0; w && i < n; i++)
-        for (size_t j = 0; j < n; j++) w[i * n + j] = turn(i, j, n);
-    return (nn_linear_w){.w = {.data = w, .dtype = DT_F32, .N = n, .K = n, .stride = n}};
+    float *c = arch_new(b, n * n, sizeof *c), *s = arch_new(b, n * n, sizeof *s);
+    float *turn = arch_new(b, 2 * n, sizeof *turn);
+    if (!c || !s || !turn) return;
+    turns_of(turn, turn + n, n);
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j < n; j++) {
+            c[i * n + j] = turn[i * j % n];
+            s[i * n + j] = turn[n + i * j % n];
+        }
+    const k_weight table = {.dtype = DT_F32, .N = n, .K = n, .stride = n};
+    m->cos.w = m->sin.w = table;
+    m->cos.w.data = c;
+    m->sin.w.data = s;
 }
 
 /* y [T, H] = Re(W_T x W_H) = [cos_T | -sin_T] [x cos_H; x sin_H], one sequence after the other. */
@@ -48,12 +57,14 @@ static void transform(arch_run *r, float *y, const float *x, const encoder_layer
     for (size_t i = 0; nn_ok(cx) && i < r->seqs.n; i++) {
         const size_t a = r->seqs.start[i], n = r->seqs.start[i + 1] - a;
         const nn_mark inner = nn_save(cx);
+        float *turn = nn_f32(cx, 2, n);        // [2, n]
         float *turns = nn_f32(cx, n, 2 * n);   // [n, 2n]
         float *columns = nn_f32(cx, H, 2 * n); // [H, 2n]
+        if (nn_ok(cx)) turns_of(turn, turn + n, n);
         for (size_t t = 0; nn_ok(cx) && t < n; t++)
             for (size_t u = 0; u < n; u++) {
-                turns[t * 2 * n + u] = turn_cos(t, u, n);
-                turns[t * 2 * n + n + u] = -turn_sin(t, u, n);
+                turns[t * 2 * n + u] = turn[t * u % n];
+                turns[t * 2 * n + n + u] = -turn[n + t * u % n];
             }
         for (size_t h = 0; nn_ok(cx) && h < H; h++)
             for (size_t t = 0; t < n; t++) {
@@ -80,9 +91,6 @@ static mltf_status load(arch_build *b, mltf_err *err)
     e->attention = transform;
     TRY(arch_build_ok(b, err));
     const size_t H = e->cfg.hidden;
-    m->cos = table(b, H, turn_cos);
-    m->sin = table(b, H, turn_sin);
-
     nn_scope(ld, "%sembeddings.", ld->base);
     arch_encoder_embed_load(ld, &e->embed, &e->cfg);
     nn_load_linear(ld, &e->project, "projection", H, H, NN_BIAS);
@@ -92,6 +100,8 @@ static mltf_status load(arch_build *b, mltf_err *err)
     arch_encoder_layers_load(b, e, "encoder.layer", &names);
     const arch_encoder_names heads = arch_bert_heads(&e->cfg);
     arch_encoder_heads_load(b, &e->heads, &heads, H, &e->embed.words);
+    TRY(arch_build_ok(b, err));
+    if (!ld->n_missing) load_tables(b, m, H); // the width is that of tensors by now
     return arch_encoder_done(b, e, err);
 }
 
