@@ -19,10 +19,11 @@ typedef struct embed_options {
     size_t dimensions; /* keep that many, renormalized; 0: all */
     bool truncate;     /* cut texts that are too long; always so where the folder says how long */
     size_t max_length; /* tokens; 0: the model's */
+    mltf_str prompt, prompt_name; /* before each text, or one of the folder's by its name; p NULL: the folder's default */
 } embed_options;
 
-/* Read pooling ("cls", "mean", "max", "last", "pooler"), normalize, dimensions, truncation and max_length from an
- * object; other keys are left alone. INVALID_INPUT says which value is wrong. */
+/* Read pooling ("cls", "mean", "max", "last", "pooler"), normalize, dimensions, truncation, max_length, prompt and
+ * prompt_name from an object, whose texts are borrowed; other keys are left alone. INVALID_INPUT says which value is wrong. */
 mltf_status embed_options_read(embed_options *o, const json *options, mltf_err *err);
 
 typedef struct embeddings {
@@ -41,11 +42,5 @@ mltf_status pipeline_embed(const pipeline *p, const mltf_str *texts, size_t n,
 mltf_status pipeline_embed_ids(const pipeline *p, const int32_t *ids, const size_t *start, size_t n,
                                const embed_options *o, const call_control *ctl, mltf_arena *a,
                                embeddings *out, mltf_err *err);
-
-/* The folder's modules, read once when a pipeline without head is loaded; NULL fields without modules.json. */
-struct embed_modules;
-mltf_status embed_modules_load(struct embed_modules **out, const char *dir, size_t hidden,
-                               mltf_err *err);
-void embed_modules_free(struct embed_modules *m);
 
 #endif

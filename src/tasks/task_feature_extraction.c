@@ -10,6 +10,7 @@
  *
  * Easy to get wrong: the outer list of length one is the batch dimension of the text's own forward. */
 #include "tasks/embedding.h"
+#include "tasks/embedding_folder.h"
 #include "tasks/task.h"
 
 typedef struct features {
@@ -74,7 +75,7 @@ static mltf_status call(const task_call *c, json **out, mltf_err *err)
 
 static mltf_status load_modules(pipeline *p, mltf_err *err)
 {
-    struct embed_modules *m = NULL; // for embeddings of whole texts; this task does not look at it
+    embed_modules *m = NULL; // for embeddings of whole texts; this task does not look at it
     TRY(embed_modules_load(&m, p->folder, p->info->hidden, err));
     p->state = m;
     return MLTF_OK;

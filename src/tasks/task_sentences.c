@@ -3,7 +3,7 @@
  * of the hub's sentence-similarity service and of CrossEncoder.rank() (sentence-transformers 3.x).
  *
  * sentence-embedding   input text or list of texts; keywords pooling (by modules.json, else mean), normalize,
- *                      dimensions, max_length. Output [f, …], or a list of such.
+ *                      dimensions, max_length, prompt, prompt_name. Output [f, …], or a list of such.
  * sentence-similarity  input {"source_sentence": text, "sentences": [text, …]}; keywords as above, and
  *                      similarity "cosine" (default) or "dot". Output [score, …], one a sentence.
  * text-ranking         a cross-encoder. Input {"query": text, "documents": [text, …]}, or a list of
@@ -11,6 +11,7 @@
  *                      "sigmoid"; default: sigmoid for one label). Output of a query [{"index": i, "score": s}, …]
  *                      best first, with "text" where return_documents; of pairs [s, …] in order. */
 #include "tasks/embedding.h"
+#include "tasks/embedding_folder.h"
 #include "tasks/task.h"
 
 #include <math.h>
@@ -20,7 +21,7 @@
 
 static mltf_status load_modules(pipeline *p, mltf_err *err)
 {
-    struct embed_modules *m = NULL;
+    embed_modules *m = NULL;
     TRY(embed_modules_load(&m, p->folder, p->info->hidden, err));
     p->state = m;
     return MLTF_OK;
@@ -63,8 +64,9 @@ static json *vector_json(mltf_arena *a, const float *x, size_t n)
     return list;
 }
 
-static const char *const embed_keys[] = {"pooling",    "normalize",  "dimensions", "truncation",
-                                         "max_length", "similarity", NULL};
+static const char *const embed_keys[] = {"pooling",     "normalize",  "dimensions",
+                                         "truncation",  "max_length", "prompt",
+                                         "prompt_name", "similarity", NULL};
 
 static mltf_status call_embedding(const task_call *c, json **out, mltf_err *err)
 {

@@ -30,15 +30,22 @@ static void write_text(const char *name, const char *text)
     if (file_write(path, text, strlen(text), &err)) fail_msg("%s", err.msg);
 }
 
-/* linear.weight [2, 32] = 0.01 * (i + 1), linear.bias [2] = 0.5, -0.5 */
-static void write_dense(void)
+static void unlink_text(const char *name)
+{
+    char path[512];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    assert_int_equal(unlink(path), 0);
+}
+
+/* linear.weight [2, 32] = step * (i + 1), linear.bias [2] = 0.5, -0.5 */
+static void write_weights(float step)
 {
     static const char header[] =
         "{\"linear.weight\":{\"dtype\":\"F32\",\"shape\":[2,32],\"data_offsets\":[0,256]},"
         "\"linear.bias\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[256,264]}}";
     unsigned char file[8 + sizeof header - 1 + 264] = {0};
     float values[66];
-    for (size_t i = 0; i < 64; i++) values[i] = 0.01f * (float)(i + 1);
+    for (size_t i = 0; i < 64; i++) values[i] = step * (float)(i + 1);
     values[64] = 0.5f;
     values[65] = -0.5f;
     for (size_t i = 0; i < 8; i++) file[i] = (unsigned char)((sizeof header - 1) >> (8 * i));
@@ -83,13 +90,13 @@ static pipeline *load(const char *dir)
     return p;
 }
 
-/* The hidden states of TEXT, [T, H]. */
-static size_t hidden_states(const pipeline *p, float out[][H])
+/* The hidden states of a text, [T, H]. */
+static size_t hidden_states_of(const pipeline *p, const char *text, float out[][H])
 {
     mltf_arena a = MLTF_ARENA_INIT;
     json *v = NULL;
     mltf_err err = {0};
-    assert_int_equal(pipeline_call(p, json_new_cstr(&a, TEXT), NULL, NULL, &a, &v, &err), MLTF_OK);
+    assert_int_equal(pipeline_call(p, json_new_cstr(&a, text), NULL, NULL, &a, &v, &err), MLTF_OK);
     const json *rows = json_at(v, 0);
     const size_t T = json_len(rows);
     assert_in_range(T, 3, 64);
@@ -100,16 +107,27 @@ static size_t hidden_states(const pipeline *p, float out[][H])
     return T;
 }
 
-static void embed(const pipeline *p, const embed_options *o, float *out, size_t dim)
+static size_t hidden_states(const pipeline *p, float out[][H])
+{
+    return hidden_states_of(p, TEXT, out);
+}
+
+static void embed_text(const pipeline *p, const char *text, const embed_options *o, float *out,
+                       size_t dim)
 {
     mltf_arena a = MLTF_ARENA_INIT;
     mltf_err err = {0};
     embeddings e = {0};
-    if (pipeline_embed(p, &(mltf_str){TEXT, sizeof TEXT - 1}, 1, o, NULL, &a, &e, &err))
+    if (pipeline_embed(p, &(mltf_str){text, strlen(text)}, 1, o, NULL, &a, &e, &err))
         fail_msg("%s", err.msg);
     assert_int_equal(e.dim, dim);
     memcpy(out, e.vectors, dim * sizeof *out);
     arena_release(&a);
+}
+
+static void embed(const pipeline *p, const embed_options *o, float *out, size_t dim)
+{
+    embed_text(p, TEXT, o, out, dim);
 }
 
 static void expect(const float *want, const float *got, size_t n)
@@ -168,7 +186,7 @@ static void test_embedding_runs_dense_and_normalize(void **state)
         "2_Dense/config.json",
         "{\"in_features\": 32, \"out_features\": 2, \"bias\": true, \"activation_function\": "
         "\"torch.nn.modules.activation.Tanh\"}");
-    write_dense();
+    write_weights(0.01f);
     pipeline *p = load(folder);
     static float h[64][H];
     float want[2], got[2];
@@ -210,6 +228,96 @@ static void test_embedding_takes_pooling_from_the_caller(void **state)
     pipeline_free(p);
 }
 
+static void test_embedding_puts_the_folders_prompt_before_each_text(void **state)
+{
+    (void)state;
+    static const embed_options plain = {0};
+    static float h[64][H];
+    float want[H], got[H];
+    write_text("modules.json", "[{\"path\": \"\", \"type\": \"a.Transformer\"}, {\"path\": "
+                               "\"1_Pooling\", \"type\": \"a.Pooling\"}]");
+    write_text("1_Pooling/config.json", "{\"pooling_mode_mean_tokens\": true}");
+    pipeline *p = load(folder);
+    embed_text(p, "Rain fell " TEXT, &plain, want, H);
+    embed(p, &(embed_options){.prompt = STR("Rain fell ")}, got, H);
+    expect(want, got, H);
+    pipeline_free(p);
+
+    write_text("config_sentence_transformers.json",
+               "{\"prompts\": {\"query\": \"Rain fell \", \"document\": \"\"}, "
+               "\"default_prompt_name\": \"query\"}");
+    p = load(folder);
+    embed(p, &plain, got, H);
+    expect(want, got, H);
+    embed(p, &(embed_options){.prompt_name = STR("document")}, got, H);
+    embed(p, &(embed_options){.prompt = STR("")}, want, H);
+    expect(want, got, H);
+    mltf_err err = {0};
+    embeddings e = {0};
+    mltf_arena a = MLTF_ARENA_INIT;
+    const embed_options unknown = {.prompt_name = STR("passage")};
+    assert_int_equal(pipeline_embed(p, &STR("x"), 1, &unknown, NULL, &a, &e, &err),
+                     MLTF_INVALID_INPUT);
+    if (!strstr(err.msg, "\"passage\" is none of the model's prompts: \"query\", \"document\""))
+        fail_msg("%s", err.msg);
+    arena_release(&a);
+    pipeline_free(p);
+
+    // [CLS] and the prompt's tokens are left out of the mean
+    write_text("1_Pooling/config.json",
+               "{\"pooling_mode_mean_tokens\": true, \"include_prompt\": false}");
+    p = load(folder);
+    const size_t T = hidden_states_of(p, "Rain fell " TEXT, h),
+                 alone = hidden_states_of(p, "Rain fell ", h) - 1;
+    hidden_states_of(p, "Rain fell " TEXT, h);
+    for (size_t k = 0; k < H; k++) {
+        want[k] = 0;
+        for (size_t t = alone; t < T; t++) want[k] += h[t][k] / (float)(T - alone);
+    }
+    embed(p, &plain, got, H);
+    expect(want, got, H);
+    pipeline_free(p);
+    unlink_text("config_sentence_transformers.json");
+}
+
+static void test_embedding_activations_are_torchs(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        float of_half, of_minus_half; /* torch.nn.NAME()(±0.5) */
+    } rows[] = {{"Identity", 0.5f, -0.5f},           {"ReLU", 0.5f, 0},
+                {"GELU", 0.34573123f, -0.15426877f}, {"Sigmoid", 0.62245935f, 0.37754068f},
+                {"SiLU", 0.31122968f, -0.18877034f}, {"LeakyReLU", 0.5f, -0.005f},
+                {"ELU", 0.5f, -0.39346933f},         {"Softplus", 0.97407699f, 0.47407699f},
+                {"Mish", 0.37524524f, -0.22074524f}};
+    write_text("modules.json", "[{\"path\": \"1_Pooling\", \"type\": \"a.Pooling\"}, {\"path\": "
+                               "\"2_Dense\", \"type\": \"a.Dense\"}]");
+    write_text("1_Pooling/config.json", "{\"pooling_mode_mean_tokens\": true}");
+    write_weights(0); // the bias alone: 0.5, -0.5
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char config[256];
+        float got[2];
+        snprintf(config, sizeof config,
+                 "{\"in_features\": 32, \"out_features\": 2, \"bias\": true, "
+                 "\"activation_function\": \"torch.nn.modules.activation.%s\"}",
+                 rows[i].name);
+        write_text("2_Dense/config.json", config);
+        pipeline *p = load(folder);
+        embed(p, &(embed_options){0}, got, 2);
+        expect((float[]){rows[i].of_half, rows[i].of_minus_half}, got, 2);
+        pipeline_free(p);
+    }
+    write_text("2_Dense/config.json",
+               "{\"in_features\": 32, \"out_features\": 2, \"activation_function\": "
+               "\"torch.nn.modules.activation.LogSigmoid\"}");
+    pipeline *p = NULL;
+    mltf_err err = {0};
+    const pipeline_options o = {.task = "feature-extraction", .model_dir = folder};
+    assert_int_equal(pipeline_load(&p, &o, &err), MLTF_UNSUPPORTED);
+    assert_non_null(strstr(err.msg, "LogSigmoid"));
+}
+
 static void test_embedding_refuses_folders_that_do_not_fit(void **state)
 {
     (void)state;
@@ -217,7 +325,8 @@ static void test_embedding_refuses_folders_that_do_not_fit(void **state)
         const char *modules, *words;
     } rows[] = {
         {"[{\"path\": \"../x\", \"type\": \"a.Pooling\"}]", "../x"},
-        {"[{\"path\": \"4_CNN\", \"type\": \"sentence_transformers.models.CNN\"}]", "4_CNN"},
+        {"[{\"path\": \"4_CNN\", \"type\": \"sentence_transformers.models.CNN\"}]",
+         "module of type \"CNN\""},
         {"[{\"path\": \"2_Dense\", \"type\": \"a.LSTM\"}]", "LSTM"},
         {"[{\"path\": \"1_Pooling\", \"type\": \"a.Pooling\"}, {\"path\": \"2_Dense\", \"type\": "
          "\"a.Dense\"},"
@@ -243,7 +352,9 @@ int main(void)
         cmocka_unit_test(test_embedding_pools_in_every_mode_in_order),
         cmocka_unit_test(test_embedding_runs_dense_and_normalize),
         cmocka_unit_test(test_embedding_takes_pooling_from_the_caller),
+        cmocka_unit_test(test_embedding_puts_the_folders_prompt_before_each_text),
         cmocka_unit_test(test_embedding_refuses_folders_that_do_not_fit),
+        cmocka_unit_test(test_embedding_activations_are_torchs),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
