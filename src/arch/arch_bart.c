@@ -1,4 +1,5 @@
-/* BART and the encoder-decoders of its block: bart, mbart, marian, pegasus, blenderbot, m2m_100 (nllb), led.
+/* BART and the encoder-decoders of its block: bart, mbart, marian, pegasus, blenderbot, m2m_100 (nllb), led, fsmt,
+ * bigbird_pegasus.
  * Lewis et al. 2019, arXiv:1910.13461; transformers 4.57 models/{bart,mbart,marian,pegasus,blenderbot,m2m_100}.
  *
  *   ids ─ scaled embedding + position ─ (bart, mbart: norm) ─┐
@@ -14,11 +15,16 @@
  *   blenderbot before   learned                               no
  *   m2m_100   before    sine | cosine, from padding_idx + 1   no
  *   led       after     learned                               yes, and the encoder sees a window only
+ *   fsmt      after     those of m2m_100                      no; the two sides have words of their own
+ *   bigbird_pegasus before  learned                           no, biases as use_bias says, and the last norms have
+ *                                                             the name layernorm_embedding
  *   mvp, plbart: bart, under other names
  *
  * Easy to get wrong: bart's table has two rows more than positions; final_logits_bias is a stored buffer;
  * the classifier reads the last eos of the *input*, from a decoder that was fed the input shifted right
  * (mbart: its last token moved to the front). led attends globally where a caller asks for it, which no pipeline does.
+ * bigbird_pegasus looks at blocks drawn by chance in texts of more than (5 + 2 num_random_blocks) block_size tokens,
+ * which is refused.
  * Checked on: fixtures bart-*, mbart-, marian-, pegasus-,
  * blenderbot-, m2m_100-base. */
 #include <math.h>
@@ -41,6 +47,9 @@ typedef struct {
     bool led;                 // the encoder sees a window
     bool shifts;              // may make the decoder's input from the encoder's
     bool alone;               // …ForCausalLM: the decoder without an encoder
+    bool fsmt;                // the head is the decoder's embedding, under another name
+    unsigned attn_bias;       // NN_BIAS or NN_NO_BIAS
+    size_t limit;             // tokens of a text that bigbird_pegasus reads whole; 0: all
 } bart_config;
 
 typedef struct {
@@ -73,68 +82,89 @@ static void read_config(arch_config *c, bart_config *o, mltf_str type)
     const bool mbart = str_is(type, "mbart"), marian = str_is(type, "marian");
     const bool m2m = str_is(type, "m2m_100"), blender = str_is(type, "blenderbot");
     const bool led = str_is(type, "led"), small = str_is(type, "blenderbot-small");
+    const bool fsmt = str_is(type, "fsmt"), bird = str_is(type, "bigbird_pegasus");
     o->hidden = cfg_dim(c, "d_model|hidden_size", blender ? 2560 : small ? 512 : 1024);
-    o->vocab = cfg_dim(c, "vocab_size", m2m ? 128112 : blender ? 8008 : marian ? 58101 : 50265);
+    o->vocab = cfg_dim(c, fsmt ? "src_vocab_size" : "vocab_size",
+                       m2m       ? 128112
+                       : blender ? 8008
+                       : marian  ? 58101
+                       : fsmt    ? 42024
+                       : bird    ? 96103
+                                 : 50265);
     const size_t positions = led ? 0
                                  : cfg_dim(c, "max_position_embeddings",
                                            blender ? 128
                                            : small ? 512
+                                           : bird  ? 4096
                                                    : 1024);
     o->enc.positions = led ? cfg_dim(c, "max_encoder_position_embeddings", 16384) : positions;
     o->dec.positions = led ? cfg_dim(c, "max_decoder_position_embeddings", 1024) : positions;
-    o->enc.layers = cfg_layers(c, "encoder_layers", blender ? 2 : small ? 8 : 12);
-    o->dec.layers = cfg_layers(c, "decoder_layers", blender ? 24 : small ? 8 : 12);
+    o->enc.layers = cfg_layers(c, "encoder_layers", blender ? 2 : small ? 8 : bird ? 16 : 12);
+    o->dec.layers = cfg_layers(c, "decoder_layers", blender ? 24 : small ? 8 : bird ? 16 : 12);
     o->enc.heads = cfg_dim(c, "encoder_attention_heads", blender ? 32 : 16);
     o->dec.heads = cfg_dim(c, "decoder_attention_heads", blender ? 32 : 16);
     o->enc.ffn = cfg_dim(c, "encoder_ffn_dim", blender ? 10240 : small ? 2048 : 4096);
     o->dec.ffn = cfg_dim(c, "decoder_ffn_dim", blender ? 10240 : small ? 2048 : 4096);
-    o->act = cfg_act(c, "activation_function", m2m ? "relu" : "gelu");
-    o->scale = cfg_bool(c, "scale_embedding", m2m || plbart) ? sqrtf((float)o->hidden) : 1.0f;
-    o->pad = cfg_token(c, "pad_token_id", marian ? 58100 : bart || mbart || m2m || led ? 1 : 0);
-    o->eos = cfg_token(c, "eos_token_id", marian ? 0 : str_is(type, "pegasus") ? 1 : 2);
+    o->act = cfg_act(c, "activation_function", m2m || fsmt ? "relu" : bird ? "gelu_new" : "gelu");
+    o->scale = cfg_bool(c, "scale_embedding", m2m || plbart || fsmt || bird)
+                   ? sqrtf((float)o->hidden)
+                   : 1.0f;
+    o->pad = cfg_token(c, "pad_token_id",
+                       marian                                ? 58100
+                       : bart || mbart || m2m || led || fsmt ? 1
+                                                             : 0);
+    o->eos = cfg_token(c, "eos_token_id", marian ? 0 : str_is(type, "pegasus") || bird ? 1 : 2);
     o->start = cfg_token(c, "decoder_start_token_id", small ? 1 : 2);
-    o->shared = !marian || cfg_bool(c, "share_encoder_decoder_embeddings", true);
-    o->decoder_vocab = o->shared ? o->vocab : cfg_dim(c, "decoder_vocab_size", o->vocab);
-    o->pre_norm = !bart && !marian && !led && !small;
+    o->shared = !fsmt && (!marian || cfg_bool(c, "share_encoder_decoder_embeddings", true));
+    o->decoder_vocab =
+        o->shared ? o->vocab : cfg_dim(c, fsmt ? "tgt_vocab_size" : "decoder_vocab_size", o->vocab);
+    o->fsmt = fsmt;
+    o->attn_bias = !bird || cfg_bool(c, "use_bias", false) ? NN_BIAS : NN_NO_BIAS;
+    if (bird && str_is(cfg_str(c, "attention_type", "block_sparse"), "block_sparse"))
+        o->limit = (5 + 2 * cfg_size(c, "num_random_blocks", 3, 0, 1 << 20)) *
+                   cfg_size(c, "block_size", 64, 1, 1 << 20);
+    o->pre_norm = !bart && !marian && !led && !small && !fsmt;
     o->embed_norm = bart || mbart || led || small;
     o->norm_then_positions = small;
     o->led = led;
-    o->sines = marian || str_is(type, "pegasus") || m2m;
-    o->sines_exp = m2m;
-    o->offset = bart || mbart ? 2 : 0;
-    o->shifts = bart || mbart || led;
+    o->sines = marian || str_is(type, "pegasus") || m2m || fsmt;
+    o->sines_exp = m2m || fsmt;
+    o->offset = bart || mbart ? 2 : fsmt ? (size_t)o->pad + 1 : 0;
+    o->shifts = bart || mbart || led || bird;
     o->shift_last = mbart || plbart;
     if (o->hidden % o->enc.heads || o->hidden % o->dec.heads)
         cfg_fail(c, "\"d_model\" %zu is not a multiple of the number of attention heads",
                  o->hidden);
     if (mvp && cfg_bool(c, "use_prompt", false)) cfg_fail(c, "\"use_prompt\" is not supported");
-    if (m2m && (o->pad < 0 || o->hidden < 4))
+    if (o->sines_exp && (o->pad < 0 || o->hidden < 4))
         cfg_fail(c, "\"pad_token_id\" is needed to count positions");
 }
 
 /* ------------------------------------------------------------------ load */
 
-static void load_attn(nn_loader *ld, nn_attn_w *a, const char *const names[4], size_t H)
+static void load_attn(nn_loader *ld, nn_attn_w *a, const char *const names[4], const bart_config *c)
 {
-    nn_load_linear(ld, &a->q, names[0], H, H, NN_BIAS);
-    nn_load_linear(ld, &a->k, names[1], H, H, NN_BIAS);
-    nn_load_linear(ld, &a->v, names[2], H, H, NN_BIAS);
-    nn_load_linear(ld, &a->o, names[3], H, H, NN_BIAS);
+    const size_t H = c->hidden;
+    nn_load_linear(ld, &a->q, names[0], H, H, c->attn_bias);
+    nn_load_linear(ld, &a->k, names[1], H, H, c->attn_bias);
+    nn_load_linear(ld, &a->v, names[2], H, H, c->attn_bias);
+    nn_load_linear(ld, &a->o, names[3], H, H, c->attn_bias);
 }
 
 static void load_layer(nn_loader *ld, bart_layer *l, const bart_config *c, size_t F, bool decoder)
 {
-    static const char *const self[] = {"self_attn.q_proj|self_attn.longformer_self_attn.query",
-                                       "self_attn.k_proj|self_attn.longformer_self_attn.key",
-                                       "self_attn.v_proj|self_attn.longformer_self_attn.value",
-                                       "self_attn.out_proj|self_attn.output"};
+    static const char *const self[] = {
+        "self_attn.q_proj|self_attn.longformer_self_attn.query|self_attn.self.query",
+        "self_attn.k_proj|self_attn.longformer_self_attn.key|self_attn.self.key",
+        "self_attn.v_proj|self_attn.longformer_self_attn.value|self_attn.self.value",
+        "self_attn.out_proj|self_attn.output"};
     static const char *const cross[] = {"encoder_attn.q_proj", "encoder_attn.k_proj",
                                         "encoder_attn.v_proj", "encoder_attn.out_proj"};
     const size_t H = c->hidden;
-    load_attn(ld, &l->attn, self, H);
+    load_attn(ld, &l->attn, self, c);
     nn_load_norm(ld, &l->norm1, "self_attn_layer_norm", NN_NORM_LAYER, H, 1e-5f, NN_BIAS);
     if (decoder) {
-        load_attn(ld, &l->cross, cross, H);
+        load_attn(ld, &l->cross, cross, c);
         nn_load_norm(ld, &l->norm2, "encoder_attn_layer_norm", NN_NORM_LAYER, H, 1e-5f, NN_BIAS);
     }
     nn_load_linear(ld, &l->mlp.up, "fc1", F, H, NN_BIAS);
@@ -169,10 +199,12 @@ static void load_stack(arch_build *b, bart_stack *s, const bart_config *c, bool 
                                : "shared|encoder.embed_tokens|decoder.embed_tokens",
                       "input id", c->vocab, c->hidden, 0);
     else
-        nn_load_embed(ld, &s->words, decoder ? "decoder.embed_tokens" : "encoder.embed_tokens",
+        nn_load_embed(ld, &s->words,
+                      decoder ? "decoder.embed_tokens|decoder.output_projection"
+                              : "encoder.embed_tokens",
                       "input id", decoder ? c->decoder_vocab : c->vocab, c->hidden, 0);
     nn_scope(ld, "%s%s.", ld->base, side);
-    if (!c->sines_exp) // tables of sines may be left out of a file
+    if (!c->sines_exp || c->fsmt) // tables of sines may be left out of a file
         nn_load_embed(ld, &s->positions, "embed_positions", "position",
                       (decoder ? c->dec.positions : c->enc.positions) + c->offset, c->hidden,
                       c->sines ? NN_OPTIONAL : 0);
@@ -180,7 +212,8 @@ static void load_stack(arch_build *b, bart_stack *s, const bart_config *c, bool 
         nn_load_norm(ld, &s->embed_norm, "layernorm_embedding", NN_NORM_LAYER, c->hidden, 1e-5f,
                      NN_BIAS);
     if (c->pre_norm)
-        nn_load_norm(ld, &s->norm, "layer_norm", NN_NORM_LAYER, c->hidden, 1e-5f, NN_BIAS);
+        nn_load_norm(ld, &s->norm, "layer_norm|layernorm_embedding", NN_NORM_LAYER, c->hidden,
+                     1e-5f, NN_BIAS);
     for (size_t il = 0; s->layers && il < s->n; il++) {
         nn_scope(ld, "%s%s.layers.%zu.", ld->base, side, il);
         load_layer(ld, &s->layers[il], c, decoder ? c->dec.ffn : c->enc.ffn, decoder);
@@ -200,6 +233,11 @@ static void load_heads(arch_build *b, bart_model *m)
         h->act = K_ACT_TANH;
         h->pool = POOL_LAST_EOS;
         h->pad = m->cfg.eos;
+        m->heads.has_head = true;
+        return;
+    }
+    if (m->cfg.fsmt) {
+        h->out = nn_linear_tied(&m->dec.words, ld->compute);
         m->heads.has_head = true;
         return;
     }
@@ -251,6 +289,14 @@ static void add_sines(float *x, size_t pos, const bart_config *c)
         x[sines + i] += (float)cos((double)pos / pow(10000, (double)(2 * i) / (double)H));
 }
 
+/* fsmt makes its stored tables anew for texts that are longer. */
+static bool reads_table(const arch_run *r, const bart_stack *s, const bart_config *c)
+{
+    for (size_t t = 0; c->fsmt && t < r->seqs.rows; t++)
+        if ((size_t)r->seqs.pos[t] >= s->positions.w.N) return false;
+    return s->positions.w.data;
+}
+
 static void add_positions(arch_run *r, float *x, const bart_stack *s, const bart_config *c)
 {
     if (c->sines_exp) {
@@ -258,7 +304,7 @@ static void add_positions(arch_run *r, float *x, const bart_stack *s, const bart
     } else if (c->offset) {
         for (size_t t = 0; t < r->seqs.rows; t++) r->s->pos[t] += (int32_t)c->offset;
     }
-    if (s->positions.w.data) {
+    if (reads_table(r, s, c)) {
         nn_embed_add(r->cx, x, r->seqs.pos, &s->positions, r->seqs.rows);
         return;
     }
@@ -306,6 +352,15 @@ static float *stack_forward(arch_run *r, const bart_stack *s)
     const nn_attn attn = {
         .heads = s->heads, .dim = D, .scale = 1.0f / sqrtf((float)D), .causal = s->decoder};
 
+    for (size_t i = 0; c->limit && !s->decoder && i < r->seqs.n; i++) {
+        const size_t n = r->seqs.start[i + 1] - r->seqs.start[i];
+        if (n > c->limit)
+            nn_fail(
+                cx, MLTF_UNSUPPORTED,
+                "a text of %zu tokens is too long to be read whole: beyond %zu this model looks at "
+                "blocks drawn by chance, which is not supported",
+                n, c->limit);
+    }
     float *x = arch_embed_tokens(r, &s->words);              // [T, H]
     const bool early = c->norm_then_positions && s->decoder; // which is not scaled either
     if (!r->batch->input_embeds && !early) nn_scale(cx, x, c->scale, T * H);
@@ -397,7 +452,7 @@ static void forward(arch_run *r)
 const arch_family arch_bart = {
     .model_types =
         (const char *const[]){"bart", "mbart", "marian", "pegasus", "blenderbot", "m2m_100", "led",
-                              "blenderbot-small", "mvp", "plbart", NULL},
+                              "blenderbot-small", "mvp", "plbart", "fsmt", "bigbird_pegasus", NULL},
     .classes = (const char *const[]){"BartModel",
                                      "BartForConditionalGeneration",
                                      "BartForSequenceClassification",
@@ -435,11 +490,18 @@ const arch_family arch_bart = {
                                      "PLBartForConditionalGeneration",
                                      "PLBartForSequenceClassification",
                                      "PLBartForCausalLM",
+                                     "FSMTForConditionalGeneration",
+                                     "BigBirdPegasusModel",
+                                     "BigBirdPegasusForConditionalGeneration",
+                                     "BigBirdPegasusForSequenceClassification",
+                                     "BigBirdPegasusForQuestionAnswering",
+                                     "BigBirdPegasusForCausalLM",
                                      NULL},
     .kind = ARCH_ENCODER_DECODER,
     .base_prefix = "model.|led.",
     .ignorable =
-        (const char *const[]){"embed_tokens.weight", "embed_positions.weights",
+        (const char *const[]){"embed_tokens.weight", "output_projection.weight",
+                              "embed_positions.weight", "embed_positions.weights",
                               "embed_positions._float_tensor", "version", "query_global.weight",
                               "query_global.bias", "key_global.weight", "key_global.bias",
                               "value_global.weight", "value_global.bias", NULL},

@@ -11,7 +11,7 @@ gets in a batch, and a decoder's cache to the plain forward. Then come --logits 
 be the same up to the first step whose two best scores are nearer than 1e-3. All of it runs on the default tier
 and with MLTF_CPU=avx2. One line a family; exit status 0 only if nothing differed.
 """
-import copy, inspect, json, math, os, random, shutil, subprocess, sys, tempfile, time
+import argparse, copy, inspect, json, math, os, random, shutil, subprocess, sys, tempfile, time
 
 import fresh
 from fresh import PARITY, T, torch
@@ -380,6 +380,8 @@ FAMILIES = {
     "flex_olmo": (["FlexOlmoForCausalLM"] * 2 + ["FlexOlmoModel"], "FlexOlmoConfig", lambda r: {**grouped(r, num_experts=r.choice([3, 4, 7]), num_experts_per_tok=r.choice([1, 2, 3]), norm_topk_prob=r.flag(), attention_bias=r.flag()), **r.rope(kinds=("none", "linear"))}),
     "hunyuan_v1_moe": (heads_of("HunYuanMoEV1"), "HunYuanMoEV1Config", lambda r: {**grouped(r, head_dim=even_head(r), num_experts=r.choice([1, 3, 4]), moe_topk=1, attention_bias=r.flag()), "rope_theta": r.choice([100.0, 10000.0])}),
     "diffllama": (heads_of("DiffLlama", *CLS), "DiffLlamaConfig", lambda r: {**grouped(r, num_attention_heads=2 * r.heads, num_key_value_heads=2 * r.kv, hidden_size=2 * r.hidden, attention_bias=r.flag(), lambda_std_dev=0.4), **r.rope(kinds=("none", "linear", "llama3"))}),
+    "fsmt": (["FSMTForConditionalGeneration"], "FSMTConfig", lambda r: {**{k: v for k, v in bart(r).items() if k not in ("vocab_size", "tie_word_embeddings")}, "src_vocab_size": max(r.vocab, 7), "tgt_vocab_size": r.choice([61, 83]), "d_model": r.hidden if r.hidden >= 4 else 4 * r.hidden, "pad_token_id": 1}),
+    "bigbird_pegasus": (["BigBirdPegasusForConditionalGeneration", "BigBirdPegasusForCausalLM"] * 2 + ["BigBirdPegasusModel", "BigBirdPegasusForSequenceClassification", "BigBirdPegasusForQuestionAnswering"], "BigBirdPegasusConfig", lambda r: bart(r, use_bias=r.flag(), attention_type=r.choice(["block_sparse", "original_full"]))),
     "big_bird": (encoder("BigBird", drop=("ForQuestionAnswering",), more=("ForCausalLM",)), "BigBirdConfig", lambda r: bert(r, attention_type=r.choice(["block_sparse", "original_full"]), rescale_embeddings=r.flag(), is_decoder=r.flag())),
     "ernie4_5_moe": (["Ernie4_5_MoeForCausalLM"] * 2 + ["Ernie4_5_MoeModel"], "Ernie4_5_MoeConfig", lambda r: {**grouped(r, use_bias=r.flag(), moe_intermediate_size=r.choice([10, 24]), moe_k=r.choice([1, 2, 3]), moe_num_experts=r.choice([3, 8]), moe_num_shared_experts=r.choice([0, 1, 2]), moe_layer_start_index=r.choice([0, 1]), moe_layer_end_index=r.choice([-1, 1]), moe_layer_interval=r.choice([1, 2])), **r.rope()}),
     "esm": (encoder("Esm", drop=("ForQuestionAnswering",)), "EsmConfig", lambda r: {**bert(r, even=True), "pad_token_id": 1, "mask_token_id": r.choice([5, 32]), "token_dropout": r.flag(), "emb_layer_norm_before": r.flag(), "position_embedding_type": r.choice(["absolute", "rotary"])}),
@@ -524,6 +526,7 @@ EAGER = {"encoder-decoder", "gpt2", "falcon", "mpt", "bloom", "gemma2", "vaultge
 def save(model, folder, dtype, storage):
     m = copy.deepcopy(model).to(dtype)
     m.config._name_or_path = ""
+    m.config.num_beams = 1  # fsmt's own default is 5
     m.save_pretrained(folder, safe_serialization="bin" not in storage, **({"max_shard_size": "20KB"} if "sharded" in storage else {}))
 
 
@@ -560,10 +563,21 @@ def ask(args, tier, given=None):
     return subprocess.run([PARITY, *args], input=given, capture_output=True, text=True, env=env, timeout=120)
 
 
+def whole(model):
+    """Greedy generation by plain forwards, for models whose own generation loses the positions of what it wrote."""
+    def generate(prompt, attention_mask, max_new_tokens, **rest):
+        ids, scores = [model.config.decoder_start_token_id], []
+        while len(scores) < max_new_tokens and (not scores or ids[-1] != model.config.eos_token_id):
+            scores.append(model(input_ids=prompt, attention_mask=attention_mask, decoder_input_ids=torch.tensor([ids]), use_cache=False).logits[:, -1])
+            ids.append(int(scores[-1].argmax()))
+        return argparse.Namespace(sequences=torch.tensor([ids]), scores=scores)
+    return generate
+
+
 @torch.no_grad()
 def check_greedy(model, folder, prompt, steps, tier):
     """Wrong words, or None."""
-    want = model.generate(prompt, attention_mask=torch.ones_like(prompt), do_sample=False, max_new_tokens=steps, output_scores=True, return_dict_in_generate=True)
+    want = (whole(model) if model.config.model_type == "fsmt" else model.generate)(prompt, attention_mask=torch.ones_like(prompt), do_sample=False, max_new_tokens=steps, output_scores=True, return_dict_in_generate=True)
     done = ask(["--greedy", folder, "float32", str(steps)], tier, json.dumps(prompt[0].tolist()))
     if done.returncode:
         return "greedy: " + done.stderr.strip()
@@ -620,7 +634,8 @@ def one(name, seed, keep):
         save(model, folder, dtype, storage)
         model = getattr(T, cls).from_pretrained(folder, dtype=torch.float32, attn_implementation=attention).eval()  # tables of sines are made anew
         cfg = getattr(model.config, "text_config", model.config)
-        cfg.vocab_size = getattr(cfg, "vocab_size", 0) or min(cfg.encoder.vocab_size, cfg.decoder.vocab_size)
+        if not hasattr(cfg, "vocab_size"):
+            cfg.vocab_size = min((cfg.src_vocab_size, cfg.tgt_vocab_size) if hasattr(cfg, "src_vocab_size") else (cfg.encoder.vocab_size, cfg.decoder.vocab_size))
         seq2seq = bool(cfg.is_encoder_decoder) and not cls.endswith(("EncoderModel", "ForCausalLM")) and cls != "T5ForTokenClassification"
         decoder = cls.endswith(("ForCausalLM", "LMHeadModel", "GenerationDecoder")) and "WithLMHead" not in cls and kw.get("is_decoder", True) or cfg is not model.config
         cases = cases_of(model, cfg, r, seq2seq, decoder, cls)
