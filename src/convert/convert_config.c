@@ -83,7 +83,9 @@ int64_t config_get(const convert_config *cc, const char *key, int64_t fallback)
 
 int64_t config_layers(const convert_config *cc)
 {
-    return file_int(cc, "block_count", 0) - file_int(cc, "nextn_predict_layers", 0);
+    const int64_t all = file_int(cc, "block_count", 0),
+                  ahead = file_int(cc, "nextn_predict_layers", 0);
+    return ahead >= 0 && ahead <= all ? all - ahead : -1;
 }
 
 mltf_status config_need(const convert_config *cc, const char *key, const char *from)

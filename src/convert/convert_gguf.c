@@ -67,10 +67,12 @@ static mltf_status make_config(convert_job *j)
         j->heads % j->kv_heads)
         return mltf_fail(j->err, MLTF_CORRUPT_FILE, "%lld key heads do not divide %lld query heads",
                          (long long)j->kv_heads, (long long)j->heads);
-    const int64_t most = j->blocks > j->decoder_layers ? j->blocks : j->decoder_layers;
-    if (most > (int64_t)LIMIT_LAYERS || j->layers < 0)
-        return mltf_fail(j->err, MLTF_CORRUPT_FILE, "%lld layers are not possible",
-                         (long long)(j->layers < 0 ? j->layers : most));
+    const int64_t counts[] = {j->blocks, j->layers, j->decoder_layers, j->dense_layers};
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+        if (counts[i] < 0 || counts[i] > (int64_t)LIMIT_LAYERS)
+            return mltf_fail(j->err, MLTF_CORRUPT_FILE, "%lld layers are not possible",
+                             (long long)counts[i]);
+    }
     j->config = c;
     return a->failed ? mltf_fail_memory(j->err) : MLTF_OK;
 }

@@ -117,6 +117,7 @@ static char *numbered(convert_job *j, const char *to, const char *what)
 
 static mltf_status plan_apart(convert_job *j, convert_piece *p, st_spec *s, const char *to)
 {
+    if (p->t->ndim > 2) return does_not_fit(j, p->t);
     const size_t heads[] = {(size_t)j->heads, (size_t)j->kv_heads, (size_t)j->kv_heads};
     const size_t D = p->rows / (heads[0] + 2 * heads[1]);
     for (int i = 0; i < 3; i++, p->first_row += p->rows) {
@@ -213,7 +214,7 @@ static mltf_status plan_tensor(convert_job *j, const gguf_tensor *t)
     s.name = to;
     if (p.op == CONVERT_KV_B || p.op == CONVERT_JOIN || is_woven(p.op))
         TRY(find_joined(j, r + 1, layer, suffix, &p));
-    size_t *const last = &s.shape[s.ndim ? s.ndim - 1 : 0], *const before = last - 1;
+    const size_t last = t->ndim ? t->ndim - 1 : 0, before = last ? last - 1 : 0;
     switch (p.op) {
     case CONVERT_SPLIT:
         return plan_split(j, &p, &s, to);
@@ -226,18 +227,18 @@ static mltf_status plan_tensor(convert_job *j, const gguf_tensor *t)
         s.shape[1] *= 2;
         return plan_mxfp4(j, &p, &s, to);
     case CONVERT_TRANSPOSE:
-        swap(last, before);
+        swap(&s.shape[last], &s.shape[before]);
         break;
     case CONVERT_WEAVE:
-        *last *= 2;
+        s.shape[last] *= 2;
         p.rows *= 2;
         break;
     case CONVERT_WEAVE_TURNED:
-        swap(last, before);
-        *last *= 2;
+        swap(&s.shape[last], &s.shape[before]);
+        s.shape[last] *= 2;
         break;
     case CONVERT_JOIN:
-        *before += p.joined->shape[1];
+        s.shape[before] += p.joined->shape[1];
         p.rows += p.joined->count / p.joined->shape[0];
         break;
     case CONVERT_KV_B:

@@ -9,6 +9,7 @@
  * not), so an unknown one is refused; a BOS token is added only where the file says so, or where llama.cpp
  * adds it without being told. */
 #include "convert/convert_config.h"
+#include "convert/convert_pre_tokenizers.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,89 +22,6 @@
 enum { T_NORMAL = 1, T_UNKNOWN = 2, T_CONTROL = 3, T_USER_DEFINED = 4, T_UNUSED = 5, T_BYTE = 6 };
 
 #define SPACE_PIECE "\xE2\x96\x81" /* U+2581, a space in SentencePiece */
-
-/* ---- pre-tokenizers ------------------------------------------------------------------------ */
-
-typedef enum { SPLIT_BYTE_LEVEL, SPLIT_DIGITS_BYTE_LEVEL, SPLIT_PATTERNS } split_kind;
-
-typedef struct pre_tokenizer {
-    const char *names[12]; /* tokenizer.ggml.pre */
-    split_kind kind;
-    const char *patterns[5];
-    bool nfc, ignore_merges, adds_bos; /* adds_bos: llama.cpp's default for it */
-} pre_tokenizer;
-
-#define CONTRACTIONS "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
-#define LINES_END    "\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
-#define CASED_WORDS(tail)                                                                          \
-    "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"     \
-    "+" tail "|[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}"  \
-    "\\p{M}]*" tail
-
-static const char gpt2_pattern[] =
-    "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)";
-
-static const pre_tokenizer pre_tokenizers[] = {
-    {.names = {"gpt-2", "phi-2", "mpt", "olmo", "jais", "jina-es", "jina-de", "jina-v2-es",
-               "jina-v2-de", "roberta-bpe"},
-     .kind = SPLIT_BYTE_LEVEL},
-    {.names = {"modern-bert"}, .kind = SPLIT_BYTE_LEVEL, .nfc = true},
-    {.names = {"smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b"},
-     .kind = SPLIT_DIGITS_BYTE_LEVEL},
-    {.names = {"llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "lfm2"},
-     .kind = SPLIT_PATTERNS,
-     .patterns =
-         {CONTRACTIONS
-          "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|" LINES_END},
-     .ignore_merges = true,
-     .adds_bos = true},
-    {.names = {"dbrx", "smaug-bpe", "chatglm-bpe", "glm4"},
-     .kind = SPLIT_PATTERNS,
-     .patterns =
-         {CONTRACTIONS
-          "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|" LINES_END}},
-    {.names = {"qwen2", "deepseek-r1-qwen", "megrez"},
-     .kind = SPLIT_PATTERNS,
-     .patterns =
-         {CONTRACTIONS
-          "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|" LINES_END},
-     .nfc = true},
-    {.names = {"stablelm2"},
-     .kind = SPLIT_PATTERNS,
-     .patterns =
-         {CONTRACTIONS
-          "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|" LINES_END}},
-    {.names = {"tekken"},
-     .kind = SPLIT_PATTERNS,
-     .patterns = {CASED_WORDS("") "|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|" LINES_END},
-     .ignore_merges = true,
-     .adds_bos = true},
-    {.names = {"gpt-4o", "llama4"},
-     .kind = SPLIT_PATTERNS,
-     .patterns = {CASED_WORDS(CONTRACTIONS
-                              "?") "|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|" LINES_END}},
-    {.names = {"falcon"},
-     .kind = SPLIT_PATTERNS,
-     .patterns = {"[\\p{P}\\$\\+<=>\\^~\\|`]+", gpt2_pattern, "[0-9][0-9][0-9]"}},
-    {.names = {"deepseek-coder"},
-     .kind = SPLIT_PATTERNS,
-     .patterns = {"[\\r\\n]", "\\s?\\p{L}+", "\\s?\\p{P}+",
-                  "[\xE4\xB8\x80-\xE9\xBE\xA5\xE0\xA0\x80-\xE4\xB8\x80\xEA\xB0\x80-\xED\x9F\xBF]+",
-                  "\\p{N}"}},
-    {.names = {"default"},
-     .kind = SPLIT_PATTERNS,
-     .patterns = {"[\\p{P}\\$\\+<=>\\^~\\|]+", gpt2_pattern, "\\p{N}+", "[0-9][0-9][0-9]"}},
-};
-
-static const pre_tokenizer *find_pre(mltf_str name)
-{
-    for (size_t i = 0; i < sizeof pre_tokenizers / sizeof *pre_tokenizers; i++) {
-        for (const char *const *n = pre_tokenizers[i].names; *n; n++) {
-            if (str_is(name, *n)) return &pre_tokenizers[i];
-        }
-    }
-    return NULL;
-}
 
 /* ---- the vocabulary ------------------------------------------------------------------------ */
 
@@ -119,6 +37,7 @@ typedef struct vocab {
     size_t n;
     const gguf_value *types, *scores; // NULL: all normal; none
     named *sorted;                    // [n]
+    bool sentinels;                   // 32000 to 32099 are <extra_id_99> to <extra_id_0>
     json *root, *added;
     mltf_err *err;
 } vocab;
@@ -137,8 +56,17 @@ static const named *find_token(const vocab *v, mltf_str text)
     return bsearch(&wanted, v->sorted, v->n, sizeof *v->sorted, by_text);
 }
 
+/* T5's hundred sentinels are no pieces of its SentencePiece model, and the file has placeholders for them. */
+enum { T5_PIECES = 32000, T5_SENTINELS = 100 };
+
+static bool is_sentinel(const vocab *v, size_t i)
+{
+    return v->sentinels && i >= T5_PIECES && i < T5_PIECES + T5_SENTINELS;
+}
+
 static int token_type(const vocab *v, size_t i)
 {
+    if (is_sentinel(v, i)) return T_CONTROL;
     return v->types ? (int)gguf_number_at(v->types, i) : T_NORMAL;
 }
 
@@ -152,6 +80,25 @@ static bool is_roberta(const vocab *v)
 {
     return is_arch(v, "bert") &&
            !str_is(gguf_string(v->g, "tokenizer.ggml.model", STR("")), "bert");
+}
+
+static mltf_status name_sentinels(vocab *v)
+{
+    if (!is_arch(v, "t5") && !is_arch(v, "t5encoder")) return MLTF_OK;
+    if (v->n < T5_PIECES + T5_SENTINELS || !str_is(v->tokens[T5_PIECES], "[PAD32000]") ||
+        !str_is(v->tokens[T5_PIECES + T5_SENTINELS - 1], "[PAD32099]"))
+        return MLTF_OK;
+    mltf_str *tokens = arena_calloc(v->a, v->n, sizeof *tokens);
+    if (!tokens) return mltf_fail_memory(v->err);
+    memcpy(tokens, v->tokens, v->n * sizeof *tokens);
+    for (int i = 0; i < T5_SENTINELS; i++) {
+        const char *name = arena_printf(v->a, "<extra_id_%d>", T5_SENTINELS - 1 - i);
+        if (!name) return mltf_fail_memory(v->err);
+        tokens[T5_PIECES + i] = str_from(name);
+    }
+    v->tokens = tokens;
+    v->sentinels = true;
+    return MLTF_OK;
 }
 
 static mltf_status read_vocab(vocab *v)
@@ -169,6 +116,7 @@ static mltf_status read_vocab(vocab *v)
         (v->scores && (v->scores->n != v->n || v->scores->type == GGUF_V_STRING)))
         return mltf_fail(v->err, MLTF_CORRUPT_FILE,
                          "the vocabulary and its types or scores have different lengths");
+    TRY(name_sentinels(v));
     v->sorted = arena_calloc(v->a, v->n, sizeof *v->sorted);
     if (!v->sorted) return mltf_fail_memory(v->err);
     for (size_t i = 0; i < v->n; i++) {
@@ -448,7 +396,7 @@ static json *pre_tokenizer_json(vocab *v, const pre_tokenizer *pre)
         json_push(v->a, list, byte_level(v, false, true, true));
         return o;
     }
-    for (const char *const *p = pre->patterns; p < pre->patterns + 5 && *p; p++) {
+    for (const char *const *p = pre->patterns; *p; p++) {
         json *split = type_of(v, "Split");
         json_set(v->a, split, "pattern", string_pattern(v, "Regex", *p));
         set_text(v, split, "behavior", "Isolated");
@@ -462,7 +410,7 @@ static json *pre_tokenizer_json(vocab *v, const pre_tokenizer *pre)
 static mltf_status make_byte_level(vocab *v)
 {
     const mltf_str name = gguf_string(v->g, "tokenizer.ggml.pre", STR("default"));
-    const pre_tokenizer *pre = find_pre(name);
+    const pre_tokenizer *pre = convert_pre_tokenizer_find(name);
     if (!pre)
         return mltf_fail(v->err, MLTF_UNSUPPORTED,
                          "how text is split before merging (tokenizer.ggml.pre \"" STR_FMT
@@ -701,11 +649,16 @@ static mltf_status make_wordpiece(vocab *v)
         return mltf_fail(v->err, MLTF_CORRUPT_FILE,
                          "the GGUF file does not name its unknown, cls and separator tokens");
     TRY(restore_prefixes(v));
-    json *normalizer = type_of(v, "BertNormalizer"); // llama.cpp has lower case in any case
+    json *normalizer = type_of(v, "BertNormalizer"); // lower case where older files tell nothing
     set_bool(v, normalizer, "clean_text", true);
     set_bool(v, normalizer, "handle_chinese_chars", true);
-    set_null(v, normalizer, "strip_accents");
-    set_bool(v, normalizer, "lowercase", true);
+    if (gguf_get(v->g, "tokenizer.ggml.normalizer.strip_accents"))
+        set_bool(v, normalizer, "strip_accents",
+                 gguf_bool(v->g, "tokenizer.ggml.normalizer.strip_accents", true));
+    else
+        set_null(v, normalizer, "strip_accents");
+    set_bool(v, normalizer, "lowercase",
+             gguf_bool(v->g, "tokenizer.ggml.normalizer.lowercase", true));
     json_set(v->a, v->root, "normalizer", normalizer);
     json_set(v->a, v->root, "pre_tokenizer", type_of(v, "BertPreTokenizer"));
     json_set(v->a, v->root, "post_processor", bert_processor(v, cls, sep));

@@ -734,7 +734,7 @@ TEXTS += ["".join(random.choice(ALPHABET) for _ in range(random.randint(1, 60)))
 
 
 # where llama.cpp itself is not exact: it has no NFC, its own code for \\p{M}, and no ranges of characters in a class
-INEXACT = {"qwen2": "\u0301", "tekken": "\u0301", "gpt-4o": "\u0301", "deepseek-coder": "\u2028"}
+INEXACT = {"deepseek-llm": "\u2028", "qwen2": "\u0301", "tekken": "\u0301", "gpt-4o": "\u0301", "deepseek-coder": "\u2028"}
 
 
 def same_tokens(path, checkpoint, what, without=""):
@@ -752,7 +752,7 @@ def same_tokens(path, checkpoint, what, without=""):
 if llama_cpp:
     same_tokens(SMOL, convert(SMOL, "bfloat16"), "SmolLM2")
     for pre in ("gpt-2", "smollm", "starcoder", "llama-bpe", "dbrx", "qwen2", "stablelm2", "tekken", "gpt-4o", "falcon",
-                "deepseek-coder", "default"):
+                "deepseek-coder", "deepseek-llm", "deepseek-v3", "seed-coder", "bloom", "default"):
         for bos in (None, False, True):
             path = os.path.join(work, f"{pre}-{bos}.gguf")
             tiny_llama(path, vocab=len(TOKENS), pre=pre, **({} if bos is None else {"add_add_bos_token": bos}))
