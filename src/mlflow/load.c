@@ -231,20 +231,29 @@ static mltf_status read_checkpoint(mltf_model *m, const mltf_open_options *o, ml
 {
     mltf_arena *a = &m->arena;
     m->model_dir = m->dir;
-    if (!has_file(m->dir, "config.json")) {
+    const char *root = pipeline_model_root(m->dir, a);
+    if (!root) return mltf_fail_memory(err);
+    if (!has_file(root, "config.json") && has_file(m->dir, "modules.json") &&
+        !holds_adapter(m->dir))
+        return mltf_fail(
+            err, MLTF_UNSUPPORTED,
+            "modules.json of \"%s\" names no Transformer with a config.json: folders of "
+            "sentence-transformers without one are not supported",
+            m->dir);
+    if (!has_file(root, "config.json")) {
         TRY(adapter_choose(a, &m->adapter_dir, m->dir, err));
         if (!o->base_model_path)
             return mltf_fail(err, MLTF_INVALID_INPUT,
                              "\"%s\" holds an adapter alone; give its base with base_model_path",
                              m->dir);
         TRY(check_base(o->base_model_path, err));
-        m->model_dir = keep(m, o->base_model_path);
+        root = m->model_dir = keep(m, o->base_model_path);
         if (has_file(m->dir, "tokenizer_config.json")) m->tokenizer_dir = m->dir;
     }
     m->name = keep(m, base_name(m->dir));
     m->pyfunc = true;
     json_doc doc = JSON_DOC_INIT;
-    char *path = path_join(m->model_dir, "config.json");
+    char *path = path_join(root, "config.json");
     if (!path) return mltf_fail_memory(err);
     const mltf_status st = json_parse_file(&doc, path, NULL, err);
     free(path);
@@ -320,7 +329,7 @@ static mltf_status load(mltf_model **out, const char *dir, const mltf_open_optio
         st = mltf_fail_memory(err);
     else if (has_file(dir, "MLmodel"))
         st = read_mlflow(m, o, err);
-    else if (has_file(dir, "config.json") || holds_adapter(dir))
+    else if (has_file(dir, "config.json") || has_file(dir, "modules.json") || holds_adapter(dir))
         st = read_checkpoint(m, o, err);
     else if ((st = gguf_refuse(dir, err)) == MLTF_OK)
         st = mltf_fail(err, MLTF_NOT_FOUND,

@@ -76,7 +76,7 @@ static mltf_status read_floats(const checkpoint *ck, const char *name, size_t co
     return MLTF_OK;
 }
 
-/* ---- activations: by their class in torch.nn, which sentence-transformers makes without arguments ---- */
+/* ---- activations ---- */
 
 static float relu(float x)
 {
@@ -119,11 +119,11 @@ static mltf_str class_of(mltf_str name)
     return name;
 }
 
-static mltf_status read_activation(const json *config, float (**act)(float), mltf_err *err)
+mltf_status embed_activation_find(mltf_str name, embed_activation **act, mltf_err *err)
 {
     static const struct {
         const char *name;
-        float (*act)(float);
+        embed_activation *act;
     } rows[] = {{"Identity", NULL},
                 {"Tanh", tanhf},
                 {"ReLU", relu},
@@ -134,7 +134,6 @@ static mltf_status read_activation(const json *config, float (**act)(float), mlt
                 {"ELU", elu},
                 {"Softplus", softplus},
                 {"Mish", mish}};
-    const mltf_str name = json_string(json_get(config, "activation_function"), STR("Tanh"));
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         if (!str_is(class_of(name), rows[i].name)) continue;
         *act = rows[i].act;
@@ -163,7 +162,8 @@ static mltf_status load_step(embed_step *s, const char *dir, const char *sub, co
                          (long long)out, width);
     s->in = (size_t)in;
     s->out = (size_t)out;
-    if (dense) TRY(read_activation(config, &s->act, err));
+    const mltf_str act = json_string(json_get(config, "activation_function"), STR("Tanh"));
+    if (dense) TRY(embed_activation_find(act, &s->act, err));
     char *folder = path_join(dir, sub);
     if (!folder) return mltf_fail_memory(err);
     checkpoint *ck = NULL;
@@ -258,8 +258,10 @@ static mltf_status load_prompts(embed_modules *m, const char *dir, mltf_err *err
 {
     static const char file[] = "config_sentence_transformers.json";
     json_doc doc = JSON_DOC_INIT;
-    mltf_status st = read_config(dir, "", file, &doc, err);
+    mltf_err why = {0};
+    mltf_status st = read_config(dir, "", file, &doc, &why);
     if (st == MLTF_NOT_FOUND) return MLTF_OK; // folders from before 2.0 have none
+    if (st && err) *err = why;
     const json *prompts = json_get(doc.root, "prompts"),
                *always = json_get(doc.root, "default_prompt_name");
     const size_t n = json_is(prompts, JSON_OBJECT) ? json_len(prompts) : 0;

@@ -27,12 +27,14 @@ enum {
 
 typedef enum { STEP_DENSE, STEP_LAYER_NORM, STEP_NORMALIZE } step_kind;
 
+typedef float embed_activation(float);
+
 typedef struct embed_step {
     step_kind kind;
     size_t in, out;
     float *weight;       /* Dense [out, in], LayerNorm [out] */
     float *bias;         /* [out] or NULL */
-    float (*act)(float); /* NULL: none */
+    embed_activation *act; /* NULL: none */
 } embed_step;
 
 typedef struct embed_prompt {
@@ -57,6 +59,9 @@ typedef struct embed_modules {
  * activation that is not known. */
 mltf_status embed_modules_load(embed_modules **out, const char *dir, size_t hidden, mltf_err *err);
 void embed_modules_free(embed_modules *m);
+/* An activation by its class in torch.nn, "torch.nn.modules.activation.Tanh", made without arguments: *act is NULL for
+ * Identity. UNSUPPORTED names one that is not known. */
+mltf_status embed_activation_find(mltf_str name, embed_activation **act, mltf_err *err);
 /* Numbers that pooling gives: the model's width for each mode. */
 size_t embed_pooled_width(unsigned pooling, size_t hidden);
 /* NULL if there is none of that name. */

@@ -102,8 +102,7 @@ static mltf_status settle_translation(pipeline *p, mltf_err *err)
     return MLTF_OK;
 }
 
-/* Older sentence-transformers folders keep the model in "0_Transformer": modules.json says so. In the arena. */
-static const char *model_root(const char *dir, mltf_arena *arena)
+const char *pipeline_model_root(const char *dir, mltf_arena *arena)
 {
     const char *root = dir;
     char *config = path_join(dir, "config.json"), *modules = path_join(dir, "modules.json");
@@ -130,7 +129,7 @@ mltf_status pipeline_load(pipeline **out, const pipeline_options *given, mltf_er
     if (!p) return mltf_fail_memory(err);
     pipeline_options resolved = *given;
     const pipeline_options *opts = &resolved;
-    resolved.model_dir = model_root(given->model_dir, &p->arena);
+    resolved.model_dir = pipeline_model_root(given->model_dir, &p->arena);
     if (!resolved.model_dir) {
         free(p);
         return mltf_fail_memory(err);

@@ -36,6 +36,9 @@ typedef struct call_control {
     void *user;
 } call_control;
 
+/* Where the model lies: `dir`, or the folder in it that modules.json names, as in older folders of
+ * sentence-transformers ("0_Transformer"). In the arena; NULL: no memory. */
+const char *pipeline_model_root(const char *dir, mltf_arena *arena);
 mltf_status pipeline_load(pipeline **out, const pipeline_options *opts, mltf_err *err);
 void pipeline_free(pipeline *p);
 

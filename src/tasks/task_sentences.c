@@ -129,8 +129,8 @@ static mltf_status call_similarity(const task_call *c, json **out, mltf_err *err
 
 typedef struct ranking {
     const task_call *c;
-    float *scores; /* [n] */
-    bool sigmoid;
+    float *scores;         /* [n] */
+    embed_activation *act; /* NULL: none */
 } ranking;
 
 static mltf_status keep_score(void *user, const task_row *row, mltf_err *err)
@@ -139,9 +139,8 @@ static mltf_status keep_score(void *user, const task_row *row, mltf_err *err)
     if (row->n_logits != 1)
         return mltf_fail(err, MLTF_INVALID_INPUT,
                          "ranking needs a model with one label, this one has %zu", row->n_logits);
-    float score = row->logits[0];
-    if (r->sigmoid) task_sigmoid(&score, 1);
-    r->scores[row->seq] = score;
+    const float score = row->logits[0];
+    r->scores[row->seq] = r->act ? r->act(score) : score;
     return MLTF_OK;
 }
 
@@ -153,14 +152,13 @@ static mltf_status read_function(const task_call *c, ranking *r, mltf_err *err)
         json_string(json_get(json_get(config, "sentence_transformers"), "activation_fn"), STR(""));
     if (saved.n == 0)
         saved = json_string(json_get(config, "sbert_ce_default_activation_function"), STR(""));
-    r->sigmoid = !str_ends(saved, "Identity");
-    if (!task_arg_given(c, "function_to_apply")) return MLTF_OK;
+    if (!task_arg_given(c, "function_to_apply"))
+        return embed_activation_find(saved.n ? saved : STR("Sigmoid"), &r->act, err);
     const mltf_str s = json_string(task_arg(c, "function_to_apply"), STR(""));
-    r->sigmoid = str_is(s, "sigmoid");
-    if (!r->sigmoid && !str_is(s, "none"))
-        return mltf_fail(err, MLTF_PREDICT_FAILED,
-                         "Unrecognized `function_to_apply` argument: " STR_FMT, STR_ARG(s));
-    return MLTF_OK;
+    if (str_is(s, "none")) return MLTF_OK;
+    if (str_is(s, "sigmoid")) return embed_activation_find(STR("Sigmoid"), &r->act, err);
+    return mltf_fail(err, MLTF_PREDICT_FAILED,
+                     "Unrecognized `function_to_apply` argument: " STR_FMT, STR_ARG(s));
 }
 
 static mltf_status encode_pair(const task_call *c, task_seqs *seqs, const json *text,

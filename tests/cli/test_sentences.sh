@@ -29,4 +29,25 @@ contains out '"text": '
 echo '{"inputs": {"query": "rain", "documents": ["sun"]}}' >in.json
 expect 2 "$mltf" models predict -m "$fixtures/models/bert-seqcls" --task text-ranking -i in.json
 contains err "ranking needs a model with one label"
+cp -r "$rank" tanh
+sed -i '0,/{/s//{"sentence_transformers": {"activation_fn": "torch.nn.modules.activation.Tanh"},/' tanh/config.json
+expect 0 "$mltf" models save -m "$rank" --task text-ranking -o rank-plain --model-config '{"function_to_apply": "none"}'
+expect 0 "$mltf" models save -m tanh --task text-ranking -o rank-tanh
+say rank-plain '{"inputs": {"query": "rain", "documents": ["sun"]}}'
+plain=$(grep -o '"score": [-0-9.e]*' out | cut -d' ' -f2)
+say rank-tanh '{"inputs": {"query": "rain", "documents": ["sun"]}}'
+grep -o '"score": [-0-9.e]*' out | awk -v x="$plain" '{ t = exp(2 * x); d = $2 - (t - 1) / (t + 1); exit !(d < 1e-5 && d > -1e-5) }' ||
+    fail "not the tanh of $plain: $(cat out)"
+
+# an older folder: the model lies in 0_Transformer
+mkdir -p old/0_Transformer old/1_Pooling
+cp "$base"/* old/0_Transformer
+echo '{"pooling_mode_mean_tokens": true}' >old/1_Pooling/config.json
+echo '[{"path": "0_Transformer", "type": "sentence_transformers.models.Transformer"}, {"path": "1_Pooling", "type": "sentence_transformers.models.Pooling"}]' >old/modules.json
+"$mltf" models predict -m "$base" --task sentence-embedding -i <(echo '{"inputs": ["rain"]}') >want 2>err
+expect 0 "$mltf" models predict -m old --task sentence-embedding -i <(echo '{"inputs": ["rain"]}')
+same "$(cat out)" "$(cat want)"
+echo '[{"path": "0_Words", "type": "sentence_transformers.models.StaticEmbedding"}]' >old/modules.json
+expect 5 "$mltf" models predict -m old --task sentence-embedding -i <(echo '{"inputs": ["rain"]}')
+contains err "names no Transformer"
 finish
