@@ -203,7 +203,7 @@ ANSWERS_OF = {("gpt2-base", "eos_token_id", "[]"), ("t5-base", "eos_token_id", "
 # refused for its own reason; Python's words would say nothing
 FAILS = {("function_to_apply", '"x"'), ("ignore_labels", '"O"'), ("aggregation_strategy", '"x"'), ("targets", "5"), ("num_beams", "0"),
          ("hypothesis_template", "null"), ("hypothesis_template", "5"), ("bad_words_ids", '"x"'), ("max_seq_len", "16"),
-         ("return_tensors", '"pt"'), ("dola_layers", '"low"'), ("num_beam_groups", "2")}
+         ("return_tensors", '"pt"'), ("num_beam_groups", "2")}
 FAILS_OF = {("fill-mask", "top_k", "-1"), ("t5-base", "guidance_scale", "1.5"), ("gpt2-base", "force_words_ids", "[[5]]")}
 
 

@@ -187,9 +187,66 @@ static mltf_status parse_bias(gen_biases *out, const char *name, const json *v, 
     return MLTF_OK;
 }
 
-static mltf_status parse_watermark(gen_watermark *w, const char *name, const json *v, mltf_err *err)
+/* The integer or boolean of a SynthIDTextWatermarkingConfig, if it has that key; false: another type. */
+static bool synthid_number(int64_t *out, const json *v, const char *key)
+{
+    const json *x = json_get(v, key);
+    if (json_is(x, JSON_BOOL)) *out = x->b;
+    return !x || json_is(x, JSON_BOOL) || as_int(out, x);
+}
+
+static mltf_status parse_synthid(gen_synthid *w, const char *name, const json *v, mltf_arena *arena,
+                                 mltf_err *err)
+{
+    static const char *const known[] = {"ngram_len",
+                                        "keys",
+                                        "context_history_size",
+                                        "sampling_table_seed",
+                                        "sampling_table_size",
+                                        "skip_first_ngram_calls",
+                                        "debug_mode",
+                                        NULL};
+    static const char wanted[] = "a SynthIDTextWatermarkingConfig: ngram_len (at least 1), keys "
+                                 "(integers), context_history_size, sampling_table_seed, "
+                                 "sampling_table_size, skip_first_ngram_calls and debug_mode";
+    const json *keys = json_get(v, "keys");
+    int64_t skip = 0, debug = 0;
+    *w = (gen_synthid){.table_size = 1 << 16, .history = 1024};
+    bool ok = json_is(keys, JSON_ARRAY) && synthid_number(&w->ngram_len, v, known[0]) &&
+              synthid_number(&w->history, v, known[2]) &&
+              synthid_number(&w->table_seed, v, known[3]) &&
+              synthid_number(&w->table_size, v, known[4]) && synthid_number(&skip, v, known[5]) &&
+              synthid_number(&debug, v, known[6]);
+    for (size_t i = 0; i < json_len(v); i++) {
+        bool is_known = false;
+        for (const char *const *k = known; *k; k++) is_known |= str_is(v->o.members[i].key, *k);
+        ok &= is_known;
+    }
+    int64_t *numbers = arena_calloc(arena, json_len(keys) + 1, sizeof *numbers);
+    if (!numbers) return mltf_fail_memory(err);
+    for (size_t i = 0; i < json_len(keys); i++) ok &= as_int(&numbers[i], json_at(keys, i));
+    if (!ok || w->ngram_len < 1 || w->ngram_len > 1000 || w->history < 1 || w->table_size < 1)
+        return wrong_type(name, wanted, v, err);
+    if (w->table_size > 1 << 24)
+        return mltf_fail(err, MLTF_INVALID_INPUT,
+                         "Some of the keys in `%s` are defined incorrectly. `sampling_table_size` "
+                         "should be < 2**24` but found %lld",
+                         name, (long long)w->table_size);
+    w->keys = numbers;
+    w->n_keys = json_len(keys);
+    w->skip_first = skip;
+    w->debug = debug;
+    return MLTF_OK;
+}
+
+static mltf_status parse_watermark(gen_watermark *w, const char *name, const json *v,
+                                   mltf_arena *arena, mltf_err *err)
 {
     if (!json_is(v, JSON_OBJECT)) return wrong_type(name, "a WatermarkingConfig", v, err);
+    if (json_get(v, "ngram_len") || json_get(v, "keys")) {
+        *w = (gen_watermark){.on = true};
+        return parse_synthid(&w->synthid, name, v, arena, err);
+    }
     *w = (gen_watermark){.on = true,
                          .greenlist_ratio = 0.25,
                          .bias = 2.0,
@@ -282,7 +339,7 @@ static mltf_status parse_field(void *place, const field_info *f, const json *v, 
     case KIND_FORCE:
         return parse_force(place, f->name, v, arena, err);
     case KIND_WATERMARK:
-        return parse_watermark(place, f->name, v, err);
+        return parse_watermark(place, f->name, v, arena, err);
     case KIND_NOTE:
     case KIND_REFUSE:
         *(const json **)place = json_clone(arena, v);
@@ -721,16 +778,39 @@ static mltf_status validate_cache(const json *name, mltf_err *err)
     return st;
 }
 
+/* What is refused by name, in the words in which the library's pipelines refuse it, where they do. */
+static mltf_status refuse_fields(const gen_config *c, mltf_err *err)
+{
+    // other strategies leave DoLa alone
+    const bool contrastive = !c->do_sample && c->top_k > 1 && c->penalty_alpha > 0,
+               dola = c->num_beams == 1 && !contrastive && !c->force_words_ids.p;
+    const struct {
+        const json *value;
+        const char *why;
+    } rows[] = {
+        {c->token_healing,
+         "When generating with token healing, you must pass the model's tokenizer "
+         "to the `tokenizer` argument of `generate`."},
+        {dola ? c->dola_layers : NULL,
+         "Dola Generation requires `trust_remote_code=True` in your `generate` "
+         "call, since it loads https://hf.co/transformers-community/dola."},
+        {c->constraints, "`constraints` is not supported; leave it out, or say `force_words_ids`"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const json *v = rows[i].value;
+        if (v && !json_is(v, JSON_NULL) && !(json_is(v, JSON_BOOL) && !v->b))
+            return mltf_fail(err, MLTF_UNSUPPORTED, "%s", rows[i].why);
+    }
+    REFUSE_IF(c->compile_config && !json_is(c->compile_config, JSON_NULL),
+              "You provided `compile_config` as an instance of <class '%s'>, but it must be an "
+              "instance of `CompileConfig`.",
+              json_type_name(c->compile_config));
+    return MLTF_OK;
+}
+
 mltf_status gen_config_validate(const gen_config *c, mltf_err *err)
 {
-    static const field_info *const table = fields;
-    for (int f = 0; f < GEN_F_COUNT; f++) {
-        if (table[f].kind != KIND_REFUSE) continue;
-        const json *v = *(const json *const *)((const char *)c + table[f].offset);
-        if (v && !json_is(v, JSON_NULL) && !(json_is(v, JSON_BOOL) && !v->b))
-            return mltf_fail(err, MLTF_UNSUPPORTED, "`%s` is not supported; leave it out",
-                             table[f].name);
-    }
+    TRY(refuse_fields(c, err));
     REFUSE_IF(c->max_new_tokens != GEN_NONE && c->max_new_tokens <= 0,
               "`max_new_tokens` must be greater than 0, but is %lld.",
               (long long)c->max_new_tokens);

@@ -114,6 +114,7 @@ typedef enum { GEN_EARLY_FALSE, GEN_EARLY_TRUE, GEN_EARLY_NEVER } gen_early_stop
     F(assistant_lookbehind,             NOTE,    NULL)     \
     F(target_lookbehind,                NOTE,    NULL)     \
     F(is_assistant,                     NOTE,    NULL)     \
+    F(assistant_early_exit,             NOTE,    NULL)     \
     /* what only torch knows */                            \
     F(cache_implementation,             NOTE,    NULL)     \
     F(cache_config,                     NOTE,    NULL)     \
@@ -126,7 +127,6 @@ typedef enum { GEN_EARLY_FALSE, GEN_EARLY_TRUE, GEN_EARLY_NEVER } gen_early_stop
     F(disable_compile,                  NOTE,    NULL)     \
     F(low_memory,                       NOTE,    NULL)     \
     F(token_healing,                    REFUSE,  NULL)     \
-    F(assistant_early_exit,             REFUSE,  NULL)     \
     F(dola_layers,                      REFUSE,  NULL)     \
     F(constraints,                      REFUSE,  NULL)     \
     F(transformers_version,             NOTE,    NULL)
@@ -136,11 +136,22 @@ typedef struct gen_decay {
     int64_t start; /* tokens behind the prompt */
     double factor; /* 0: None */
 } gen_decay;
-/* WatermarkingConfig; SynthID's is refused. */
+/* SynthIDTextWatermarkingConfig */
+typedef struct gen_synthid {
+    int64_t ngram_len;   /* tokens that a draw depends on, its own included */
+    const int64_t *keys; /* [n_keys] one for each round */
+    size_t n_keys;
+    int64_t table_size, table_seed;
+    int64_t history; /* contexts that are not watermarked again */
+    bool skip_first; /* not the first ngram_len - 1 tokens */
+    bool debug;      /* as if all scores were equal */
+} gen_synthid;
+/* WatermarkingConfig, or, if `synthid.ngram_len` is not 0, the other. */
 typedef struct gen_watermark {
     bool on, selfhash;
     double greenlist_ratio, bias;
     int64_t hashing_key, context_width;
+    gen_synthid synthid;
 } gen_watermark;
 typedef struct gen_biases {
     const gen_bias *p;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "gen/gen_math.h"
+#include "gen/synthid.h"
 #include "gen/watermark.h"
 
 typedef mltf_status (*apply_fn)(gen_processors *p, float *s, const int32_t *ids, size_t n,
@@ -465,8 +466,13 @@ static mltf_status apply_watermark(gen_processors *p, float *s, const int32_t *i
                                    mltf_err *err)
 {
     (void)err;
-    gen_watermark_apply(&p->facts.cfg->watermarking_config, p->watermark, s, p->facts.vocab, ids, n,
-                        p->order);
+    const gen_watermark *w = &p->facts.cfg->watermarking_config;
+    const size_t before = p->facts.n_prompt < n ? p->facts.n_prompt : n;
+    if (w->synthid.ngram_len)
+        gen_synthid_apply(&w->synthid, p->synthid, s, p->facts.vocab, ids + before, n - before,
+                          p->values);
+    else
+        gen_watermark_apply(w, p->watermark, s, p->facts.vocab, ids, n, p->order);
     return MLTF_OK;
 }
 
@@ -675,7 +681,9 @@ mltf_status gen_processors_init(gen_processors *p, const gen_process_facts *fact
     p->seen = arena_calloc(arena, facts->vocab, 1);
     const gen_watermark *mark = &facts->cfg->watermarking_config;
     if (mark->selfhash) p->watermark = gen_watermark_table(mark, arena);
-    const bool ok = p->values && p->order && p->seen && (p->watermark || !mark->selfhash);
+    if (mark->synthid.ngram_len) p->synthid = gen_synthid_table(&mark->synthid, arena);
+    const bool ok = p->values && p->order && p->seen && (p->watermark || !mark->selfhash) &&
+                    (p->synthid || !mark->synthid.ngram_len);
     return ok ? MLTF_OK : mltf_fail_memory(err);
 }
 

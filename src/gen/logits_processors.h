@@ -32,6 +32,7 @@ struct gen_processors {
     uint32_t *order;           /* [vocab] scratch */
     uint8_t *seen;             /* [vocab] scratch, zero between calls */
     const uint32_t *watermark; /* selfhash's table, or NULL */
+    const uint8_t *synthid;    /* SynthID's, or NULL */
 };
 
 /* Check ids against the vocabulary and take scratch from the arena. INVALID_INPUT in transformers' words. */

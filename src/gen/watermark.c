@@ -1,49 +1,18 @@
 /* Green lists as torch draws them. */
 #include "gen/watermark.h"
 
+#include "gen/torch_random.h"
+
 enum { TABLE = 1000003, TRIED = 40 }; // as in transformers
-
-/* ---- torch.Generator on a CPU: MT19937 (Matsumoto and Nishimura 1998) ---- */
-
-enum { MT_N = 624, MT_M = 397 };
-
-typedef struct twister {
-    uint32_t s[MT_N];
-    size_t at;
-} twister;
-
-static void twister_seed(twister *t, uint32_t seed)
-{
-    t->s[0] = seed;
-    for (uint32_t i = 1; i < MT_N; i++)
-        t->s[i] = 1812433253u * (t->s[i - 1] ^ t->s[i - 1] >> 30) + i;
-    t->at = MT_N;
-}
-
-static uint32_t twister_next(twister *t)
-{
-    if (t->at == MT_N) {
-        for (size_t i = 0; i < MT_N; i++) {
-            const uint32_t y = (t->s[i] & 0x80000000u) | (t->s[(i + 1) % MT_N] & 0x7fffffffu);
-            t->s[i] = t->s[(i + MT_M) % MT_N] ^ y >> 1 ^ (y & 1 ? 0x9908b0dfu : 0);
-        }
-        t->at = 0;
-    }
-    uint32_t y = t->s[t->at++];
-    y ^= y >> 11;
-    y ^= y << 7 & 0x9d2c5680u;
-    y ^= y << 15 & 0xefc60000u;
-    return y ^ y >> 18;
-}
 
 /* torch.randperm(n), of which the first `want` are needed. */
 static void random_order(uint32_t *out, size_t n, size_t want, uint32_t seed)
 {
-    twister t;
-    twister_seed(&t, seed);
+    torch_random t;
+    torch_random_seed(&t, seed);
     for (size_t i = 0; i < n; i++) out[i] = (uint32_t)i;
     for (size_t i = 0; i + 1 < n && i < want; i++) {
-        const size_t j = i + twister_next(&t) % (n - i);
+        const size_t j = i + torch_random_next(&t) % (n - i);
         const uint32_t x = out[i];
         out[i] = out[j];
         out[j] = x;

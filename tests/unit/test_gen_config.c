@@ -150,12 +150,28 @@ static void test_gen_config_refuses_in_the_words_of_the_library(void **state)
          "`num_return_sequences` (5) has to be smaller or equal to `num_beams` (3)."},
         {"{\"bad_words_ids\": []}", "`bad_words_ids` has to be a non-empty list, but is []."},
         {"{\"watermarking_config\": {\"ngram_len\": 5}}",
-         "`watermarking_config` with \"ngram_len\" is not supported: it may hold greenlist_ratio, "
+         "`watermarking_config` has to be a SynthIDTextWatermarkingConfig: ngram_len (at least 1), "
+         "keys (integers), context_history_size, sampling_table_seed, sampling_table_size, "
+         "skip_first_ngram_calls and debug_mode, but is {\"ngram_len\": 5}"},
+        {"{\"watermarking_config\": {\"ngram_len\": 5, \"keys\": [1], \"sampling_table_size\": "
+         "33554432}}",
+         "Some of the keys in `watermarking_config` are defined incorrectly. `sampling_table_size` "
+         "should be < 2**24` but found 33554432"},
+        {"{\"watermarking_config\": {\"greenlist\": 5}}",
+         "`watermarking_config` with \"greenlist\" is not supported: it may hold greenlist_ratio, "
          "bias, hashing_key, seeding_scheme (`lefthash` or `selfhash`) and context_width"},
         {"{\"watermarking_config\": {\"seeding_scheme\": \"hash\"}}",
          "Some of the keys in `watermarking_config` are defined incorrectly. `seeding_scheme` "
          "should be [`selfhash`, `lefthash`]"},
-        {"{\"token_healing\": true}", "`token_healing` is not supported; leave it out"},
+        {"{\"token_healing\": true}",
+         "When generating with token healing, you must pass the model's tokenizer to the "
+         "`tokenizer` argument of `generate`."},
+        {"{\"dola_layers\": \"low\"}", "Dola Generation requires `trust_remote_code=True` in your "
+                                       "`generate` call, since it loads "
+                                       "https://hf.co/transformers-community/dola."},
+        {"{\"compile_config\": {}}", "You provided `compile_config` as an instance of <class "
+                                     "'dict'>, but it must be an instance "
+                                     "of `CompileConfig`."},
         {"{\"top_k\": \"many\"}", "`top_k` has to be an integer, but is \"many\""},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
