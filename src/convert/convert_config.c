@@ -235,3 +235,11 @@ mltf_status config_experts(const convert_config *cc, const char *count, const ch
                          (long long)config_get(cc, used, 0), (long long)config_get(cc, count, 0));
     return width ? config_need(cc, width, "expert_feed_forward_length") : MLTF_OK;
 }
+
+void config_granite_scales(const convert_config *cc)
+{
+    config_float(cc, "embedding_multiplier", file_double(cc, "embedding_scale", 1));
+    config_float(cc, "residual_multiplier", file_double(cc, "residual_scale", 1));
+    config_float(cc, "attention_multiplier", file_double(cc, "attention.scale", 1));
+    config_float(cc, "logits_scaling", file_double(cc, "logit_scale", 1));
+}

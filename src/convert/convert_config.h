@@ -45,6 +45,8 @@ void config_partial_rotary(const convert_config *cc, const char *key);
 mltf_status config_experts(const convert_config *cc, const char *count, const char *used,
                            const char *width);
 
+void config_granite_scales(const convert_config *cc); /* of embeddings, residuals, scores, logits */
+
 /* ---- rules that recur ----------------------------------------------------------------------- */
 
 // clang-format off

@@ -4,11 +4,13 @@
 
 extern const convert_family convert_llama_families[], convert_qwen_families[],
     convert_gemma_families[], convert_gpt_families[], convert_decoder_families[],
-    convert_bert_families[], convert_expert_families[], convert_t5_families[];
+    convert_bert_families[], convert_expert_families[], convert_t5_families[],
+    convert_recurrent_families[];
 
 static const convert_family *const tables[] = {
-    convert_llama_families,   convert_qwen_families, convert_gemma_families,  convert_gpt_families,
-    convert_decoder_families, convert_bert_families, convert_expert_families, convert_t5_families};
+    convert_llama_families,  convert_qwen_families,    convert_gemma_families,
+    convert_gpt_families,    convert_decoder_families, convert_bert_families,
+    convert_expert_families, convert_t5_families,      convert_recurrent_families};
 
 enum { N_TABLES = sizeof tables / sizeof *tables };
 

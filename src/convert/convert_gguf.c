@@ -61,8 +61,12 @@ static mltf_status make_config(convert_job *j)
     j->layers = config_layers(&cc);
     j->decoder_layers = file_int(&cc, "decoder_block_count", j->blocks);
     j->dense_layers = file_int(&cc, "leading_dense_block_count", 0);
+    // mamba has none; where layers have other numbers, those of the config
     j->heads = file_int(&cc, "attention.head_count", 1);
-    j->kv_heads = file_int(&cc, "attention.head_count_kv", j->heads);
+    if (j->heads == 0) j->heads = 1;
+    j->kv_heads = file_int(&cc, "attention.head_count_kv",
+                           json_int(json_get(c, "num_key_value_heads"), j->heads));
+    if (j->kv_heads == 0) j->kv_heads = j->heads;
     if (j->heads < 1 || j->kv_heads < 1 || j->heads > INT32_MAX || j->kv_heads > j->heads ||
         j->heads % j->kv_heads)
         return mltf_fail(j->err, MLTF_CORRUPT_FILE, "%lld key heads do not divide %lld query heads",

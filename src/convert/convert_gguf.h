@@ -35,6 +35,8 @@ typedef enum {
     CONVERT_SPLIT,     /* stacked: each a tensor of its own, "#" is its number */
     CONVERT_ONE_ROW,   /* a vector becomes a matrix of one row */
     CONVERT_CHANNELS,  /* [H, n] becomes [H, 1, n], a convolution of each channel by itself */
+    CONVERT_VECTOR,    /* a matrix becomes a vector */
+    CONVERT_LOG_MINUS, /* log(-x), in float32; a column becomes a vector */
     CONVERT_FROM_TWO,  /* two rows of zeros before the others: RoBERTa's positions begin at 2 */
     CONVERT_MXFP4,     /* blocks as they are, and their scales: TO_blocks, TO_scales */
     /* with the next rule's tensor: */
@@ -54,7 +56,8 @@ typedef enum {
     IN_EXPERTS, /* required in the others */
 } convert_need;
 
-/* Names are without ".weight" or ".bias", which stay; or `from` ends with one of them, and `to` is in full. "%" is the number
+/* Names are without ".weight" or ".bias", which stay; or `from` ends with one of them or "$", the end of the name, and `to` is
+ * in full. "%" is the number
  * of the layer. */
 typedef struct convert_rule {
     const char *from, *to;

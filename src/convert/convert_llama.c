@@ -36,10 +36,7 @@ static mltf_status config_smollm3(const convert_config *cc)
 static mltf_status config_granite(const convert_config *cc)
 {
     TRY(config_llama(cc));
-    config_float(cc, "embedding_multiplier", file_double(cc, "embedding_scale", 1));
-    config_float(cc, "residual_multiplier", file_double(cc, "residual_scale", 1));
-    config_float(cc, "attention_multiplier", file_double(cc, "attention.scale", 1));
-    config_float(cc, "logits_scaling", file_double(cc, "logit_scale", 1));
+    config_granite_scales(cc);
     return MLTF_OK;
 }
 

@@ -9,7 +9,7 @@
 static bool is_whole(const char *pattern)
 {
     const mltf_str s = str_from(pattern);
-    return str_ends(s, ".weight") || str_ends(s, ".bias");
+    return str_ends(s, ".weight") || str_ends(s, ".bias") || str_ends(s, "$");
 }
 
 /* Does `name` have the form of the pattern and, where that has none, a suffix ".weight" or ".bias"? *layer receives what
@@ -19,7 +19,7 @@ static bool matches(mltf_str name, const char *pattern, int64_t *layer, mltf_str
     size_t i = 0;
     *layer = -1;
     const bool whole = is_whole(pattern);
-    for (; *pattern; pattern++) {
+    for (; *pattern && *pattern != '$'; pattern++) {
         if (*pattern != '%') {
             if (i >= name.n || name.p[i++] != *pattern) return false;
             continue;
@@ -172,8 +172,10 @@ static void swap(size_t *a, size_t *b)
 /* The operation as it applies to this tensor: biases are not turned or turned round, and only vectors hold 1 + w. */
 static convert_op op_for(const convert_rule *r, const gguf_tensor *t, mltf_str suffix)
 {
+    const bool bias = str_is(suffix, ".bias");
     if (r->op == CONVERT_TRANSPOSE && t->ndim < 2) return CONVERT_COPY;
-    if (r->op == CONVERT_MINUS_ONE && (t->ndim > 1 || str_is(suffix, ".bias"))) return CONVERT_COPY;
+    if (r->op == CONVERT_CHANNELS && bias) return CONVERT_COPY;
+    if (r->op == CONVERT_MINUS_ONE && (t->ndim > 1 || bias)) return CONVERT_COPY;
     return r->op;
 }
 
@@ -251,6 +253,16 @@ static mltf_status plan_tensor(convert_job *j, const gguf_tensor *t)
         if (t->ndim != 2) return does_not_fit(j, t);
         s.shape[0] += 2;
         break;
+    case CONVERT_LOG_MINUS:
+        s.dtype = DT_F32;
+        if (t->shape[0] > 1) break;
+        s.ndim = 1;
+        s.shape[0] = t->count;
+        break;
+    case CONVERT_VECTOR:
+        s.ndim = 1;
+        s.shape[0] = t->count;
+        break;
     case CONVERT_ONE_ROW:
         if (t->ndim != 1) break;
         s.ndim = 2;
@@ -282,8 +294,9 @@ static mltf_status check_complete(convert_job *j)
         if (r->need == IN_DENSE && end > j->dense_layers) end = j->dense_layers;
         for (int64_t i = first; i < end; i++) {
             const mltf_arena_mark mark = arena_save(&j->arena);
-            const char *name = fill_in(j, r->from, i, is_whole(r->from) ? STR("") : STR(".weight"));
+            char *name = fill_in(j, r->from, i, is_whole(r->from) ? STR("") : STR(".weight"));
             if (!name) return mltf_fail_memory(j->err);
+            name[strcspn(name, "$")] = '\0';
             if (!gguf_find(j->g, name))
                 return mltf_fail(j->err, MLTF_CORRUPT_FILE, "the GGUF file lacks the tensor \"%s\"",
                                  name);

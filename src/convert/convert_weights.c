@@ -1,6 +1,7 @@
 /* The values of a tensor that is written: rows of one or two tensors of the GGUF file, put in order, turned or taken as they are. */
 #include "convert/convert_job.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #include "base/checked.h"
@@ -67,6 +68,13 @@ static size_t source_row(const convert_job *j, const convert_piece *p, size_t r,
     }
 }
 
+/* What llama.cpp's converter did to each value. */
+static void undo(convert_op op, float *x, size_t n)
+{
+    for (size_t i = 0; i < n && op == CONVERT_MINUS_ONE; i++) x[i] -= 1.0f;
+    for (size_t i = 0; i < n && op == CONVERT_LOG_MINUS; i++) x[i] = logf(-x[i]);
+}
+
 static mltf_status put_rows(const convert_job *j, const convert_piece *p, st_sink *to,
                             mltf_err *err)
 {
@@ -80,7 +88,7 @@ static mltf_status put_rows(const convert_job *j, const convert_piece *p, st_sin
         const gguf_tensor *of;
         const size_t row = source_row(j, p, r, &of);
         gguf_dequantize(x, of, row * p->cols, p->cols);
-        for (size_t c = 0; c < p->cols && p->op == CONVERT_MINUS_ONE; c++) x[c] -= 1.0f;
+        undo(p->op, x, p->cols);
         st = put_row(p, to, x, p->cols, err);
     }
     free(x);
@@ -103,6 +111,7 @@ static mltf_status put_values(const convert_job *j, const convert_piece *p, st_s
         const gguf_tensor *of;
         const size_t at = source_row(j, p, r, &of);
         float one = (of == p->t ? x : y)[at];
+        undo(p->op, &one, 1);
         st = put_row(p, to, &one, 1, err);
     }
     free(x);

@@ -135,6 +135,7 @@ routed = dict(base, n_routed_experts=8, n_shared_experts=1, num_experts_per_tok=
               n_group=1, topk_group=1)
 latent = dict(routed, num_key_value_heads=HEADS, q_lora_rank=24, kv_lora_rank=32, qk_nope_head_dim=16, qk_rope_head_dim=8, v_head_dim=24,
               rope_scaling=dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=32, mscale=0.7, mscale_all_dim=0.7))
+state = dict(vocab_size=V, hidden_size=H, state_size=16, bos_token_id=1, eos_token_id=2, pad_token_id=0)
 FAMILIES = {  # what is tried: architecture in GGUF, model_type of transformers, its settings
     "llama": ("llama", "llama", dict(base, rope_theta=50000.0, rms_norm_eps=1e-5, tie_word_embeddings=False)),
     "llama-bias-tied": ("llama", "llama", dict(base, attention_bias=True, mlp_bias=True, tie_word_embeddings=True)),
@@ -202,6 +203,19 @@ FAMILIES = {  # what is tried: architecture in GGUF, model_type of transformers,
     "ernie4_5-moe": ("ernie4_5-moe", "ernie4_5_moe", dict(base, moe_num_experts=4, moe_k=2, moe_intermediate_size=32,
                                                           moe_num_shared_experts=2, moe_layer_start_index=1, use_bias=False)),
     "olmoe": ("olmoe", "olmoe", dict(mha, num_experts=4, num_experts_per_tok=2, norm_topk_prob=False)),
+    "mamba": ("mamba", "mamba", dict(state, num_hidden_layers=L)),
+    "falcon-mamba": ("mamba", "falcon_mamba", dict(state, num_hidden_layers=L)),
+    "mamba2": ("mamba2", "mamba2", dict(state, num_hidden_layers=L, num_heads=8, head_dim=16, n_groups=1, chunk_size=16,
+                                        tie_word_embeddings=False)),
+    "jamba": ("jamba", "jamba", dict(base, attn_layer_period=2, attn_layer_offset=1, expert_layer_period=2, expert_layer_offset=0,
+                                     num_experts=4, num_experts_per_tok=2, use_mamba_kernels=False)),
+    "granitehybrid": ("granitehybrid", "granitemoehybrid", dict(
+        base, layer_types=["mamba", "attention"] * (L // 2), num_local_experts=4, num_experts_per_tok=2, shared_intermediate_size=48,
+        mamba_n_heads=8, mamba_d_head=16, mamba_n_groups=1, mamba_d_state=16, embedding_multiplier=12.0, residual_multiplier=0.22,
+        attention_multiplier=0.1, logits_scaling=6.0, position_embedding_type="rope")),
+    "granitehybrid-dense": ("granitehybrid", "granitemoehybrid", dict(
+        base, layer_types=["mamba", "attention"] * (L // 2), num_local_experts=0, shared_intermediate_size=F, mamba_n_heads=8,
+        mamba_d_head=16, mamba_n_groups=1, mamba_d_state=16, position_embedding_type=None)),
     "falcon-40b": ("falcon", "falcon", dict(vocab_size=V, hidden_size=H, num_hidden_layers=L, num_attention_heads=HEADS,
                                             num_kv_heads=2, new_decoder_architecture=True)),
 }
@@ -209,7 +223,8 @@ OTHERWISE = {  # llama.cpp
     "command-r-plus": "takes it to have 64 layers", "deepseek-v2": "takes only models of 26 or 27 layers to have one projection of q",
     "gpt-oss-mxfp4": "rounds what comes to such weights, and the borders of yarn",
 }
-PAIRED_ROTARY = {"llama", "smollm3", "granite", "granitemoe", "arcee", "olmo"}  # whose queries and keys llama.cpp rearranges
+PAIRED_ROTARY = {"llama", "smollm3", "granite", "granitemoe", "granitehybrid", "arcee", "olmo"}  # whose queries and keys llama.cpp rearranges
+EXPONENT = {"mamba", "mamba2", "jamba", "granitehybrid"}  # in whose files exp(A_log) stands
 ONE_PLUS = {"gemma", "gemma2", "gemma3", "nemotron"}
 QKV_GROUPS = {"gptneox", "bloom", "falcon"}
 
@@ -242,9 +257,24 @@ def taken_apart(name, config, key, a):
         per_head = a.reshape(config.num_attention_heads, -1, config.kv_lora_rank)
         return [(at + "attn_k_b.weight", per_head[:, :config.qk_nope_head_dim].swapaxes(1, 2)),
                 (at + "attn_v_b.weight", per_head[:, config.qk_nope_head_dim:])]
-    if key.endswith("shared_mlp.input_linear.weight"):
+    if "shared_mlp." in key:
+        end = "" if name == "granitehybrid-dense" else "_shexp"
+        if "output_linear" in key:
+            return [(at + f"ffn_down{end}.weight", a)]
         gate, up = np.split(a, 2)
-        return [(at + "ffn_gate_shexp.weight", gate), (at + "ffn_up_shexp.weight", up)]
+        return [(at + f"ffn_gate{end}.weight", gate), (at + f"ffn_up{end}.weight", up)]
+    at_state = re.sub(r"^(backbone|model)\.layers\.(\d+)\..*", r"blk.\2.", key)
+    grouped = getattr(config, "n_groups", None) or getattr(config, "mamba_n_groups", None)  # mamba-2
+    if key.endswith(".A_log"):
+        return [(at_state + "ssm_a", -np.exp(a)[:, None] if grouped else -np.exp(a))]
+    if key.endswith((".mixer.D", ".mamba.D")):
+        return [(at_state + "ssm_d", a[:, None] if grouped else a)]
+    if key.endswith(".dt_bias"):
+        return [(at_state + "ssm_dt.bias", a)]
+    if key.endswith("conv1d.weight"):
+        a = a[:, 0]
+    if grouped and key.endswith((".mixer.norm.weight", ".mamba.norm.weight")):
+        return [(at_state + "ssm_norm.weight", a.reshape(grouped, -1))]
     if key.endswith("conv.conv.weight"):
         a = a[:, 0]
     if "input_linear" in key:
@@ -300,7 +330,8 @@ def write_family(name, path, config, model):
     arch, _, settings = FAMILIES[name]
     text = config
     layers = getattr(text, "num_hidden_layers", L)
-    heads = text.num_attention_heads
+    heads = getattr(text, "num_attention_heads", 0)
+    recurrent = hasattr(text, "state_size") or hasattr(text, "mamba_d_state")
     kv = getattr(text, "num_kv_heads", None) or getattr(text, "num_key_value_heads", None) or heads
     if arch == "falcon":
         kv = 1 if text.multi_query and not text.new_decoder_architecture else text.num_kv_heads
@@ -310,7 +341,7 @@ def write_family(name, path, config, model):
         kv = heads
     if arch == "deepseek2" and "joined" not in name:  # the cache holds latents
         kv = 1
-    head_dim = getattr(text, "head_dim", None) or text.hidden_size // heads
+    head_dim = getattr(text, "head_dim", None) or text.hidden_size // (heads or 1)
     names = get_tensor_name_map(next(k for k, v in MODEL_ARCH_NAMES.items() if v == arch), layers)
     w = GGUFWriter(path, arch)
     w.add_block_count(layers)
@@ -318,18 +349,31 @@ def write_family(name, path, config, model):
     w.add_embedding_length(text.hidden_size)
     w.add_feed_forward_length(4 * H if arch in ("bloom", "mpt", "falcon") else F)
     w.add_head_count(heads)
-    w.add_head_count_kv([kv * (t != "conv") for t in text.layer_types] if arch == "lfm2" else kv)
+    kinds = getattr(text, "layers_block_type", None) or getattr(text, "layer_types", None) or []
+    w.add_head_count_kv([kv * ("attention" in kind) for kind in kinds] if recurrent and heads or arch == "lfm2" else kv)
     if arch == "lfm2":
         w.add_vocab_size(V)
         w.add_shortconv_l_cache(text.conv_L_cache)
-    if arch not in ("gpt2", "starcoder", "bloom", "mpt"):
+    if recurrent:
+        inner = H * (getattr(text, "expand", None) or text.mamba_expand)
+        w.add_ssm_conv_kernel(getattr(text, "conv_kernel", None) or text.mamba_d_conv)
+        w.add_ssm_inner_size(inner)
+        w.add_ssm_state_size(getattr(text, "state_size", None) or text.mamba_d_state)
+        two = getattr(text, "num_heads", None) or getattr(text, "mamba_n_heads", None)
+        w.add_ssm_time_step_rank(two or getattr(text, "time_step_rank", None) or text.mamba_dt_rank)
+        if two:
+            w.add_ssm_group_count(getattr(text, "n_groups", None) or text.mamba_n_groups)
+        w.add_ssm_dt_b_c_rms(name == "falcon-mamba")
+    if arch == "granitehybrid":
+        w.add_rope_scaling_finetuned(text.position_embedding_type == "rope")
+    if arch not in ("gpt2", "starcoder", "bloom", "mpt") and heads:
         rotated = getattr(text, "qk_rope_head_dim", None) or int(head_dim * (getattr(text, "partial_rotary_factor", None) or getattr(text, "rotary_pct", None) or 1))
         w.add_rope_dimension_count(rotated)
         w.add_rope_freq_base(float(getattr(text, "rope_theta", 10000.0)))
     if "head_dim" in settings:
         w.add_key_length(head_dim)
         w.add_value_length(head_dim)
-    w.add_layer_norm_rms_eps(getattr(text, "rms_norm_eps", None) or getattr(text, "norm_eps", 1e-5))
+    w.add_layer_norm_rms_eps(getattr(text, "rms_norm_eps", None) or getattr(text, "norm_eps", None) or getattr(text, "layer_norm_epsilon", 1e-5))
     eps = [getattr(text, k) for k in ("norm_epsilon", "norm_eps", "layer_norm_eps", "layer_norm_epsilon") if hasattr(text, k)]
     w.add_layer_norm_eps(eps[0] if eps else 1e-5)
     if settings.get("sliding_window"):
@@ -454,7 +498,7 @@ for name, (arch, model_type, settings) in FAMILIES.items():
     check(mine.keys() == original.keys(), f"{name}: names")
     with torch.no_grad():
         got = back(ids).logits[0]
-    exact = all(torch.equal(mine[k], original[k]) for k in original) or arch in ONE_PLUS  # 1 + w rounds
+    exact = all(torch.equal(mine[k], original[k]) for k in original) or arch in ONE_PLUS | EXPONENT  # which rounds
     check(exact and largest_difference(got, want) <= 2e-5, f"{name}: logits differ by {largest_difference(got, want)}")
 
 # ---- T5: both sides, or the encoder alone, with a SentencePiece unigram vocabulary and the rules of its normalizer
