@@ -445,6 +445,7 @@ FAMILIES = {
     "family-xlm": ("xlm", "XLMForSequenceClassification", {"causal": False, "n_langs": 3}),
     "family-xlm-roberta-xl": ("xlm-roberta-xl", "XLMRobertaXLForCausalLM", {"is_decoder": True}),
     "family-xlnet": ("xlnet", "XLNetForTokenClassification", {"attn_type": "bi", "clamp_len": 4}),
+    "family-xmod": ("xmod", "XmodForTokenClassification", {"is_decoder": False, "pre_norm": False, "adapter_layer_norm": False, "adapter_reuse_layer_norm": True, "ln_before_adapter": True, "default_language": "de_DE"}),
 }
 
 

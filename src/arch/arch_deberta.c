@@ -407,7 +407,7 @@ static void layer_forward(arch_run *r, float *x, const deberta_layer *w, distanc
     const nn_mark mark = nn_save(cx);
     float *y = nn_f32(cx, T, H); // [T, H]
     attention(r, y, x, w, d, il);
-    arch_encoder_layer_finish(r, x, y, &w->usual, H, il);
+    arch_encoder_layer_finish(r, x, y, &w->usual, il);
     if (nn_ok(cx)) nn_restore(cx, mark);
 }
 

@@ -210,17 +210,28 @@ void arch_encoder_remember(arch_run *r, const float *x)
         nn_memory_fill(r->cx, x, &e->layers[il].cross, &cross, &r->seqs, il);
 }
 
-void arch_encoder_layer_finish(arch_run *r, float *x, float *y, const encoder_layer *w, size_t H,
-                               size_t il)
+static void finish(arch_run *r, float *x, float *y, const encoder_layer *w,
+                   void (*behind_mlp)(arch_run *, float *, const encoder_layer *), size_t il)
 {
     nn_ctx *cx = r->cx;
-    const size_t T = r->seqs.rows;
+    const size_t T = r->seqs.rows, H = w->mlp.down.w.N;
     const bool crossed = r->seqs.memory && nn_has(&w->cross.q);
     nn_add_norm(cx, x, y, crossed ? &w->cross_norm : &w->attn_norm, T);
     nn_tap(cx, "attn_norm", (int)il, x, T, H);
     nn_mlp(cx, y, x, &w->mlp, T);
-    nn_add_norm(cx, x, y, &w->mlp_norm, T);
+    if (behind_mlp) {
+        nn_add(cx, x, y, T * H);
+        behind_mlp(r, x, w);
+        nn_norm(cx, x, x, &w->mlp_norm, T);
+    } else {
+        nn_add_norm(cx, x, y, &w->mlp_norm, T);
+    }
     nn_tap(cx, "out", (int)il, x, T, H);
+}
+
+void arch_encoder_layer_finish(arch_run *r, float *x, float *y, const encoder_layer *w, size_t il)
+{
+    finish(r, x, y, w, NULL, il);
 }
 
 void arch_encoder_layer_forward(arch_run *r, float *x, const encoder_layer *w, const nn_attn *attn,
@@ -231,7 +242,7 @@ void arch_encoder_layer_forward(arch_run *r, float *x, const encoder_layer *w, c
     const nn_mark mark = nn_save(cx);
     float *y = nn_f32(cx, T, H); // [T, H]
     nn_self_attention(cx, y, x, &w->attn, attn, &r->seqs, rope, il);
-    arch_encoder_layer_finish(r, x, y, w, H, il);
+    arch_encoder_layer_finish(r, x, y, w, il);
     if (nn_ok(cx)) nn_restore(cx, mark);
 }
 
@@ -261,11 +272,12 @@ static void layer_forward(arch_run *r, float *x, const arch_encoder *e, size_t i
         nn_norm(cx, y, x, &w->mlp_norm, T);
         nn_mlp(cx, y, y, &w->mlp, T);
         nn_add(cx, x, y, T * H);
+        if (e->behind_mlp) e->behind_mlp(r, x, w);
         nn_tap(cx, "out", (int)il, x, T, H);
     } else {
         attention(r, y, x, e, il, attn, rope);
         if (r->seqs.memory && nn_has(&w->cross.q)) cross_forward(r, x, y, w, attn, il);
-        arch_encoder_layer_finish(r, x, y, w, H, il);
+        finish(r, x, y, w, e->behind_mlp, il);
     }
     if (nn_ok(cx)) nn_restore(cx, mark);
 }

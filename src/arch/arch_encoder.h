@@ -35,7 +35,7 @@ typedef struct encoder_layer {
     nn_norm_w mlp_norm;  /* [H] */
     nn_attn_w cross; /* q k v o [H, H] of a decoder that reads an encoder's states; absent: none */
     nn_norm_w cross_norm;
-    const void *own; /* weights that only the encoder's own `attention` knows */
+    const void *own; /* weights that only the encoder's own `attention` or `behind_mlp` knows */
 } encoder_layer;
 
 typedef struct arch_encoder {
@@ -48,6 +48,8 @@ typedef struct arch_encoder {
     /* instead of nn_self_attention: y = attention(x), y may be x; NULL: the usual */
     void (*attention)(arch_run *r, float *y, const float *x, const encoder_layer *w,
                       const nn_attn *a, size_t il);
+    /* x in place, what mlp gave is added and not normed yet; NULL: nothing */
+    void (*behind_mlp)(arch_run *r, float *x, const encoder_layer *w);
     bool pre_norm;          /* x += attention(attn_norm x);  x += mlp(mlp_norm x) */
     size_t position_offset; /* rows of the table before position 0, counted in cfg.positions */
     bool norm_unseen;       /* the last of all hidden states is the one before `norm` */
@@ -107,7 +109,6 @@ float *arch_encoder_embed(arch_run *r, const encoder_embed *e);
 void arch_encoder_layer_forward(arch_run *r, float *x, const encoder_layer *w, const nn_attn *attn,
                                 const nn_rope_rows *rope, size_t il);
 /* What follows the attention: y [T, H] is what it gave, and is written over. */
-void arch_encoder_layer_finish(arch_run *r, float *x, float *y, const encoder_layer *w, size_t H,
-                               size_t il);
+void arch_encoder_layer_finish(arch_run *r, float *x, float *y, const encoder_layer *w, size_t il);
 
 #endif

@@ -172,7 +172,7 @@ static void layer_forward(arch_run *r, float *x, const longformer_layer *w,
         if (!r->seqs.key_mask[t]) memset(ctx + t * H, 0, H * sizeof *ctx);
     if (any) attend_globals(r, ctx, x, w, &global, g);
     nn_linear(cx, q, ctx, &w->usual.attn.o, T);
-    arch_encoder_layer_finish(r, x, q, &w->usual, H, il);
+    arch_encoder_layer_finish(r, x, q, &w->usual, il);
     if (nn_ok(cx)) nn_restore(cx, mark);
 }
 

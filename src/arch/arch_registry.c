@@ -96,6 +96,7 @@
     X(xglm) \
     X(xlm) \
     X(xlnet) \
+    X(xmod) \
 /* end */
 // clang-format on
 
