@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "base/checked.h"
 
@@ -22,10 +23,24 @@ struct arena_block {
     size_t size, used; /* of bytes behind this header */
 };
 
-enum { HEADER = 64, FIRST_BLOCK = 16 * 1024, LARGEST_STEP = 8 * 1024 * 1024 };
+enum { HEADER = 64, FIRST_BLOCK = 16 * 1024, LARGEST_STEP = 8 * 1024 * 1024, HUGE_PAGE = 2 * 1024 * 1024 };
 _Static_assert(sizeof(arena_block) <= HEADER, "the header must fit its place");
 
 static char *block_data(arena_block *b) { return (char *)b + HEADER; }
+
+/* Large blocks hold weights that every token reads: huge pages spare the look-ups of addresses, where there are any. */
+static arena_block *block_new(size_t bytes)
+{
+    if (bytes < LARGEST_STEP)
+        return aligned_alloc(MLTF_ARENA_ALIGN, bytes & ~(size_t)(MLTF_ARENA_ALIGN - 1));
+    if (!checked_add(&bytes, bytes, HUGE_PAGE - 1)) return NULL;
+    bytes &= ~(size_t)(HUGE_PAGE - 1);
+    arena_block *b = aligned_alloc(HUGE_PAGE, bytes);
+#ifdef MADV_HUGEPAGE
+    if (b) madvise(b, bytes, MADV_HUGEPAGE);
+#endif
+    return b;
+}
 
 static arena_block *block_add(mltf_arena *a, size_t need)
 {
@@ -38,7 +53,7 @@ static arena_block *block_add(mltf_arena *a, size_t need)
     }
     size_t bytes;
     if (!checked_add(&bytes, size, HEADER + MLTF_ARENA_ALIGN)) return NULL;
-    arena_block *b = aligned_alloc(MLTF_ARENA_ALIGN, bytes & ~(size_t)(MLTF_ARENA_ALIGN - 1));
+    arena_block *b = block_new(bytes);
     if (!b) return NULL;
     *b = (arena_block){.next = NULL, .size = size};
     POISON(block_data(b), size);

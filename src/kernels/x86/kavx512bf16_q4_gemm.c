@@ -3,7 +3,7 @@
  * One look into a table of 32 words gives 32 weights: a half of the table for each of two groups of 32, with the
  * 16 weights that the group may have. A byte holds two neighbours, so a look finds every second weight of 64, and units
  * are pairs of these: first (0, 2), (4, 6) ... (60, 62), then (1, 3) ... (61, 63). x is packed the same way.
- * Four vectors of partial sums hide how long a product takes; 11 instructions widen and multiply 64 weights.
+ * Four vectors of partial sums hide how long a product takes.
  * Takes rows of whole blocks of 64. */
 #include "kernels/x86/kavx512_vec.h"
 #include "kernels/tiers.h"
