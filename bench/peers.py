@@ -447,8 +447,13 @@ def bench_llama_1b(t, build, models, rounds, threads, widths):
                                 ("int4", ["--quantize", "int4"], "Q4_0")):
         if widths and what not in widths:
             continue
-        file = work / f"random-llama-1b-{kind}.gguf"
-        random_models.write_llama_gguf(models / "smollm2.gguf", file, kind)
+        file, wide = work / f"random-llama-1b-{kind}.gguf", work / "random-llama-1b-BF16.gguf"
+        if what == "int4":  # as llama.cpp's own program makes it, with the table of embeddings in Q6_K
+            file = work / "random-llama-1b-Q4_0-Q6_K.gguf"
+            random_models.write_llama_gguf(models / "smollm2.gguf", wide, "BF16")
+            random_models.quantize_gguf(wide, file)
+        else:
+            random_models.write_llama_gguf(models / "smollm2.gguf", file, kind)
         sides = [Side("mltf", [*me, *options, "generate", PROMPT_1B, NEW_1B]),
                  Side("llama.cpp", [*here, "llama_cpp", file, PROMPT_1B, NEW_1B, threads])]
         if what == "bfloat16":

@@ -138,5 +138,19 @@ def write_llama_gguf(tokenizer_of, target, kind):
     new.rename(target)
 
 
+def quantize_gguf(source, target):
+    """`source` in Q4_0, made by llama.cpp."""
+    import llama_cpp
+
+    if target.exists():
+        return
+    new = target.with_name(target.name + ".new")
+    options = llama_cpp.llama_model_quantize_default_params()
+    options.ftype = llama_cpp.LLAMA_FTYPE_MOSTLY_Q4_0
+    if llama_cpp.llama_model_quantize(str(source).encode(), str(new).encode(), options) != 0:
+        raise RuntimeError(f"llama.cpp could not quantize {source}")
+    new.rename(target)
+
+
 if __name__ == "__main__":
     write_checkpoint(sys.argv[1], sys.argv[2])
