@@ -36,6 +36,23 @@ static mltf_status model_settings(pipeline *p, gen_config *cfg, mltf_err *err)
     return st;
 }
 
+/* "4.57.6": is it 4.50 or later? Also where nothing is said: the library then takes its own. */
+static bool from_4_50(const json *version)
+{
+    const mltf_str s = json_string(version, STR("4.57"));
+    unsigned part[2] = {0, 0};
+    for (size_t i = 0, k = 0; i < s.n && k < 2; i++) {
+        if (s.p[i] == '.')
+            k++;
+        else if (s.p[i] >= '0' && s.p[i] <= '9' && part[k] < 1000)
+            part[k] = part[k] * 10 + (unsigned)(s.p[i] - '0');
+    }
+    return part[0] > 4 || (part[0] == 4 && part[1] >= 50);
+}
+
+/* The settings of every call: the model's, under them the pipeline's, over them task_specific_params. generate() itself
+ * once more takes the model's value wherever the default stands: so a model with max_length and max_new_tokens keeps
+ * the latter, which the pipeline had dropped. Models saved before 4.50 are spared that. */
 mltf_status task_generation_init(pipeline *p, mltf_err *err)
 {
     if (p->info->head != ARCH_HEAD_TABLE_QA) // TAPAS answers without generating
@@ -64,6 +81,7 @@ mltf_status task_generation_init(pipeline *p, mltf_err *err)
         if (prefix) p->prefix = json_string(prefix, (mltf_str){0});
         TRY(gen_config_merge(g, params, GEN_FROM_PIPELINE, &p->arena, err));
     }
+    if (from_4_50(p->model_gen.transformers_version)) gen_config_inherit(g, &p->model_gen);
     if (p->tk && g->pad_token_id == GEN_NONE) {
         const int32_t pad = tokenizer_special_id(p->tk, TOK_PAD);
         if (pad >= 0) g->pad_token_id = pad;

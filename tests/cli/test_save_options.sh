@@ -72,6 +72,14 @@ contains err "give one with --task"
 expect 2 "$mltf" models save -m "$fixtures/models/bert-base" -o odd --task text2text-generation
 contains err "a model of class BertModel does not generate text"
 
+# generation_config.json with both lengths: max_new_tokens wins, but before 4.50 the pipeline's own default drops it
+cp -r "$gpt2" lengths
+greedy='{"do_sample": false}'
+echo '{"max_new_tokens": 3, "max_length": 25}' >lengths/generation_config.json
+same "$(answer lengths -i in.json --params "$greedy")" "$(answer "$gpt2" -i in.json --params '{"max_new_tokens": 3, "do_sample": false}')"
+echo '{"max_new_tokens": 3, "max_length": 25, "transformers_version": "4.40.1"}' >lengths/generation_config.json
+same "$(answer lengths -i in.json --params "$greedy")" "$(answer "$gpt2" -i in.json --params '{"max_new_tokens": null, "max_length": 25, "do_sample": false}')"
+
 # prompt template: the prompt is not part of the answer unless asked for
 save -m "$gpt2" -o prompt --task text-generation --prompt-template 'Q: {prompt} A:' --model-config '{"max_new_tokens": 3, "do_sample": false}'
 answer prompt -i in.json >out
