@@ -85,13 +85,13 @@ static void cache_windows(arch_build *b, const arch_decoder *d, nn_cache_shape *
     const bool may_forget = !d->alibi && !d->bias;
     for (size_t il = 0; il < d->n_layers; il++) {
         if (may_forget && d->layers[il].window > window) window = d->layers[il].window;
-        keyless += d->layers[il].mixer != NULL;
+        keyless += d->layers[il].keyless;
     }
     nn_cache_layer *windows = window || keyless ? arch_new(b, d->n_layers, sizeof *windows) : NULL;
     if (!windows) return;
     for (size_t il = 0; il < d->n_layers; il++) {
         const decoder_layer *l = &d->layers[il];
-        windows[il].keeps = l->mixer                  ? NN_KEEPS_NOTHING
+        windows[il].keeps = l->keyless                ? NN_KEEPS_NOTHING
                             : may_forget && l->window ? NN_KEEPS_WINDOW
                                                       : NN_KEEPS_ALL;
         windows[il].place = places[windows[il].keeps]++;

@@ -27,6 +27,7 @@ typedef struct decoder_layer {
     const void *own;     /* weights that only the decoder's own `attention`, or `mixer`, knows */
     /* instead of attention: y = mixer(x), which keeps a state and no keys (arch_recurrent.h); NULL: attention */
     void (*mixer)(arch_run *r, float *y, const float *x, const struct decoder_layer *w);
+    bool keyless; /* the cache keeps no keys of this layer */
 } decoder_layer;
 
 typedef struct arch_decoder {

@@ -36,11 +36,43 @@ static void load_norm(nn_loader *ld, nn_norm_w *w, const char *name, size_t n, c
     if (name) nn_load_norm(ld, w, name, NN_NORM_RMS, n, p->eps, 0);
 }
 
+void arch_ungroup(arch_build *b, nn_linear_w *w, size_t groups, const size_t *parts, size_t n)
+{
+    size_t *row_of = arch_new(b, w->w.N, sizeof *row_of);
+    size_t all = 0, before = 0;
+    for (size_t i = 0; i < n; i++) all += parts[i];
+    for (size_t i = 0, row = 0; row_of && i < n; before += parts[i++])
+        for (size_t g = 0; g < groups; g++)
+            for (size_t k = 0; k < parts[i] && row < w->w.N; k++)
+                row_of[row++] = g * all + before + k;
+    if (row_of) nn_load_reorder(&b->ld, w, row_of);
+}
+
 /* ------------------------------------------------------------------ mamba */
 
 static void mamba_mixer(arch_run *r, float *y, const float *x, const decoder_layer *w)
 {
     nn_mamba(r->cx, y, x, w->own, &r->seqs);
+}
+
+/* x_proj and dt_proj, of the usual one head or of several. */
+static void load_steps(arch_build *b, nn_mamba_w *w, const mamba_plan *p)
+{
+    nn_loader *ld = &b->ld;
+    const size_t heads = p->heads ? p->heads : 1, D = p->inner / heads, wide = p->rank + 2 * p->n;
+    w->heads = heads;
+    w->x_proj = arch_new(b, heads, sizeof *w->x_proj);
+    w->dt_proj = arch_new(b, heads, sizeof *w->dt_proj);
+    if (!w->x_proj || !w->dt_proj) return;
+    if (!p->heads) {
+        nn_load_linear(ld, w->x_proj, "x_proj", wide, D, NN_NO_BIAS);
+        nn_load_linear(ld, w->dt_proj, "dt_proj", D, p->rank, NN_BIAS);
+    }
+    for (size_t i = 0; i < p->heads; i++) {
+        nn_load_stacked(ld, &w->x_proj[i], "x_proj_weight", NULL, i, heads, wide, D, 0);
+        nn_load_stacked(ld, &w->dt_proj[i], "dt_proj_weight", "dt_proj_bias", i, heads, D, p->rank,
+                        NN_BIAS);
+    }
 }
 
 void arch_mamba_layer(arch_build *b, decoder_layer *l, const char *name, size_t hidden,
@@ -52,6 +84,7 @@ void arch_mamba_layer(arch_build *b, decoder_layer *l, const char *name, size_t 
     nn_mamba_w *w = arch_new(b, 1, sizeof *w);
     l->own = w;
     l->mixer = mamba_mixer;
+    l->keyless = true;
     if (!w) return;
     const size_t back = nn_scope_enter(ld, name);
     w->inner = I;
@@ -59,9 +92,9 @@ void arch_mamba_layer(arch_build *b, decoder_layer *l, const char *name, size_t 
     w->rank = p->rank;
     w->act = p->act;
     nn_load_linear(ld, &w->in, "in_proj", 2 * I, hidden, p->proj);
+    if (p->heads) arch_ungroup(b, &w->in, I, (size_t[]){1, 1}, 2);
     nn_conv_load(ld, &w->conv, "conv1d", I, p->width, p->act, p->conv, state);
-    nn_load_linear(ld, &w->x_proj, "x_proj", p->rank + 2 * p->n, I, NN_NO_BIAS);
-    nn_load_linear(ld, &w->dt_proj, "dt_proj", I, p->rank, NN_BIAS);
+    load_steps(b, w, p);
     nn_load_linear(ld, &w->out, "out_proj", hidden, I, p->proj);
     load_norm(ld, &w->dt_norm, p->dt_norm, p->rank, p);
     load_norm(ld, &w->b_norm, p->b_norm, p->n, p);
@@ -77,12 +110,12 @@ void arch_mamba_layer(arch_build *b, decoder_layer *l, const char *name, size_t 
 
 void arch_mamba2_config(arch_config *c, mamba2_plan *p)
 {
-    p->heads = cfg_dim(c, "mamba_n_heads|num_heads", p->heads);
+    p->heads = cfg_dim(c, "mamba_n_heads|n_mamba_heads|num_heads", p->heads);
     const json *dim = cfg_get(c, "mamba_d_head|head_dim");
     p->dim = !dim || str_is(json_string(dim, STR("")), "auto")
                  ? p->inner / p->heads
                  : cfg_dim(c, "mamba_d_head|head_dim", p->dim);
-    p->groups = cfg_dim(c, "mamba_n_groups|n_groups", p->groups);
+    p->groups = cfg_dim(c, "mamba_n_groups|mamba_ngroups|n_groups", p->groups);
     p->n = cfg_size(c, "mamba_d_state|state_size", p->n, 1, ARCH_STATE_MAX);
     p->width = cfg_size(c, "mamba_d_conv|conv_kernel", 4, 1, ARCH_CONV_MAX);
     p->act = cfg_act(c, "hidden_act", "silu");
@@ -138,6 +171,7 @@ void arch_mamba2_layer(arch_build *b, decoder_layer *l, const char *name, size_t
     nn_mamba2_w *w = arch_new(b, 1, sizeof *w);
     l->own = w;
     l->mixer = mamba2_mixer;
+    l->keyless = true;
     if (w) arch_mamba2_load(b, w, name, hidden, p);
 }
 
@@ -156,18 +190,6 @@ void arch_delta_config(arch_config *c, delta_plan *p)
                  p->heads, p->k_heads);
 }
 
-void arch_ungroup(arch_build *b, nn_linear_w *w, size_t groups, const size_t *parts, size_t n)
-{
-    size_t *row_of = arch_new(b, w->w.N, sizeof *row_of);
-    size_t all = 0, before = 0;
-    for (size_t i = 0; i < n; i++) all += parts[i];
-    for (size_t i = 0, row = 0; row_of && i < n; before += parts[i++])
-        for (size_t g = 0; g < groups; g++)
-            for (size_t k = 0; k < parts[i] && row < w->w.N; k++)
-                row_of[row++] = g * all + before + k;
-    if (row_of) nn_load_reorder(&b->ld, w, row_of);
-}
-
 static void delta_mixer(arch_run *r, float *y, const float *x, const decoder_layer *w)
 {
     nn_delta(r->cx, y, x, w->own, &r->seqs);
@@ -182,6 +204,7 @@ void arch_delta_layer(arch_build *b, decoder_layer *l, const char *name, size_t 
     nn_delta_w *w = arch_new(b, 1, sizeof *w);
     l->own = w;
     l->mixer = delta_mixer;
+    l->keyless = true;
     if (!w) return;
     const size_t back = nn_scope_enter(ld, name);
     *w = (nn_delta_w){

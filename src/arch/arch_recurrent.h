@@ -11,9 +11,10 @@ enum {
     ARCH_STATE_MAX = 4096
 }; /* rows that a convolution sees, states of a channel */
 
-/* Mamba: in_proj, conv1d, x_proj, dt_proj, A_log, D, out_proj under `name` ("mixer"). */
+/* Mamba: in_proj, conv1d, x_proj, dt_proj, A_log, D, out_proj under `name` ("mixer"). With heads (zamba) x_proj_weight,
+ * dt_proj_weight and dt_proj_bias hold those of all, and in_proj has rows of u and gate in turn. */
 typedef struct mamba_plan {
-    size_t inner, n, rank, width;
+    size_t inner, n, rank, width, heads; /* heads 0: the usual one */
     k_act act;
     unsigned proj, conv;                   /* NN_BIAS or NN_NO_BIAS */
     const char *dt_norm, *b_norm, *c_norm; /* rms; NULL: none */

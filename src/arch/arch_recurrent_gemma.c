@@ -60,6 +60,7 @@ static void load_recurrence(arch_build *b, decoder_layer *l, const arch_decoder 
     float *decay = arch_new(b, W, sizeof *decay);
     l->own = w;
     l->mixer = recurrent_mixer;
+    l->keyless = true;
     if (!w || !decay) return;
     *w = (nn_lru_w){.width = W, .blocks = d->heads, .act = o->act, .decay = decay};
     nn_load_linear(ld, &w->in, "linear_x", W, d->hidden, NN_BIAS);

@@ -97,6 +97,7 @@
     X(xlm) \
     X(xlnet) \
     X(xmod) \
+    X(zamba) \
 /* end */
 // clang-format on
 

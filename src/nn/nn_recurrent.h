@@ -45,11 +45,14 @@ void nn_conv_rows(float *y, const float *x, size_t ldx, const float *before, con
 
 /* Mamba (Gu and Dao 2023, arXiv:2312.00752): each of I channels has N states of its own.
  *
- *   [u | gate] = in x;  u = act(conv u);  [dt | B | C] = x_proj u, each normed if there are norms
- *   dt = softplus(dt_proj dt);  h = exp(a dt) h + dt B u;  y = out((C h + d u) act(gate)) */
+ *   [u | gate] = in x;  u = act(conv u);  [dt | B | C] = x_proj u, each normed if there are norms;
+ *   dt = softplus(dt_proj dt);  h = exp(a dt) h + dt B u;  y = out((C h + d u) act(gate))
+ *
+ * With several heads (zamba) each has I / heads channels, an x_proj and a dt_proj of its own, and no norms. */
 typedef struct nn_mamba_w {
-    size_t inner, n, rank; /* I, N, inputs of dt_proj */
-    nn_linear_w in, x_proj, dt_proj, out;
+    size_t inner, n, rank, heads; /* I, N, inputs of dt_proj */
+    nn_linear_w in, out;
+    nn_linear_w *x_proj, *dt_proj; /* [heads] */
     nn_conv_w conv;
     nn_norm_w dt_norm, b_norm, c_norm; /* kind NONE: none */
     const float *a, *d;                /* [N, I] negative, [I] */
