@@ -9,6 +9,9 @@
 static size_t rule_of(schema_builder *s, const json *schema)
 {
     const size_t r = ast_rule_new(s->b);
+    if (s->n_seen >= SCHEMA_RULES)
+        ast_fail(s->b, MLTF_UNSUPPORTED, "the schema's parts combine in more than %u ways",
+                 SCHEMA_RULES);
     if (!ARENA_RESERVE(&s->b->arena, s->seen, s->cap_seen, s->n_seen + 1)) {
         mltf_fail_memory(&s->b->err);
         return 0;
@@ -146,6 +149,8 @@ static const json *negations_for(schema_builder *s, const json *schema, const js
                                              "$and",
                                              "if",
                                              "$ref",
+                                             "$dynamicRef",
+                                             "$recursiveRef",
                                              "dependentSchemas",
                                              NULL};
     const json *all = schema_negations(&s->doc, not );
@@ -327,10 +332,11 @@ static ast *body_of(schema_builder *s, const json *schema)
                  json_type_name(schema));
         return NULL;
     }
-    const json *ref = json_get(schema, "$ref"), *value = json_get(schema, "const");
-    if (json_is(ref, JSON_STRING)) {
-        const json *to = schema_resolve(&s->doc, ref->s);
-        const json *beside = schema_without(&s->doc, schema, "$ref");
+    const char *ref = schema_ref_key(schema);
+    const json *value = json_get(schema, "const");
+    if (ref) {
+        const json *to = schema_resolve(&s->doc, json_get(schema, ref)->s);
+        const json *beside = schema_without(&s->doc, schema, ref);
         // with nothing beside the reference the rule of its target is used, so that it may recurse
         const json *merged = to && schema_restricts(beside) ? with_part(s, beside, to) : to;
         return merged ? schema_values(s, merged) : NULL;

@@ -115,7 +115,8 @@ static bool evaluates(schema_doc *s, const json *v, const json *schema, const pa
 {
     static const char *const lists[] = {"allOf", "anyOf", "oneOf", "$and", NULL};
     if (!json_is(schema, JSON_OBJECT) || !ast_ok(s->b)) return false;
-    const json *ref = json_get(schema, "$ref"), *condition = json_get(schema, "if"),
+    const char *key = schema_ref_key(schema);
+    const json *ref = key ? json_get(schema, key) : NULL, *condition = json_get(schema, "if"),
                *needs = json_get(schema, "dependentSchemas");
     if (speaks_of(s, schema, p)) return true;
     for (const char *const *l = lists; *l; l++)
@@ -262,7 +263,8 @@ bool schema_holds(schema_doc *s, const json *v, const json *schema)
         ast_fail(s->b, MLTF_UNSUPPORTED, "the schema's references go in circles");
         return false;
     }
-    const json *ref = json_get(schema, "$ref"), *type = json_get(schema, "type"),
+    const char *key = schema_ref_key(schema);
+    const json *ref = key ? json_get(schema, key) : NULL, *type = json_get(schema, "type"),
                *value = json_get(schema, "const"), *values = json_get(schema, "enum"),
                *except = json_get(schema, "$except");
     bool ok = true;

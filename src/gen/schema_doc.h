@@ -42,7 +42,9 @@ typedef struct schema_doc {
     bool partial; /* set by schema_negations() where there are ways that it does not list */
 } schema_doc;
 
-/* "#", "#/$defs/name", "#/properties/a/items": JSON pointers into the document. NULL after a failure. */
+/* $ref, or $dynamicRef and $recursiveRef, which in one document lead to the same place; NULL: it has none. */
+const char *schema_ref_key(const json *schema);
+/* "#", "#anchor", "#/$defs/name", "#/properties/a/items": JSON pointers into the document. NULL after a failure. */
 const json *schema_resolve(schema_doc *s, mltf_str ref);
 
 /* Neither $ref nor allOf at the top: what they say is put in their place. */

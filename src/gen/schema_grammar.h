@@ -5,6 +5,8 @@
 
 #include "gen/schema_doc.h"
 
+#define SCHEMA_RULES 10000u /* of schemas: those in the document and those made of them */
+
 /* Which schema a rule is for. */
 typedef struct schema_rule {
     const json *schema;

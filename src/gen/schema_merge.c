@@ -1,5 +1,7 @@
 /* Intersections of JSON schemas, keyword by keyword. */
+#include <ctype.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "gen/schema_doc.h"
@@ -11,11 +13,11 @@ static const json never = {.type = JSON_BOOL, .b = false};
 /* Keywords that describe and do not restrict, and the places that references lead to. */
 static bool is_note(mltf_str key)
 {
-    static const char *const notes[] = {"title",         "description", "default",  "examples",
-                                        "$comment",      "$defs",       "$schema",  "definitions",
-                                        "$id",           "id",          "readOnly", "writeOnly",
-                                        "discriminator", "deprecated",  "strict",   "$anchor",
-                                        "example",       "name",        NULL};
+    static const char *const notes[] = {
+        "title",         "description", "default", "examples", "$comment",       "$defs",
+        "$schema",       "definitions", "$id",     "id",       "readOnly",       "writeOnly",
+        "discriminator", "deprecated",  "strict",  "$anchor",  "$dynamicAnchor", "$recursiveAnchor",
+        "$vocabulary",   "example",     "name",    NULL};
     for (const char *const *n = notes; *n; n++)
         if (str_is(key, *n)) return true;
     return false;
@@ -29,24 +31,75 @@ bool schema_restricts(const json *schema)
     return false;
 }
 
+const char *schema_ref_key(const json *schema)
+{
+    static const char *const keys[] = {"$ref", "$dynamicRef", "$recursiveRef", NULL};
+    for (const char *const *k = keys; *k; k++)
+        if (json_is(json_get(schema, *k), JSON_STRING)) return *k;
+    return NULL;
+}
+
+/* The schemas below `at` with this $anchor or $dynamicAnchor: the last of them, and how many there are. */
+static const json *anchored(const json *at, mltf_str name, size_t *n, int depth)
+{
+    const json *found = NULL;
+    static const char *const keys[] = {"$anchor", "$dynamicAnchor", NULL};
+    for (const char *const *k = keys; *k; k++)
+        if (str_eq(json_string(json_get(at, *k), STR("")), name)) {
+            found = at;
+            ++*n;
+        }
+    for (size_t i = 0; i < json_len(at) && depth < 200; i++) {
+        const json *below = json_is(at, JSON_OBJECT) ? &at->o.members[i].value : json_at(at, i);
+        const json *it = anchored(below, name, n, depth + 1);
+        if (it) found = it;
+    }
+    return found;
+}
+
+/* One step of a JSON pointer behind ref.p[*i], which is a slash: ~0, ~1 and %20 are characters. */
+static size_t pointer_key(char *key, size_t size, mltf_str ref, size_t *i)
+{
+    size_t n = 0;
+    for (++*i; *i < ref.n && ref.p[*i] != '/' && n < size; ++*i) {
+        char c = ref.p[*i];
+        const char hex[3] = {*i + 2 < ref.n ? ref.p[*i + 1] : 'x',
+                             *i + 2 < ref.n ? ref.p[*i + 2] : 'x'};
+        if (c == '~' && *i + 1 < ref.n) {
+            c = ref.p[++*i] == '1' ? '/' : '~';
+        } else if (c == '%' && isxdigit((unsigned char)hex[0]) && isxdigit((unsigned char)hex[1])) {
+            c = (char)strtoul(hex, NULL, 16);
+            *i += 2;
+        }
+        key[n++] = c;
+    }
+    return n;
+}
+
 const json *schema_resolve(schema_doc *s, mltf_str ref)
 {
+    const mltf_str whole = ref, id = json_string(json_get(s->root, "$id"), STR(""));
+    if (id.n && ref.n >= id.n && memcmp(ref.p, id.p, id.n) == 0 &&
+        (ref.n == id.n || ref.p[id.n] == '#')) // the document by its own name
+        ref = ref.n == id.n ? STR("#") : (mltf_str){ref.p + id.n, ref.n - id.n};
     if (ref.n == 0 || ref.p[0] != '#') {
         ast_fail(s->b, MLTF_UNSUPPORTED, "\"$ref\": \"" STR_FMT "\" leads out of the schema",
-                 STR_ARG(ref));
+                 STR_ARG(whole));
         return NULL;
     }
     const json *at = s->root;
-    size_t i = 1;
+    size_t i = 1, n_anchors = 0;
+    if (ref.n > 1 && ref.p[1] != '/') {
+        at = anchored(s->root, (mltf_str){ref.p + 1, ref.n - 1}, &n_anchors, 0);
+        i = ref.n;
+        if (n_anchors > 1)
+            ast_fail(s->b, MLTF_UNSUPPORTED,
+                     "\"$ref\": \"" STR_FMT "\" names %zu places of the schema", STR_ARG(whole),
+                     n_anchors);
+    }
     while (at && i < ref.n) {
         char key[256];
-        size_t n = 0;
-        i++; // the slash
-        for (; i < ref.n && ref.p[i] != '/' && n < sizeof key - 1; i++) {
-            char c = ref.p[i];
-            if (c == '~' && i + 1 < ref.n) c = ref.p[++i] == '1' ? '/' : '~';
-            key[n++] = c;
-        }
+        const size_t n = pointer_key(key, sizeof key - 1, ref, &i);
         key[n] = 0;
         if (json_is(at, JSON_ARRAY)) {
             size_t index = 0;
@@ -59,7 +112,7 @@ const json *schema_resolve(schema_doc *s, mltf_str ref)
     }
     if (!at)
         ast_fail(s->b, MLTF_INVALID_INPUT, "\"$ref\": \"" STR_FMT "\" does not lead to a schema",
-                 STR_ARG(ref));
+                 STR_ARG(whole));
     return at;
 }
 
@@ -141,18 +194,12 @@ static json *made_of(schema_doc *s, const json *x, const json *y, bool *known)
             return s->made[i].of;
         }
     *known = false;
-    if (s->n_made == s->cap_made) {
-        const size_t cap = s->cap_made ? s->cap_made * 2 : 64;
-        schema_made *p = arena_calloc(&s->b->arena, cap, sizeof *p);
-        if (s->n_made >= SCHEMA_MADE)
-            ast_fail(s->b, MLTF_UNSUPPORTED, "the schema's parts combine in more than %u ways",
-                     SCHEMA_MADE);
-        if (!p) mltf_fail_memory(&s->b->err);
-        if (!ast_ok(s->b)) return NULL;
-        if (s->n_made) memcpy(p, s->made, s->n_made * sizeof *p);
-        s->made = p;
-        s->cap_made = cap;
-    }
+    if (s->n_made >= SCHEMA_MADE)
+        ast_fail(s->b, MLTF_UNSUPPORTED, "the schema's parts combine in more than %u ways",
+                 SCHEMA_MADE);
+    else if (!ARENA_RESERVE(&s->b->arena, s->made, s->cap_made, s->n_made + 1))
+        mltf_fail_memory(&s->b->err);
+    if (!ast_ok(s->b)) return NULL;
     json *of = json_new_object(&s->b->arena);
     s->made[s->n_made++] = (schema_made){x, y, of};
     return of;
@@ -429,9 +476,11 @@ static bool is_joint(mltf_str key)
 /* Neither $ref nor allOf at the top: those are put in their place. */
 static const json *flat(schema_doc *s, const json *schema)
 {
-    const json *ref = json_get(schema, "$ref"), *all = json_get(schema, "allOf");
-    if (json_is(ref, JSON_STRING)) {
-        const json *to = schema_resolve(s, ref->s), *rest = schema_without(s, schema, "$ref");
+    const char *key = schema_ref_key(schema);
+    const json *all = json_get(schema, "allOf");
+    if (key) {
+        const json *to = schema_resolve(s, json_get(schema, key)->s),
+                   *rest = schema_without(s, schema, key);
         if (!to) return NULL;
         return schema_restricts(rest) ? schema_both(s, schema_part(s, to), rest)
                                       : schema_flat(s, to);

@@ -131,7 +131,8 @@ static bool has_type_string(const json *type)
 static text_dfa *of_parts(schema_doc *s, text_dfa *x, const json *schema)
 {
     static const char *const lists[] = {"allOf", "$and", "$alsoText", NULL};
-    const json *ref = json_get(schema, "$ref"), *any = json_get(schema, "anyOf"),
+    const char *key = schema_ref_key(schema);
+    const json *ref = key ? json_get(schema, key) : NULL, *any = json_get(schema, "anyOf"),
                *one = json_get(schema, "oneOf"), *not = json_get(schema, "not"),
                *denied = json_get(schema, "$notText");
     if (json_is(ref, JSON_STRING))

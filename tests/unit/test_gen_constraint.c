@@ -251,6 +251,7 @@ static void test_schema_names_what_it_does_not_know(void **state)
         {"{\"type\": \"number\", \"exclusiveMinimum\": 1, \"maximum\": 1}",
          "no text can satisfy the constraint: no number lies between \"minimum\" and \"maximum\""},
         {"{\"type\": \"text\"}", "\"type\": \"text\" is no type of JSON schema"},
+        {"{\"$ref\": \"https://a.b/c\"}", "\"$ref\": \"https://a.b/c\" leads out of the schema"},
         {"{\"$ref\": \"#/a\"}", "\"$ref\": \"#/a\" does not lead to a schema"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -473,6 +474,16 @@ static const char *const rules[][3] = {
      "\"uniqueItems\": true, \"maxItems\": 2}}]}",
      "{\"k\": [{\"a\": 1, \"b\": 2}, {\"a\": 1, \"b\": 1}]}",
      "{\"k\": [{\"a\": 1, \"b\": 2}, {\"b\": 2, \"a\": 1}]}"},
+    {"{\"$ref\": \"#t\", \"$defs\": {\"x\": {\"$anchor\": \"t\", \"type\": \"integer\"}}}", "5",
+     "\"5\""},
+    {"{\"$id\": \"https://a.b/s\", \"items\": {\"$ref\": \"https://a.b/s#/$defs/a%20b\"}, "
+     "\"$defs\": {\"a b\": {\"const\": 1}}}",
+     "[1]", "[2]"},
+    {"{\"type\": [\"array\", \"null\"], \"items\": {\"$recursiveRef\": \"#\"}}", "[[], null]",
+     "[1]"},
+    {"{\"type\": \"array\", \"items\": {\"$dynamicRef\": \"#n\"}, \"$defs\": {\"x\": "
+     "{\"$dynamicAnchor\": \"n\", \"type\": \"boolean\"}}}",
+     "[true]", "[1]"},
     {"true", "[{}, 1e5]", "[}"},
 };
 
