@@ -4,8 +4,9 @@
  *  1. Read its modeling file in transformers 4.57 and the fixtures' config.json; name both in the head
  *     comment of arch_xxx.c, with the block diagram and what is easy to get wrong.
  *  2. Take the nearest file as the form: mpnet or roformer for encoders (config, load lines and forward on
- *     arch_encoder.h), ernie4_5 or biogpt for decoders (arch_decoder.h), t5 or bart for both. Write with nn/ blocks;
- *     what a second family needs as well belongs there, not into a copy.
+ *     arch_encoder.h), ernie4_5 or biogpt for decoders (arch_decoder.h), longt5 (arch_t5.h) or bart for both. An
+ *     attention of its own is a function that the shared forward calls: xlnet, diffllama. Write with nn/ blocks; what a
+ *     second family needs as well belongs there, not into a copy.
  *  3. List every class it can load in `classes`: what follows the prefix decides the head.
  *  4. End load with arch_encoder_done(), arch_decoder_done() or arch_done(): hidden, vocab, n_layers, max_positions
  *     (SIZE_MAX without a bound); decoders set cache_shape.

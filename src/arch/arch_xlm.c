@@ -5,7 +5,7 @@
  *
  * Easy to get wrong: token types are looked up among the words, so that a tokenizer's zeros add the word of id 0; the
  * embeddings of languages are for callers who name one, which no pipeline does; a pre-norm FlauBERT has no last norm.
- * XLNet's and XLM's beams for spans (…ForQuestionAnswering) are classes that no pipeline can ask.
+ * XLMForQuestionAnswering, whose heads search spans with beams, is a class that no pipeline can ask.
  * Checked on: random checkpoints of the library. */
 #include <stdio.h>
 
