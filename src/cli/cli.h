@@ -92,8 +92,9 @@ void cli_progress_init(cli_progress *p);
 int cli_progress_step(void *p, const char *what, const char *unit, uint64_t done, uint64_t total);
 void cli_progress_done(cli_progress *p); /* clears the line */
 
-bool cli_interrupted(void); /* SIGINT came since cli_catch_interrupt() */
-void cli_catch_interrupt(void);
+bool cli_interrupted(void); /* such a signal came since it is caught */
+void cli_catch_interrupt(void); /* SIGINT */
+void cli_catch_end(void);       /* SIGINT, SIGTERM, SIGHUP: for commands that take back what they began to write */
 extern volatile int cli_cancel; /* set by SIGINT: what mltf_predict_options.cancel may point to */
 
 int cmd_save(int argc, char **argv, const cli_command *self);

@@ -19,7 +19,7 @@ int cmd_convert(int argc, char **argv, const cli_command *self)
     mltf_err err = {0};
     cli_progress progress;
     cli_progress_init(&progress);
-    cli_catch_interrupt();
+    cli_catch_end();
     o.progress = cli_progress_step;
     o.progress_user = &progress;
     mltf_convert(rest[0], rest[1], &o, &err);

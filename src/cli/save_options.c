@@ -23,7 +23,7 @@ mltf_status save_args_complete(save_args *a, mltf_err *err)
     a->o.example_no_conversion = a->no_conversion;
     a->o.log = cli_warn;
     cli_progress_init(&a->progress);
-    cli_catch_interrupt();
+    cli_catch_end();
     a->o.progress = cli_progress_step;
     a->o.progress_user = &a->progress;
     return MLTF_OK;

@@ -128,12 +128,24 @@ static void on_interrupt(int sig)
     cli_cancel = 1;
 }
 
-void cli_catch_interrupt(void)
+static void catch_signal(int sig)
 {
     struct sigaction act = {.sa_handler = on_interrupt};
     sigemptyset(&act.sa_mask);
-    sigaction(SIGINT, &act, NULL);
+    sigaction(sig, &act, NULL);
     cli_cancel = 0;
+}
+
+void cli_catch_interrupt(void)
+{
+    catch_signal(SIGINT);
+}
+
+void cli_catch_end(void)
+{
+    catch_signal(SIGINT);
+    catch_signal(SIGTERM);
+    catch_signal(SIGHUP);
 }
 
 bool cli_interrupted(void)

@@ -437,6 +437,10 @@ mltf_status gen_constraint_response_format(gen_constraint **out, const gen_trie 
         return gen_constraint_regex(out, trie, pattern->s, err);
     if (str_is(type, "grammar") && json_is(grammar, JSON_STRING))
         return gen_constraint_grammar(out, trie, grammar->s, err);
+    if (str_is(type, "regex") || str_is(type, "grammar"))
+        return mltf_fail(err, MLTF_INVALID_INPUT,
+                         "response_format of type \"" STR_FMT "\" needs \"%s\", a text",
+                         STR_ARG(type), str_is(type, "regex") ? "pattern" : "grammar");
     return mltf_fail(err, MLTF_INVALID_INPUT,
                      "response_format type \"" STR_FMT
                      "\" is none of text, json_object, json_schema, regex (with \"pattern\") and "

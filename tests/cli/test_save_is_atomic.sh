@@ -28,6 +28,18 @@ rm -rf model
 expect 0 "$mltf" models save -m ck -o model --task text-generation
 left=$(find . -maxdepth 1 -name '.*mltf-tmp*' | wc -l)
 same "$left" 0
+# asked to stop, it takes back what it began at once
+for sig in INT TERM HUP; do
+    rm -rf model
+    "$mltf" models save -m ck -o model --task text-generation >/dev/null 2>&1 &
+    pid=$!
+    sleep "$(printf '0.%03d' $((whole_ms / 2 % 1000)))"
+    kill -$sig $pid 2>/dev/null
+    wait $pid 2>/dev/null
+    same "$(find . -maxdepth 1 -name '.*mltf-tmp*' | wc -l)" 0
+    [ ! -d model ] || [ -f model/MLmodel ] || fail "half a model after SIG$sig"
+done
+[ -d model ] || expect 0 "$mltf" models save -m ck -o model --task text-generation
 # into a directory that is not empty
 expect 7 "$mltf" models save -m ck -o model --task text-generation
 contains err "already exists and is not empty"

@@ -27,6 +27,8 @@ same "$(json /invocations "{$chat}")" "200 application/json" # MLflow's own form
 contains body '[{"id": "'
 same "$(json /v1/completions '{"prompt": "a", "suffix": "b"}')" "400 application/json" # no tokens for filling in
 contains body "'suffix' is not supported by this model"
+same "$(json /v1/chat/completions "{$chat, \"response_format\": {\"type\": \"regex\", \"regex\": \"a\"}}")" "400 application/json"
+contains body 'needs \"pattern\", a text'
 
 # streams side by side tell what each would tell alone
 seq 12 | xargs -P 12 -I{} sh -c 'curl -sN -m 60 -H "Content-Type: application/json" -d "$1" -o stream.{} "$2"/v1/chat/completions' sh "{$chat, \"max_tokens\": 8, \"stream\": true}" "$url"
