@@ -87,6 +87,7 @@
     X(rembert) \
     X(roberta) \
     X(roformer) \
+    X(rwkv) \
     X(seed_oss) \
     X(splinter) \
     X(squeezebert) \

@@ -365,6 +365,7 @@ FAMILIES = {
     "qwen3_next": (heads_of("Qwen3Next", *CLS), "Qwen3NextConfig", qwen3_next),
     "recurrent_gemma": (["RecurrentGemmaForCausalLM"] * 3 + ["RecurrentGemmaModel"], "RecurrentGemmaConfig", lambda r: grouped(r, hidden_size=r.heads * 2 * r.head_dim, block_types=[r.choice(["recurrent", "attention"]) for _ in range(r.choice([1, 2, 3]))], lru_width=r.choice([None, r.heads * r.choice([5, 9])]), attention_window_size=r.choice([64, 2048]), attention_bias=r.flag(),
                         conv1d_width=r.choice([2, 4, 5]), logits_soft_cap=r.choice([5.0, 30.0]), hidden_activation=r.choice(["gelu_pytorch_tanh", "gelu"]), rope_theta=r.choice([100.0, 10000.0]), tie_word_embeddings=True)),
+    "rwkv": (["RwkvForCausalLM"] * 3 + ["RwkvModel"], "RwkvConfig", lambda r: dict(vocab_size=r.vocab, hidden_size=r.hidden, num_hidden_layers=r.choice([1, 2, 5]), intermediate_size=r.choice([None, r.inter]), layer_norm_epsilon=r.choice([1e-5, 1e-3]), rescale_every=r.choice([1, 2, 6]), context_length=64, tie_word_embeddings=r.flag(), bos_token_id=0, eos_token_id=2, pad_token_id=0)),
     "zamba": (["ZambaForCausalLM"] * 3 + ["ZambaModel", "ZambaForSequenceClassification"], "ZambaConfig", lambda r: {**grouped(r, num_key_value_heads=r.heads, num_hidden_layers=r.choice([3, 4, 6]), hidden_act=r.act(), hidden_mamba_act=r.choice(["silu", "gelu"]), n_mamba_heads=r.choice([1, 2]), attn_layer_period=r.choice([1, 2]), attn_layer_offset=0,
               use_mamba_kernels=False, mamba_d_state=r.choice([1, 4, 16]), mamba_d_conv=r.choice([1, 2, 4]), mamba_dt_rank=r.choice(["auto", 3]), mamba_conv_bias=r.flag(), mamba_proj_bias=r.flag())}),
     "zamba2": (["Zamba2ForCausalLM"] * 3 + ["Zamba2Model", "Zamba2ForSequenceClassification"], "Zamba2Config", zamba2),
@@ -454,7 +455,7 @@ def cases_of(model, cfg, r, seq2seq, decoder, cls):
     last = cls.endswith("Classification") and "Token" not in cls and getattr(cfg, "summary_type", "first") == "last"  # it reads a padded row's padding
     if not (last or cls.startswith("Mpt") or "blenderbot" in cfg.model_type or cfg.model_type == "fnet" or getattr(cfg, "token_dropout", False)):
         cases["batch_right"] = {"input_ids": batch, "attention_mask": mask}
-    convolved = cfg.model_type in ("lfm2", "recurrent_gemma", "zamba2") or cfg.model_type != "jamba" and getattr(cfg, "mamba_proj_bias", False)
+    convolved = cfg.model_type in ("lfm2", "recurrent_gemma", "rwkv", "zamba2") or cfg.model_type != "jamba" and getattr(cfg, "mamba_proj_bias", False)
     if (last or decoder and "Classification" not in cls) and not convolved:  # where padding on the left is a part of the text
         left, lmask = torch.full((3, 11), pad), torch.zeros(3, 11, dtype=torch.long)
         for i, x in enumerate(rows):

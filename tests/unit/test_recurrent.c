@@ -12,8 +12,8 @@
 #include "gen/gen.h"
 
 static const char *const families[] = {
-    "mamba",      "falcon-mamba",    "mamba2", "jamba", "bamba", "falcon-h1", "granitemoehybrid",
-    "qwen3-next", "recurrent-gemma", "zamba",  "zamba2"};
+    "mamba",      "falcon-mamba",    "mamba2", "jamba",  "bamba", "falcon-h1", "granitemoehybrid",
+    "qwen3-next", "recurrent-gemma", "zamba",  "zamba2", "rwkv"};
 enum { N_FAMILIES = sizeof families / sizeof *families };
 
 static const int32_t ids[] = {5, 9, 31, 7, 7, 12, 40, 3, 22, 18, 6};
