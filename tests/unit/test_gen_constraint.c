@@ -484,6 +484,8 @@ static const char *const rules[][3] = {
     {"{\"type\": \"array\", \"items\": {\"$dynamicRef\": \"#n\"}, \"$defs\": {\"x\": "
      "{\"$dynamicAnchor\": \"n\", \"type\": \"boolean\"}}}",
      "[true]", "[1]"},
+    {"{\"allOf\": [{\"type\": \"integer\", \"x-order\": 1}, {\"maximum\": 3, \"x-order\": 2}]}",
+     "3", "4"},
     {"true", "[{}, 1e5]", "[}"},
 };
 
