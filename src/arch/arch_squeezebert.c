@@ -89,17 +89,16 @@ static void layer_forward(arch_run *r, float *x, const squeezebert_layer *w,
     const nn_mark mark = nn_save(cx);
     float *q = nn_f32(cx, T, H), *k = nn_f32(cx, T, H), *v = nn_f32(cx, T, H); // [T, H]
     float *ctx = nn_f32(cx, T, H), *mid = nn_f32(cx, T, c->e.ffn);             // [T, H], [T, F]
-    nn_linear_grouped(cx, q, x, &w->q, c->q_groups, T);
-    nn_linear_grouped(cx, k, x, &w->k, c->k_groups, T);
-    nn_linear_grouped(cx, v, x, &w->v, c->v_groups, T);
+    nn_linear_grouped(cx, (float *[]){q, k, v}, x, (const nn_linear_w *[]){&w->q, &w->k, &w->v}, 3,
+                      H, T);
     nn_attend(cx, ctx, (nn_heads){q, H, D}, (nn_heads){k, H, D}, (nn_heads){v, H, D}, &r->seqs,
               &attn, il);
-    nn_linear_grouped(cx, q, ctx, &w->o, c->o_groups, T);
+    nn_linear_grouped(cx, &q, ctx, (const nn_linear_w *[]){&w->o}, 1, H, T);
     nn_add_norm(cx, x, q, &w->attn_norm, T);
     nn_tap(cx, "attn_norm", (int)il, x, T, H);
-    nn_linear_grouped(cx, mid, x, &w->up, c->up_groups, T);
+    nn_linear_grouped(cx, &mid, x, (const nn_linear_w *[]){&w->up}, 1, H, T);
     nn_act(cx, mid, mid, T * c->e.ffn, c->e.act);
-    nn_linear_grouped(cx, q, mid, &w->down, c->down_groups, T);
+    nn_linear_grouped(cx, &q, mid, (const nn_linear_w *[]){&w->down}, 1, c->e.ffn, T);
     nn_add_norm(cx, x, q, &w->mlp_norm, T);
     nn_tap(cx, "out", (int)il, x, T, H);
     if (nn_ok(cx)) nn_restore(cx, mark);

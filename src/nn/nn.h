@@ -142,10 +142,10 @@ void nn_linear_group(nn_ctx *cx, float *const *y, const float *x, const nn_linea
  * [T, K] (row stride ldx) to y + i y_step [T, N] (row stride ldy). */
 void nn_linear_each(nn_ctx *cx, float *y, size_t ldy, size_t y_step, const float *x, size_t ldx,
                     size_t x_step, const nn_linear_w *w, size_t n, size_t T);
-/* A linear layer in `groups` blocks on the diagonal (grouped convolution of width 1): w is [N, K / groups],
- * x is [T, K], y [T, N]. */
-void nn_linear_grouped(nn_ctx *cx, float *y, const float *x, const nn_linear_w *w, size_t groups,
-                       size_t T);
+/* n linear layers on the same x [T, K], each in blocks on the diagonal (grouped convolution of width 1): w[i] is
+ * [N_i, K / blocks], y[i] [T, N_i]. Those of as many blocks run together. */
+void nn_linear_grouped(nn_ctx *cx, float *const *y, const float *x, const nn_linear_w *const *w,
+                       size_t n, size_t K, size_t T);
 
 void nn_norm(nn_ctx *cx, float *y, const float *x, const nn_norm_w *w,
              size_t T); /* y may be x; NN_NORM_NONE copies */

@@ -43,11 +43,11 @@ typedef struct {
     size_t end;        // grains up to and with this one
 } linear_part;
 
-/* Layers of one type, K and compute type that run together: on one input, or each on its own. */
+/* Layers of one type, K and compute type that run together, on inputs that some may share. */
 typedef struct {
     const kernel_table *k;
     linear_part *part; // [n]
-    size_t n, inputs;  // inputs: 1 or n
+    size_t n, inputs;  // the i-th layer takes input i % inputs
     char *panels;      // [inputs] of panel_bytes
     size_t panel_bytes, ldx, T;
 } linear_job;
@@ -96,7 +96,7 @@ static void linear_run(nn_ctx *cx, linear_job *j)
     for (size_t i = 0; i < j->n; i++) {
         grains += (j->part[i].w->w.N + j->k->gemm_grain - 1) / j->k->gemm_grain;
         j->part[i].end = grains;
-        j->part[i].panel = j->panels + (j->inputs == 1 ? 0 : i * j->panel_bytes);
+        j->part[i].panel = j->panels + i % j->inputs * j->panel_bytes;
     }
     nn_for(cx, grains, 2 * j->T * w->w.K * j->k->gemm_grain, gemm_piece, j);
     nn_restore(cx, mark);
@@ -167,25 +167,41 @@ void nn_linear_each(nn_ctx *cx, float *y, size_t ldy, size_t y_step, const float
     if (nn_ok(cx)) nn_restore(cx, mark);
 }
 
-void nn_linear_grouped(nn_ctx *cx, float *y, const float *x, const nn_linear_w *w, size_t groups,
-                       size_t T)
-{
-    if (!nn_ok(cx)) return;
-    const size_t n = w->w.N / groups, k = w->w.K;
-    const bool adapted = w->in_gain || w->gain || w->lora_a.data;
-    const nn_mark mark = nn_save(cx);
-    nn_linear_w *part = nn_bytes(cx, groups * sizeof *part);
-    if (!nn_ok(cx)) return;
-    for (size_t g = 0; g < groups; g++) part[g] = nn_linear_rows(w, g * n, n);
-    if (!adapted) nn_linear_each(cx, y, w->w.N, n, x, groups * k, k, part, groups, T);
-    for (size_t g = 0; adapted && g < groups; g++)
-        nn_linear_strided(cx, y + g * n, w->w.N, x + g * k, groups * k, &part[g], T);
-    if (nn_ok(cx)) nn_restore(cx, mark);
-}
-
 static bool same_panel(const nn_linear_w *a, const nn_linear_w *b)
 {
     return a->w.dtype == b->w.dtype && a->w.K == b->w.K && a->compute == b->compute;
+}
+
+static bool adapted(const nn_linear_w *w)
+{
+    return w->in_gain || w->gain || w->lora_a.data;
+}
+
+void nn_linear_grouped(nn_ctx *cx, float *const *y, const float *x, const nn_linear_w *const *w,
+                       size_t n, size_t K, size_t T)
+{
+    if (!nn_ok(cx) || T == 0 || n == 0) return;
+    bool together = true;
+    for (size_t i = 0; i < n; i++)
+        together = together && same_panel(w[0], w[i]) && (n == 1 || !adapted(w[i]));
+    for (size_t i = 0; !together && i < n; i++) nn_linear_grouped(cx, y + i, x, w + i, 1, K, T);
+    if (!together) return;
+    const size_t k = w[0]->w.K, groups = K / k;
+    const nn_mark mark = nn_save(cx);
+    nn_linear_w *block = nn_bytes(cx, n * groups * sizeof *block);
+    linear_part *part = nn_bytes(cx, n * groups * sizeof *part);
+    if (!nn_ok(cx)) return;
+    for (size_t i = 0; i < n * groups; i++) {
+        const size_t N = w[i / groups]->w.N, g = i % groups;
+        block[i] = nn_linear_rows(w[i / groups], g * (N / groups), N / groups);
+        part[i] = (linear_part){
+            .w = &block[i], .x = x + g * k, .y = y[i / groups] + g * (N / groups), .ldy = N};
+    }
+    linear_job j = {.part = part, .n = n * groups, .inputs = groups, .ldx = K, .T = T};
+    if (!adapted(w[0])) linear_run(cx, &j);
+    for (size_t g = 0; adapted(w[0]) && g < groups; g++)
+        nn_linear_strided(cx, part[g].y, part[g].ldy, part[g].x, K, part[g].w, T);
+    if (nn_ok(cx)) nn_restore(cx, mark);
 }
 
 void nn_linear_group(nn_ctx *cx, float *const *y, const float *x, const nn_linear_w *const *w,
@@ -363,7 +379,7 @@ static void linear_in(nn_ctx *cx, float *y, const float *x, const nn_linear_w *w
                       size_t T)
 {
     if (groups)
-        nn_linear_grouped(cx, y, x, w, groups, T);
+        nn_linear_grouped(cx, &y, x, &w, 1, groups * w->w.K, T);
     else
         nn_linear(cx, y, x, w, T);
 }

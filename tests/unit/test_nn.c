@@ -94,11 +94,19 @@ static void test_grouped_layers_see_their_own_inputs(void **state)
     (void)state;
     const float w[] = {1, 1, 10, 10},
                 x[] = {1, 2, 3, 4}; // two groups of two inputs, one output each
-    const nn_linear_w l = matrix(w, 2, 2, NULL);
-    float y[2];
-    nn_linear_grouped(&cx, y, x, &l, 2, 1);
+    const float twice[] = {2, 2, 20, 20}, whole[] = {1, 1, 1, 1};
+    const nn_linear_w l = matrix(w, 2, 2, NULL), same = matrix(twice, 2, 2, NULL),
+                      other = matrix(whole, 1, 4, NULL);
+    float y[2], z[2], sum;
+    nn_linear_grouped(&cx, (float *[]){y, z}, x, (const nn_linear_w *[]){&l, &same}, 2, 4, 1);
     near(y[0], 3);
     near(y[1], 70);
+    near(z[0], 6);
+    near(z[1], 140);
+    nn_linear_grouped(&cx, (float *[]){y, &sum}, x, (const nn_linear_w *[]){&same, &other}, 2, 4,
+                      1);
+    near(y[1], 140);
+    near(sum, 10);
 }
 
 static void test_alibi_slopes(void **state)
@@ -194,7 +202,8 @@ static void attend_rows(nn_cache *c, float *out, const float *x, size_t n, size_
 static void forgets_what_nobody_sees(mltf_dtype dtype, size_t window)
 {
     static const nn_cache_layer second[] = {{false, 0}, {true, 0}};
-    nn_cache_shape all = {2, 2, 8, 8, dtype, 0, NULL, 0}, some = {2, 2, 8, 8, dtype, window, second, 0};
+    nn_cache_shape all = {2, 2, 8, 8, dtype, 0, NULL, 0},
+                   some = {2, 2, 8, 8, dtype, window, second, 0};
     nn_cache c[4]; // a pair, and a pair that becomes its copy now and then
     mltf_err err = {0};
     for (int i = 0; i < 4; i++) nn_cache_init(&c[i], i % 2 ? &some : &all, SIZE_MAX, &err);
