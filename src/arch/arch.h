@@ -83,6 +83,8 @@ typedef struct arch_info {
 } arch_info;
 const arch_info *arch_model_info(const arch_model *m);
 mltf_str arch_label(const arch_model *m, size_t label); /* id2label, or "LABEL_3" */
+/* What id2label holds, which may be a number; NULL: nothing. */
+const json *arch_label_value(const arch_model *m, size_t label);
 
 mltf_status arch_session_new(arch_session **out, const arch_model *m, mltf_err *err);
 void arch_session_free(arch_session *s);

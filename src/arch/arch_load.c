@@ -114,14 +114,27 @@ static mltf_status count_labels(arch_model *m, mltf_err *err)
     m->info.n_labels = json_is(map, JSON_OBJECT)
                            ? json_len(map)
                            : cfg_size(&c, "num_labels|_num_labels", 2, 1, 1 << 20);
+    const mltf_str problem = cfg_str(&c, "problem_type", "regression");
+    if (!str_is(problem, "regression") && !str_is(problem, "single_label_classification") &&
+        !str_is(problem, "multi_label_classification"))
+        cfg_fail(
+            &c,
+            "\"problem_type\" \"" STR_FMT
+            "\" is none of regression, single_label_classification, multi_label_classification",
+            STR_ARG(problem));
     return cfg_done(&c, err);
+}
+
+const json *arch_label_value(const arch_model *m, size_t label)
+{
+    char key[32];
+    snprintf(key, sizeof key, "%zu", label);
+    return json_get(json_get(m->config.root, "id2label"), key);
 }
 
 mltf_str arch_label(const arch_model *m, size_t label)
 {
-    char key[32];
-    snprintf(key, sizeof key, "%zu", label);
-    const json *v = json_get(json_get(m->config.root, "id2label"), key);
+    const json *v = arch_label_value(m, label);
     if (json_is(v, JSON_STRING)) return v->s;
     // "LABEL_3": made at load, so that the text lives as long as the model
     static const char *const few[] = {"LABEL_0", "LABEL_1", "LABEL_2", "LABEL_3", "LABEL_4",

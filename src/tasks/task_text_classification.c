@@ -119,7 +119,10 @@ static json *label_and_score(const classify *k, size_t label, float score)
 {
     mltf_arena *a = k->c->arena;
     json *o = json_new_object(a);
-    json_set(a, o, "label", json_new_string(a, arch_label(k->c->p->model, label)));
+    const json *given = arch_label_value(k->c->p->model, label);
+    json_set(a, o, "label",
+             json_is_number(given) ? json_clone(a, given)
+                                   : json_new_string(a, arch_label(k->c->p->model, label)));
     json_set(a, o, "score", json_new_float(a, score));
     return o;
 }

@@ -80,6 +80,12 @@ same "$(answer lengths -i in.json --params "$greedy")" "$(answer "$gpt2" -i in.j
 echo '{"max_new_tokens": 3, "max_length": 25, "transformers_version": "4.40.1"}' >lengths/generation_config.json
 same "$(answer lengths -i in.json --params "$greedy")" "$(answer "$gpt2" -i in.json --params '{"max_new_tokens": null, "max_length": 25, "do_sample": false}')"
 
+# labels may be numbers
+cp -r "$clf" numbers
+sed -i -E 's/^( *"[0-9]+": )"[^"]*"/\10/' numbers/config.json
+answer numbers -i in.json >out
+contains out '"label": 0,'
+
 # prompt template: the prompt is not part of the answer unless asked for
 save -m "$gpt2" -o prompt --task text-generation --prompt-template 'Q: {prompt} A:' --model-config '{"max_new_tokens": 3, "do_sample": false}'
 answer prompt -i in.json >out
