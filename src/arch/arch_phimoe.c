@@ -64,7 +64,7 @@ static mltf_status load(arch_build *b, mltf_err *err)
     const size_t H = d->hidden;
     const phimoe_config o = {.ffn = cfg_dim(c, "intermediate_size", 6400),
                              .experts = cfg_size(c, "num_local_experts", 16, 2, 4096),
-                             .window = cfg_size(c, "sliding_window", 0, 1, (size_t)1 << 40),
+                             .window = arch_decoder_window(c, true, 0),
                              .eps = cfg_float(c, "rms_norm_eps", 1e-5f),
                              .near = 2 * cfg_float(c, "router_jitter_noise", 0.01f),
                              .act = cfg_act(c, "hidden_act", "silu"),
