@@ -60,7 +60,9 @@ cat <<'TAIL'
 Packed weights of bitsandbytes (int8, nf4, fp4), GPTQ, AWQ, compressed-tensors (pack-, int-, float-quantized), fp8 with blocks
 are computed in every family, MXFP4 in gpt_oss; `tests/fixtures/models/packed-*` has a checkpoint of each.
 
-`mltf convert` makes checkpoints of GGUF files of these architectures; `tests/interop/check_convert.py` writes a random one of each,
-asks llama.cpp whether it reads the same from it, and converts it back:
+`mltf convert` makes checkpoints of GGUF files, of every type of block but NVFP4 and Q1_0. gpt-oss keeps its MXFP4 blocks; all else
+becomes bf16, or the width that `--torch-dtype` says. What is not in a file is taken from what llama.cpp assumes (T5's greatest distance
+of 128) or transformers does. Bamba and Falcon-H1 are refused. These architectures are known; `tests/interop/check_convert.py` writes a
+random one of each, asks llama.cpp whether it reads the same from it, and converts it back:
 TAIL
 sed -n 's/^    {"\([a-z0-9_-]*\)", [a-zA-Z0-9_]*, "[^"]*", "[A-Za-z0-9_]*", rules.*/\1/p' src/convert/convert_*.c | sort -u | paste -sd, | sed 's/,/, /g' | fold -s -w 118 | sed 's/ *$//'

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "base/limits.h"
 #include "formats/decimal.h"
 
 /* ---- what the file says ----------------------------------------------------------------------- */
@@ -242,4 +243,22 @@ void config_granite_scales(const convert_config *cc)
     config_float(cc, "residual_multiplier", file_double(cc, "residual_scale", 1));
     config_float(cc, "attention_multiplier", file_double(cc, "attention.scale", 1));
     config_float(cc, "logits_scaling", file_double(cc, "logit_scale", 1));
+}
+
+mltf_status config_layer_heads(const convert_config *cc, const gguf_value **out)
+{
+    const char *key = arena_printf(cc->a, STR_FMT ".attention.head_count_kv",
+                                   STR_ARG(gguf_string(cc->g, "general.architecture", STR(""))));
+    const gguf_value *kv = key ? gguf_get(cc->g, key) : NULL;
+    const int64_t layers = config_get(cc, "num_hidden_layers", 0);
+    if (!kv || kv->type == GGUF_V_STRING || (int64_t)kv->n != layers || layers > LIMIT_LAYERS)
+        return mltf_fail(cc->err, MLTF_CORRUPT_FILE,
+                         "attention.head_count_kv has no number for each of %lld layers",
+                         (long long)layers);
+    for (size_t i = 0; i < kv->n; i++) {
+        const double heads = gguf_number_at(kv, i);
+        if (heads >= 1 && heads <= 65536) config_int(cc, "num_key_value_heads", (int64_t)heads);
+    }
+    *out = kv;
+    return MLTF_OK;
 }

@@ -45,6 +45,8 @@ void config_partial_rotary(const convert_config *cc, const char *key);
 mltf_status config_experts(const convert_config *cc, const char *count, const char *used,
                            const char *width);
 
+/* *out: how many key heads each layer has, 0 where it has something else than attention. */
+mltf_status config_layer_heads(const convert_config *cc, const gguf_value **out);
 void config_granite_scales(const convert_config *cc); /* of embeddings, residuals, scores, logits */
 
 /* ---- rules that recur ----------------------------------------------------------------------- */

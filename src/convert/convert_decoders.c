@@ -158,18 +158,12 @@ static mltf_status config_lfm2(const convert_config *cc)
     config_bool(cc, "block_auto_adjust_ff_dim", false);
     TRY(config_need(cc, "conv_L_cache", "shortconv.l_cache"));
     config_bool(cc, "conv_bias", file_has(cc, "blk.0.shortconv.conv.bias"));
-    const gguf_value *kv = gguf_get(cc->g, "lfm2.attention.head_count_kv");
-    const int64_t layers = config_get(cc, "num_hidden_layers", 0);
-    if (!kv || kv->type == GGUF_V_STRING || (int64_t)kv->n != layers || layers > LIMIT_LAYERS)
-        return mltf_fail(cc->err, MLTF_CORRUPT_FILE,
-                         "lfm2.attention.head_count_kv has no number for each of %lld layers",
-                         (long long)layers);
+    const gguf_value *kv = NULL;
+    TRY(config_layer_heads(cc, &kv));
     json *types = json_set(cc->a, cc->c, "layer_types", json_new_array(cc->a));
-    for (size_t i = 0; i < kv->n; i++) {
-        const double heads = gguf_number_at(kv, i);
-        json_push(cc->a, types, json_new_cstr(cc->a, heads > 0 ? "full_attention" : "conv"));
-        if (heads >= 1 && heads <= 65536) config_int(cc, "num_key_value_heads", (int64_t)heads);
-    }
+    for (size_t i = 0; i < kv->n; i++)
+        json_push(cc->a, types,
+                  json_new_cstr(cc->a, gguf_number_at(kv, i) > 0 ? "full_attention" : "conv"));
     return MLTF_OK;
 }
 

@@ -4,8 +4,6 @@
  * computes what transformers does. */
 #include "convert/convert_config.h"
 
-#include "base/limits.h"
-
 static mltf_status config_state(const convert_config *cc, const char *prefix)
 {
     static const char *const keys[][2] = {{"conv_kernel", "ssm.conv_kernel"},
@@ -72,25 +70,6 @@ static mltf_status config_mamba2(const convert_config *cc)
     return config_heads(cc, "num_heads", "head_dim", "n_groups");
 }
 
-/* Where key heads stand for attention: how many each layer has, 0 where it has a state. */
-static mltf_status layers_with_heads(const convert_config *cc, const gguf_value **out)
-{
-    const char *key = arena_printf(cc->a, STR_FMT ".attention.head_count_kv",
-                                   STR_ARG(gguf_string(cc->g, "general.architecture", STR(""))));
-    const gguf_value *kv = key ? gguf_get(cc->g, key) : NULL;
-    const int64_t layers = config_get(cc, "num_hidden_layers", 0);
-    if (!kv || kv->type == GGUF_V_STRING || (int64_t)kv->n != layers || layers > LIMIT_LAYERS)
-        return mltf_fail(cc->err, MLTF_CORRUPT_FILE,
-                         "attention.head_count_kv has no number for each of %lld layers",
-                         (long long)layers);
-    for (size_t i = 0; i < kv->n; i++) {
-        const double heads = gguf_number_at(kv, i);
-        if (heads >= 1 && heads <= 65536) config_int(cc, "num_key_value_heads", (int64_t)heads);
-    }
-    *out = kv;
-    return MLTF_OK;
-}
-
 static bool has_experts_at(const convert_config *cc, size_t il)
 {
     const char *name = arena_printf(cc->a, "blk.%zu.ffn_gate_inp.weight", il);
@@ -126,7 +105,7 @@ static mltf_status config_jamba(const convert_config *cc)
     config_int(cc, "num_experts", 1);
     if (routed) TRY(config_experts(cc, "num_experts", "num_experts_per_tok", NULL));
     const gguf_value *kv = NULL;
-    TRY(layers_with_heads(cc, &kv));
+    TRY(config_layer_heads(cc, &kv));
     bool *attention = arena_calloc(cc->a, kv->n + 1, sizeof *attention),
          *experts = arena_calloc(cc->a, kv->n + 1, sizeof *experts);
     if (!attention || !experts) return mltf_fail_memory(cc->err);
@@ -162,7 +141,7 @@ static mltf_status config_granitehybrid(const convert_config *cc)
     TRY(config_state(cc, "mamba_"));
     TRY(config_heads(cc, "mamba_n_heads", "mamba_d_head", "mamba_n_groups"));
     const gguf_value *kv = NULL;
-    TRY(layers_with_heads(cc, &kv));
+    TRY(config_layer_heads(cc, &kv));
     json *types = json_set(cc->a, cc->c, "layer_types", json_new_array(cc->a));
     for (size_t i = 0; i < kv->n; i++) {
         const bool attention = gguf_number_at(kv, i) > 0;

@@ -293,6 +293,34 @@ static void test_glm_gets_queries_keys_and_values_apart(void **state)
     close_fixture(&f);
 }
 
+static void test_mamba_2_gets_vectors_and_a_convolution_of_channels(void **state)
+{
+    (void)state;
+    const model m = {
+        .arch = "mamba2",
+        .tokenizer = "gpt2",
+        .settings = "mamba2.block_count 1\nmamba2.embedding_length 4\nmamba2.ssm.inner_size 8\n"
+                    "mamba2.ssm.state_size 2\nmamba2.ssm.conv_kernel 3\n"
+                    "mamba2.ssm.group_count 1\nmamba2.ssm.time_step_rank 2\n"
+                    "mamba2.attention.head_count 0\n",
+        .tensors = "token_embd.weight 4 5\noutput_norm.weight 4\nblk.0.attn_norm.weight 4\n"
+                   "blk.0.ssm_in.weight 4 22\nblk.0.ssm_conv1d.weight 3 12\n"
+                   "blk.0.ssm_conv1d.bias 12\nblk.0.ssm_a 1 2\nblk.0.ssm_d 1 2\n"
+                   "blk.0.ssm_dt.bias 2\nblk.0.ssm_norm.weight 8 1\nblk.0.ssm_out.weight 8 4\n"};
+    fixture f;
+    convert(&f, &m);
+    const ck_tensor *conv = want(&f, "backbone.layers.0.mixer.conv1d.weight", 36);
+    assert_int_equal(conv->ndim, 3);
+    assert_int_equal(conv->shape[1], 1);
+    assert_int_equal(want(&f, "backbone.layers.0.mixer.A_log", 2)->ndim, 1);
+    const float d[] = {700, 701}, dt[] = {800, 801}, norm[] = {900, 901};
+    want_floats(&f, "backbone.layers.0.mixer.D", 2, d, 2);
+    want_floats(&f, "backbone.layers.0.mixer.dt_bias", 2, dt, 2);
+    want_floats(&f, "backbone.layers.0.mixer.norm.weight", 8, norm, 2);
+    want_in_file(&f, "config.json", "\"head_dim\": 4");
+    close_fixture(&f);
+}
+
 /* 32000 pieces, placeholders behind them, as llama.cpp's converter fills T5's vocabulary up. */
 static void test_sentinels_of_t5_get_their_names_back(void **state)
 {
@@ -339,6 +367,7 @@ int main(void)
         cmocka_unit_test(test_gpt_oss_keeps_its_mxfp4_blocks),
         cmocka_unit_test(test_deepseek_puts_the_pieces_of_kv_b_together),
         cmocka_unit_test(test_roberta_gets_its_first_two_positions_back),
+        cmocka_unit_test(test_mamba_2_gets_vectors_and_a_convolution_of_channels),
         cmocka_unit_test(test_sentinels_of_t5_get_their_names_back),
         cmocka_unit_test(test_glm_gets_queries_keys_and_values_apart),
     };
