@@ -34,6 +34,13 @@ mltf_status mltf_convert(const char *source, const char *dir, const mltf_convert
     if (!dir_exists(source))
         return quantize ? gguf_quantized(source, dir, opts, err)
                         : convert_gguf(source, dir, opts, err);
+    char *config = path_join(source, "config.json");
+    const bool checkpoint = config && file_exists(config);
+    free(config);
+    if (!checkpoint)
+        return mltf_fail(err, MLTF_NOT_FOUND,
+                         "\"%s\" holds no config.json: give a GGUF file, or a checkpoint's folder",
+                         source);
     if (!quantize)
         return mltf_fail(
             err, MLTF_INVALID_INPUT,

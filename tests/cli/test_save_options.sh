@@ -86,6 +86,13 @@ sed -i -E 's/^( *"[0-9]+": )"[^"]*"/\10/' numbers/config.json
 answer numbers -i in.json >out
 contains out '"label": 0,'
 
+# convert says what a folder is not
+mkdir empty
+expect 3 "$mltf" convert empty converted
+contains err 'holds no config.json'
+expect 2 "$mltf" convert "$gpt2" converted
+contains err 'is a checkpoint already'
+
 # prompt template: the prompt is not part of the answer unless asked for
 save -m "$gpt2" -o prompt --task text-generation --prompt-template 'Q: {prompt} A:' --model-config '{"max_new_tokens": 3, "do_sample": false}'
 answer prompt -i in.json >out
