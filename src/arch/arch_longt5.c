@@ -127,7 +127,8 @@ static void attention(arch_run *r, float *y, const float *x, const t5_layer *l,
     const t5_config *c = &m->base.cfg;
     const size_t H = c->hidden;
     const nn_mark mark = nn_save(cx);
-    widened w = {.m = m, .attn = usual, .start = r->seqs.start, .side = {.heads = c->heads}};
+    widened w = {.m = m, .attn = usual, .start = r->seqs.start};
+    w.side = (nn_attn){.heads = c->heads, .window = r->seqs.rows / m->block + 1};
     float *rows = NULL;
     nn_bucket_bias(cx, &w.side, &r->seqs, m->side, c->buckets, c->max_distance, false);
     widen(r, &w, &rows, x, l);

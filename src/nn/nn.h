@@ -417,7 +417,8 @@ void nn_memory_fill(nn_ctx *cx, const float *x, const nn_attn_w *w, const nn_att
                     const nn_seqs *seqs, size_t layer);
 
 /* a->rel from a table [buckets, heads] by T5's logarithmic buckets of distance, in scratch; causal: keys
- * ahead do not count (decoders). Long enough for every sequence of this forward and its cache. */
+ * ahead do not count (decoders). Long enough for every sequence of this forward and its cache; what lies outside of
+ * a->window need not be in the table. */
 void nn_bucket_bias(nn_ctx *cx, nn_attn *a, const nn_seqs *seqs, const float *table, size_t buckets,
                     size_t max_distance, bool causal);
 

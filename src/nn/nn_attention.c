@@ -437,8 +437,9 @@ void nn_bucket_bias(nn_ctx *cx, nn_attn *a, const nn_seqs *seqs, const float *ta
     a->rel_n = 2 * longest - 1;
     float *rel = nn_f32(cx, a->heads, a->rel_n);
     for (size_t i = 0; nn_ok(cx) && i < a->rel_n; i++) {
-        const ptrdiff_t b =
-            bucket_of(buckets, max_distance, (ptrdiff_t)i - (ptrdiff_t)a->rel_zero, causal);
+        const ptrdiff_t distance = (ptrdiff_t)i - (ptrdiff_t)a->rel_zero;
+        const bool seen = !a->window || (size_t)(distance < 0 ? -distance : distance) < a->window;
+        const ptrdiff_t b = seen ? bucket_of(buckets, max_distance, distance, causal) : 0;
         if (b < 0)
             nn_fail(cx, MLTF_INVALID_INPUT,
                     "a sequence of %zu has no relative positions in this model, whose greatest "
