@@ -171,7 +171,8 @@ void arch_cache_truncate(arch_cache *c, size_t len);
  * what lies behind them is copied. */
 mltf_status arch_cache_copy(arch_cache *to, const arch_cache *from, size_t held, mltf_err *err);
 
-/* Parity tests listen here: called for each tap with its name ("encoder.layer.0.attn"), rows and columns. */
+/* build/parity --taps listens here: called with what a part of a layer gave, x [rows, cols]; name "attn", "out" …; layer
+ * -1: not of a layer. x is read during the call only. */
 typedef void (*arch_tap_fn)(void *user, const char *name, int layer, const float *x, size_t rows,
                             size_t cols);
 void arch_session_tap(arch_session *s, arch_tap_fn fn, void *user);

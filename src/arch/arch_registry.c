@@ -12,13 +12,10 @@
  *     (SIZE_MAX without a bound); decoders set cache_shape.
  *  5. Add its line to FAMILIES below, and run build/parity on its folders with MLTF_CPU=ref and without;
  *     tests/interop/check_fresh_checkpoints.py gets a line as well, tools/record_checkpoints.py makes its small
- *     recording for make test. */
+ *     recording for make test. Where logits differ, build/parity --taps shows what each part of each layer gave. */
 #include <ctype.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "arch/arch_internal.h"
-#include "base/buf.h"
 
 // clang-format off
 #define FAMILIES(X) /* one line each, sorted */ \
@@ -142,21 +139,4 @@ const char *arch_base_class(mltf_str model_type)
             return *c;
     }
     return f->classes[0];
-}
-
-static int by_name(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
-void arch_family_names(mltf_buf *out)
-{
-    const char *names[4 * N_FAMILIES];
-    size_t n = 0;
-    for (size_t i = 0; i < N_FAMILIES; i++)
-        for (const char *const *t = families[i]->model_types;
-             *t && n < sizeof names / sizeof *names; t++)
-            names[n++] = *t;
-    qsort(names, n, sizeof *names, by_name);
-    for (size_t i = 0; i < n; i++) buf_printf(out, "%s%s", i ? ", " : "", names[i]);
 }

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "base/file.h"
-#include "formats/yaml.h"
 #include "golden.h"
 #include "mlflow/mlmodel.h"
 

@@ -34,6 +34,7 @@ int parity_checkpoint(const char *dir, int argc, char **argv);
 int parity_hostile(const char *dir, int argc, char **argv);
 int parity_golden(const char *dir, int argc, char **argv);
 int parity_logits(const char *dir, int argc, char **argv);
+int parity_taps(const char *dir, int argc, char **argv);
 int parity_generate(const char *dir, int argc, char **argv);
 int parity_greedy(const char *dir, int argc, char **argv);
 
@@ -41,7 +42,6 @@ int parity_greedy(const char *dir, int argc, char **argv);
  * or the words of errors. For parity_model, which reads that file. */
 void parity_pipelines(const char *dir, const json *expected, parity_count *c);
 void parity_generation(const char *dir, const json *expected, parity_count *c); /* `generation`, `sampling` */
-
 
 /* The settings that generate() starts from: generation_config.json, or what config.json says. */
 mltf_status parity_generation_settings(gen_config *cfg, const char *dir, const arch_model *m,

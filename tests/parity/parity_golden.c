@@ -12,7 +12,6 @@
 #include "base/file.h"
 #include "golden.h"
 #include "mlflow/mlmodel.h"
-#include "mlflow/scoring.h"
 #include "mlflow/wrapper.h"
 #include "serve/serve.h"
 #include "templates/chat_template.h"

@@ -1,4 +1,6 @@
-/* --logits and --greedy: what a checkpoint answers to given ids, for comparisons in Python. */
+/* --logits, --greedy and --taps: what a checkpoint answers to given ids, for comparisons in Python. Where logits are
+ * wrong, the first tap that differs from the library's (a forward hook on the module) names the part. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -75,6 +77,35 @@ int parity_logits(const char *dir, int argc, char **argv)
                           json_new_float(&l.arena, out.logits[t * out.n_logits + v]));
         }
         print_json(&l.arena, rows);
+    }
+    return finish(&l, st, &err);
+}
+
+enum { SHOWN = 4 };
+
+/* "layer name [rows, cols] root mean square: first values of the last row" */
+static void print_tap(void *user, const char *name, int layer, const float *x, size_t rows,
+                      size_t cols)
+{
+    (void)user;
+    double sum = 0;
+    for (size_t i = 0; i < rows * cols; i++) sum += (double)x[i] * (double)x[i];
+    printf("%d %s [%zu, %zu] rms %.7g:", layer, name, rows, cols,
+           sqrt(sum / (double)(rows * cols)));
+    for (size_t i = 0; i < cols && i < SHOWN; i++) printf(" %.7g", x[(rows - 1) * cols + i]);
+    putchar('\n');
+}
+
+int parity_taps(const char *dir, int argc, char **argv)
+{
+    loaded l = {0};
+    mltf_err err = {0};
+    mltf_status st = load(&l, dir, argc > 0 ? argv[0] : NULL, NULL, &err);
+    arch_output out = {0};
+    if (st == MLTF_OK) {
+        const arch_batch batch = {.n_seqs = 1, .start = (size_t[]){0, l.n}, .ids = l.ids};
+        arch_session_tap(l.session, print_tap, NULL);
+        st = arch_forward(l.session, &batch, ARCH_WANT_LOGITS, &out, &err);
     }
     return finish(&l, st, &err);
 }

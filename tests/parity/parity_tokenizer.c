@@ -10,7 +10,6 @@
 #include "base/file.h"
 #include "base/utf8.h"
 #include "parity.h"
-#include "tokenizers/tok_decode.h"
 #include "tokenizers/tok_internal.h"
 #include "tokenizers/tok_spm.h"
 
@@ -455,7 +454,8 @@ static void run_pretok(test *t, const json *row, const json *specs)
     tok_pretok *p = NULL;
     tok_state s = {0};
     s.v = (tok_view){in.p, in.n, NULL, 0};
-    if (in.n && ARRAY_RESERVE(s.pieces, s.cap, 1)) s.pieces[s.n++] = (tok_piece){0, (uint32_t)in.n, -1};
+    if (in.n && ARRAY_RESERVE(s.pieces, s.cap, 1))
+        s.pieces[s.n++] = (tok_piece){0, (uint32_t)in.n, -1};
     if (tok_pretok_parse(&p, json_get_str(specs, name), &err) ||
         tok_pretokenize(p, &s, true, false, &err)) {
         MISS(t, "%s", err.msg);
