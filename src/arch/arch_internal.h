@@ -36,8 +36,6 @@ typedef struct arch_family {
 
 /* NULL if no family knows the type. */
 const arch_family *arch_family_find(mltf_str model_type);
-/* For messages: all model types, sorted, with commas. */
-void arch_family_names(mltf_buf *out);
 
 struct arch_model {
     arch_info info;

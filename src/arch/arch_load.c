@@ -5,7 +5,6 @@
 
 #include "arch/arch_internal.h"
 #include "base/file.h"
-#include "base/limits.h"
 #include "nn/nn_packed.h"
 
 /* ------------------------------------------------------------------ which class */

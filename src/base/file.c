@@ -10,8 +10,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/checked.h"
-
 static mltf_status open_regular(int *fd, struct stat *st, const char *path, mltf_err *err)
 {
     // not blocking: a FIFO of that name must not hang us

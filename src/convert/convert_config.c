@@ -35,7 +35,7 @@ bool file_bool(const convert_config *cc, const char *key, bool fallback)
     return gguf_bool(cc->g, in_full(cc, key, name), fallback);
 }
 
-mltf_str file_text(const convert_config *cc, const char *key)
+static mltf_str text_of(const convert_config *cc, const char *key)
 {
     full_key name;
     return gguf_string(cc->g, in_full(cc, key, name), (mltf_str){0});
@@ -129,7 +129,7 @@ mltf_status config_rope(const convert_config *cc, double default_theta)
     const double theta = file_double(cc, "rope.freq_base", default_theta);
     config_float(cc, "rope_theta", theta);
     const gguf_tensor *freqs = gguf_find(cc->g, "rope_freqs.weight");
-    const mltf_str type = file_text(cc, "rope.scaling.type");
+    const mltf_str type = text_of(cc, "rope.scaling.type");
     const double factor =
         file_double(cc, "rope.scaling.factor", file_double(cc, "rope.scale_linear", 1));
     json *r = json_new_object(cc->a);

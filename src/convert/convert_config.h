@@ -15,7 +15,6 @@ struct convert_config {
 int64_t file_int(const convert_config *cc, const char *key, int64_t fallback);
 double file_double(const convert_config *cc, const char *key, double fallback);
 bool file_bool(const convert_config *cc, const char *key, bool fallback);
-mltf_str file_text(const convert_config *cc, const char *key);
 bool file_has(const convert_config *cc, const char *tensor);
 
 void config_int(const convert_config *cc, const char *key, int64_t v);

@@ -214,7 +214,8 @@ uint64_t decimal_shortest(double d, int *exponent)
     return strip_zeros(digits, exponent);
 }
 
-uint64_t decimal_shortest_float(float f, int *exponent)
+/* The shortest digits that read back equal as a float32. Finite f > 0. */
+static uint64_t shortest_float(float f, int *exponent)
 {
     uint32_t bits;
     memcpy(&bits, &f, sizeof bits);
@@ -297,6 +298,6 @@ size_t decimal_repr_float(char out[32], float f)
 {
     if (isnan(f) || isinf(f) || f == 0) return decimal_repr(out, (double)f);
     int exponent;
-    const uint64_t digits = decimal_shortest_float(fabsf(f), &exponent);
+    const uint64_t digits = shortest_float(fabsf(f), &exponent);
     return layout(out, f < 0, digits, exponent);
 }

@@ -31,8 +31,6 @@ size_t decimal_parse(double *out, const char *s, size_t n);
 size_t decimal_repr(char out[32], double d);
 /* The shortest digits of a finite d > 0: d == digits * 10^*exponent. */
 uint64_t decimal_shortest(double d, int *exponent);
-/* The shortest digits that read back equal as a float32. Finite f > 0. */
-uint64_t decimal_shortest_float(float f, int *exponent);
 /* Like decimal_repr for a float32 taken as such: numpy's str(np.float32(f)) digits, repr()'s layout. */
 size_t decimal_repr_float(char out[32], float f);
 

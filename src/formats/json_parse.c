@@ -17,7 +17,6 @@
 #endif
 
 #include "base/array.h"
-#include "base/checked.h"
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/limits.h"

@@ -3,7 +3,6 @@
 #include <stdlib.h>
 
 #include "base/array.h"
-#include "base/checked.h"
 
 typedef struct reader {
     const uint8_t *p, *end;

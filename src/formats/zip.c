@@ -144,7 +144,9 @@ const zip_entry *zip_find(const zip_file *z, mltf_str name)
     return NULL;
 }
 
-mltf_status zip_raw(const uint8_t **out, const zip_file *z, const zip_entry *e, mltf_err *err)
+/* The packed bytes of an entry inside the file. */
+static mltf_status packed_bytes(const uint8_t **out, const zip_file *z, const zip_entry *e,
+                                mltf_err *err)
 {
     if (z->n < LOCAL || e->header > z->n - LOCAL || u32(z->p + e->header) != 0x04034b50)
         return corrupt(err, "an entry lies outside of the file");
@@ -186,11 +188,11 @@ static mltf_status inflate_all(uint8_t *to, size_t size, const uint8_t *from, si
 mltf_status zip_bytes(mltf_str *out, const zip_file *z, const zip_entry *e, mltf_arena *arena,
                       uint64_t *budget, mltf_err *err)
 {
-    const uint8_t *raw;
+    const uint8_t *raw = NULL;
     if (e->flags & 1)
         return mltf_fail(err, MLTF_UNSUPPORTED, "\"" STR_FMT "\" in the zip file is encrypted",
                          STR_ARG(e->name));
-    TRY(zip_raw(&raw, z, e, err));
+    TRY(packed_bytes(&raw, z, e, err));
     if (e->method == 0) {
         if (e->size != e->packed) return corrupt(err, "an entry has two sizes");
         *out = (mltf_str){(const char *)raw, (size_t)e->size};

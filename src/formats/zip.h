@@ -29,9 +29,7 @@ typedef struct zip_file {
 /* CORRUPT_FILE where there is no sound directory or a name stands in it twice. */
 mltf_status zip_open(zip_file *out, mltf_arena *arena, const uint8_t *p, size_t n, mltf_err *err);
 const zip_entry *zip_find(const zip_file *z, mltf_str name); /* NULL if absent */
-/* The packed bytes of an entry inside the file. */
-mltf_status zip_raw(const uint8_t **out, const zip_file *z, const zip_entry *e, mltf_err *err);
-/* Its unpacked bytes: in the file if stored, else in the arena. *budget is how many bytes may still be
+/* The unpacked bytes of an entry: in the file if stored, else in the arena. *budget is how many bytes may still be
  * unpacked and is reduced. A deflated entry's CRC is checked, a stored one's is not (PyTorch neither). */
 mltf_status zip_bytes(mltf_str *out, const zip_file *z, const zip_entry *e, mltf_arena *arena, uint64_t *budget,
                       mltf_err *err);

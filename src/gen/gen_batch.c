@@ -20,7 +20,8 @@ struct gen_batch {
     uint64_t arrivals; /* requests that ever came */
 };
 
-double gen_now(void)
+/* CLOCK_MONOTONIC, seconds. */
+static double seconds_now(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
@@ -392,7 +393,7 @@ static mltf_status unit_prepare(gen_unit *u, mltf_err *err)
     u->vocab = info->vocab;
     u->hidden = info->hidden;
     u->seed = c->seed == GEN_NONE ? gen_random_seed() : (uint64_t)c->seed;
-    u->started = gen_now();
+    u->started = seconds_now();
     u->deadline = u->req->deadline > 0 ? u->req->deadline : INFINITY;
     if (!isnan(c->max_time) && u->started + c->max_time < u->deadline)
         u->deadline = u->started + c->max_time;
@@ -466,7 +467,7 @@ mltf_status gen_ended(gen_unit *u, const int32_t *ids, size_t n, bool *ended, ge
         *why = GEN_FINISH_STOP_STRING;
     else if ((int64_t)n >= u->cfg.max_length)
         *why = GEN_FINISH_LENGTH;
-    else if (gen_now() > u->deadline)
+    else if (seconds_now() > u->deadline)
         *why = GEN_FINISH_TIME;
     else
         *ended = false;
@@ -699,7 +700,7 @@ mltf_status gen_batch_step(gen_batch *b, mltf_err *err)
         mltf_status st = MLTF_OK;
         if (u->req->cancel && *u->req->cancel)
             st = unit_stop(u, GEN_FINISH_CANCELLED, &local);
-        else if (gen_now() > u->deadline && u->deadline == u->req->deadline)
+        else if (seconds_now() > u->deadline && u->deadline == u->req->deadline)
             st = unit_stop(u, GEN_FINISH_TIME, &local);
         if (st) unit_fail(u, &local);
     }

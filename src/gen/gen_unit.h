@@ -66,7 +66,7 @@ struct gen_unit {
     const arch_model *model;
     arch_session *session; /* of the batch; modes do not run it themselves */
     size_t number, vocab, hidden, n_prompt;
-    uint64_t arrival; /* among all requests of the batch */
+    uint64_t arrival;    /* among all requests of the batch */
     gen_ids encoder_ids; /* what the encoder_* processors look at */
     uint64_t seed;
     double started, deadline; /* monotonic seconds; deadline INFINITY: none */
@@ -83,8 +83,6 @@ struct gen_unit {
     size_t n_seqs;
     mltf_arena arena;
 };
-
-double gen_now(void); /* CLOCK_MONOTONIC, seconds */
 
 /* Append a wish. Buffers for its answer come from the feed that had this place before, or grow. */
 mltf_status gen_feed_add(gen_unit *u, arch_cache *cache, const int32_t *ids, size_t n,

@@ -10,14 +10,14 @@
 
 #define FAR ((int64_t)999999999999999999) /* 18 digits */
 
-ast *schema_digits(ast_builder *b, uint32_t min, uint32_t max)
+static ast *digit_run(ast_builder *b, uint32_t min, uint32_t max)
 {
     char_set d = {.n = 0};
     char_set_add(&d, '0', '9');
     return ast_repeat(b, ast_chars(b, &d), min, max);
 }
 
-ast *schema_char_range(ast_builder *b, char from, char to)
+static ast *one_of_chars(ast_builder *b, char from, char to)
 {
     char_set d = {.n = 0};
     char_set_add(&d, (uint32_t)from, (uint32_t)to);
@@ -26,18 +26,18 @@ ast *schema_char_range(ast_builder *b, char from, char to)
 
 static ast *any_integer(ast_builder *b)
 {
-    ast *positive = ast_or(b, ast_lit(b, "0"),
-                           ast_cat(b, schema_char_range(b, '1', '9'), schema_digits(b, 0, 17)));
+    ast *positive =
+        ast_or(b, ast_lit(b, "0"), ast_cat(b, one_of_chars(b, '1', '9'), digit_run(b, 0, 17)));
     return ast_cat(b, ast_repeat(b, ast_lit(b, "-"), 0, 1), positive);
 }
 
 /* Exponents of two digits: all that is written, and nothing that leaves a double. */
 static ast *any_number(ast_builder *b)
 {
-    ast *fraction = ast_cat(b, ast_lit(b, "."), schema_digits(b, 1, 18));
+    ast *fraction = ast_cat(b, ast_lit(b, "."), digit_run(b, 1, 18));
     ast *sign = ast_or(b, ast_lit(b, "+"), ast_lit(b, "-"));
     ast *exponent = ast_cat(b, ast_or(b, ast_lit(b, "e"), ast_lit(b, "E")),
-                            ast_cat(b, ast_repeat(b, sign, 0, 1), schema_digits(b, 1, 2)));
+                            ast_cat(b, ast_repeat(b, sign, 0, 1), digit_run(b, 1, 2)));
     return ast_cat(b, any_integer(b),
                    ast_cat(b, ast_repeat(b, fraction, 0, 1), ast_repeat(b, exponent, 0, 1)));
 }
@@ -57,24 +57,22 @@ static ast *same_length(ast_builder *b, const char *lo, const char *hi, size_t n
     static const char nines[] = "9999999999999999999", zeros[] = "0000000000000000000";
     if (n == 0) return ast_empty(b);
     if (lo[0] == hi[0])
-        return ast_cat(b, schema_char_range(b, lo[0], lo[0]),
-                       same_length(b, lo + 1, hi + 1, n - 1));
+        return ast_cat(b, one_of_chars(b, lo[0], lo[0]), same_length(b, lo + 1, hi + 1, n - 1));
     ast *alt = ast_alt(b);
     char from = lo[0], to = hi[0];
     if (!all_are(lo + 1, n - 1, '0')) {
         ast_add(b, alt,
-                ast_cat(b, schema_char_range(b, from, from), same_length(b, lo + 1, nines, n - 1)));
+                ast_cat(b, one_of_chars(b, from, from), same_length(b, lo + 1, nines, n - 1)));
         from++;
     }
     if (!all_are(hi + 1, n - 1, '9')) {
-        ast_add(b, alt,
-                ast_cat(b, schema_char_range(b, to, to), same_length(b, zeros, hi + 1, n - 1)));
+        ast_add(b, alt, ast_cat(b, one_of_chars(b, to, to), same_length(b, zeros, hi + 1, n - 1)));
         to--;
     }
     if (from <= to)
-        ast_add(b, alt,
-                ast_cat(b, schema_char_range(b, from, to),
-                        schema_digits(b, (uint32_t)n - 1, (uint32_t)n - 1)));
+        ast_add(
+            b, alt,
+            ast_cat(b, one_of_chars(b, from, to), digit_run(b, (uint32_t)n - 1, (uint32_t)n - 1)));
     return alt;
 }
 
@@ -130,7 +128,7 @@ static tail behind(tail t, char digit)
 static ast *fraction_digits(ast_builder *b, tail lo, tail hi, uint32_t left, bool may_end)
 {
     if (lo.digits && !lo.open && is_zero(lo)) lo.digits = NULL;
-    if (!lo.digits && !hi.digits) return schema_digits(b, may_end ? 0 : 1, left);
+    if (!lo.digits && !hi.digits) return digit_run(b, may_end ? 0 : 1, left);
     ast *alt = ast_alt(b);
     const bool ends = may_end && !lo.digits && !(hi.open && is_zero(hi));
     if (ends) ast_add(b, alt, ast_empty(b));
@@ -143,9 +141,9 @@ static ast *fraction_digits(ast_builder *b, tail lo, tail hi, uint32_t left, boo
         char to = d; // digits strictly between go together
         while (!next_lo.digits && !next_hi.digits && to + 1 <= h && !(hi.digits && to + 1 == h))
             to++;
-        ast_add(b, alt,
-                ast_cat(b, schema_char_range(b, d, to),
-                        fraction_digits(b, next_lo, next_hi, left - 1, true)));
+        ast_add(
+            b, alt,
+            ast_cat(b, one_of_chars(b, d, to), fraction_digits(b, next_lo, next_hi, left - 1, true)));
         d = to;
     }
     return alt && alt->n ? alt : ast_nothing(b);

@@ -14,7 +14,4 @@ ast *schema_number(ast_builder *b, const json *schema);
 bool schema_is_multiple(const json *number, double step);
 double schema_common_multiple(double a, double b); /* the least; 0: it has too many digits */
 
-ast *schema_digits(ast_builder *b, uint32_t min, uint32_t max);
-ast *schema_char_range(ast_builder *b, char from, char to);
-
 #endif

@@ -306,14 +306,6 @@ bool text_dfa_is_empty(const text_dfa *d)
     return !d || d->start == 0;
 }
 
-bool text_dfa_has(const text_dfa *d, mltf_str text)
-{
-    if (!d) return false;
-    uint32_t q = d->start;
-    for (size_t i = 0; i < text.n && q; i++) q = text_dfa_step(d, q, (uint8_t)text.p[i]);
-    return d->accepts[q];
-}
-
 size_t text_dfa_count(const text_dfa *d, size_t most)
 {
     if (text_dfa_is_empty(d)) return 0;

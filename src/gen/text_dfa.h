@@ -41,7 +41,6 @@ text_dfa *text_dfa_either(ast_builder *b, const text_dfa *x, const text_dfa *y);
 text_dfa *text_dfa_without(ast_builder *b, const text_dfa *x, const text_dfa *y);
 
 bool text_dfa_is_empty(const text_dfa *d);
-bool text_dfa_has(const text_dfa *d, mltf_str text);
 /* How many texts it holds, `most` standing for that many and more. */
 size_t text_dfa_count(const text_dfa *d, size_t most);
 

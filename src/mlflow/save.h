@@ -70,7 +70,6 @@ mltf_status save_write_weights(const save_plan *p, const char *dir, mltf_err *er
 mltf_status save_write_components(const save_plan *p, mltf_err *err);
 mltf_status save_write_adapter(const save_plan *p, mltf_err *err);
 mltf_status save_write_code(const save_plan *p, mltf_err *err);
-mltf_status save_copy_tokenizer(const char *from, const char *to, mltf_err *err);
 bool save_has_tokenizer(const char *dir);
 bool save_has_file(const char *dir, const char *name);
 /* "500MB", "2GiB" to bytes. INVALID_INPUT where it is no size. */

@@ -381,7 +381,7 @@ static mltf_status write_tokenizer_config(const char *from, const char *to, mltf
     return st;
 }
 
-mltf_status save_copy_tokenizer(const char *from, const char *to, mltf_err *err)
+static mltf_status copy_tokenizer(const char *from, const char *to, mltf_err *err)
 {
     TRY(dir_make(to, err));
     const bool config = save_has_file(from, "tokenizer_config.json");
@@ -397,7 +397,7 @@ static mltf_status copy_processor(const char *from, const char *to, mltf_err *er
 {
     static const char *const files[] = {"preprocessor_config.json", "processor_config.json",
                                         "video_preprocessor_config.json", "chat_template.json"};
-    TRY(save_copy_tokenizer(from, to, err));
+    TRY(copy_tokenizer(from, to, err));
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
         if (save_has_file(from, files[i])) TRY(copy_named(from, to, files[i], NULL, NULL, err));
     return MLTF_OK;
@@ -410,7 +410,7 @@ mltf_status save_write_components(const save_plan *p, mltf_err *err)
         const char *to = arena_printf(p->a, "%s/components/%s", p->out, c->name);
         if (!to) return mltf_fail_memory(err);
         if (strcmp(c->name, "tokenizer") == 0)
-            TRY(save_copy_tokenizer(c->dir, to, err));
+            TRY(copy_tokenizer(c->dir, to, err));
         else {
             TRY(dir_make(to, err));
             TRY(copy_named(c->dir, to, "preprocessor_config.json", NULL, NULL, err));

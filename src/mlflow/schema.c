@@ -29,7 +29,7 @@ const char *schema_kind_name(schema_kind k)
     return kinds[k].name;
 }
 
-schema_kind schema_kind_from(mltf_str name)
+static schema_kind kind_from(mltf_str name)
 {
     for (schema_kind k = 0; k < ST_KIND_COUNT; k++)
         if (str_is(name, kinds[k].name)) return k;
@@ -92,7 +92,7 @@ static mltf_status parse_type(mltf_arena *a, schema_type *out, const json *v, in
     if (!name) name = json_get(v, "dtype"); // the spelling of old releases
     if (!json_is(name, JSON_STRING))
         return mltf_fail(err, MLTF_INVALID_INPUT, "signature: a column has no \"type\"");
-    out->kind = schema_kind_from(name->s);
+    out->kind = kind_from(name->s);
     switch (out->kind) {
     case ST_KIND_COUNT:
         return mltf_fail(err, MLTF_INVALID_INPUT,
@@ -381,20 +381,6 @@ void schema_print(mltf_buf *out, const schema *s)
 }
 
 /* ---- equality ------------------------------------------------------------------------------ */
-
-bool schema_type_equal(const schema_type *a, const schema_type *b)
-{
-    if (a->kind != b->kind) return false;
-    if (a->kind == ST_ARRAY || a->kind == ST_MAP) return schema_type_equal(a->item, b->item);
-    if (a->kind != ST_OBJECT) return true;
-    if (a->n_props != b->n_props) return false;
-    for (size_t i = 0; i < a->n_props; i++)
-        if (!str_eq(a->props[i].name, b->props[i].name) ||
-            a->props[i].required != b->props[i].required ||
-            !schema_type_equal(&a->props[i].type, &b->props[i].type))
-            return false;
-    return true;
-}
 
 bool schema_equal(const schema *a, const schema *b)
 {

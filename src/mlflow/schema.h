@@ -91,10 +91,8 @@ json *signature_to_json(mltf_arena *a, const signature *s); /* the map for MLmod
 void schema_print(mltf_buf *out, const schema *s); /* str(schema) */
 void schema_type_print(mltf_buf *out, const schema_type *t);
 const char *schema_kind_name(schema_kind k);  /* "string", "array" */
-schema_kind schema_kind_from(mltf_str name);  /* ST_KIND_COUNT for an unknown one */
 np_type schema_kind_numpy(schema_kind k);     /* NP_INT32 of ST_INTEGER … */
 const char *schema_numpy_print(np_type t);    /* as messages print it: "<U0", "|S0", "int64", "bool" */
-bool schema_type_equal(const schema_type *a, const schema_type *b);
 bool schema_equal(const schema *a, const schema *b);
 
 /* From data (schema_infer.c). schema_infer() never fails for want of a type: where Python's code raises,

@@ -7,7 +7,7 @@
 
 #include "mlflow/prompt_template.h"
 
-wrap_kind wrap_kind_of(const char *task)
+static wrap_kind kind_of_task(const char *task)
 {
     static const struct {
         const char *task;
@@ -284,7 +284,7 @@ mltf_status wrapper_predict(const mltf_model *m, mltf_arena *a, const pv *data, 
                             bool use_template, const call_control *ctl, pv *out, mltf_err *err)
 {
     wrap_call w = {
-        .m = m, .kind = wrap_kind_of(m->task), .a = a, .ctl = ctl, .use_template = use_template};
+        .m = m, .kind = kind_of_task(m->task), .a = a, .ctl = ctl, .use_template = use_template};
     if (params && params->kind != PV_DICT && params->kind != PV_NONE)
         return mltf_fail(err, MLTF_INVALID_INPUT, "Parameters must be a dictionary. Got type '%s'.",
                          pv_class(params));

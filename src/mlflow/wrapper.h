@@ -49,7 +49,6 @@ mltf_status pyfunc_predict(const mltf_model *m, mltf_arena *a, const pv *data, c
 mltf_status wrapper_predict(const mltf_model *m, mltf_arena *a, const pv *data, const pv *params, bool use_template,
                             const call_control *ctl, pv *out, mltf_err *err);
 
-wrap_kind wrap_kind_of(const char *task);
 /* INVALID_INPUT for options that generation refuses; why: which, and what is wrong. */
 mltf_status wrap_params_not_valid(const char *pipeline_class, const char *why, mltf_err *err);
 

@@ -171,11 +171,6 @@ bool nn_load_has(nn_loader *ld, const char *name)
     return n > 0 && (size_t)n < sizeof full && checkpoint_find(ld->ck, full);
 }
 
-const ck_tensor *nn_load_find(nn_loader *ld, const char *name)
-{
-    return ok(ld) ? find_any(ld, name, "", NULL) : NULL;
-}
-
 /* ------------------------------------------------------------------ shapes */
 
 static void print_shape(mltf_buf *b, const size_t *shape, size_t n)

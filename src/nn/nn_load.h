@@ -101,9 +101,6 @@ void nn_scope_leave(nn_loader *ld, size_t back);
 
 /* Is there a tensor of this name (in scope)? */
 bool nn_load_has(nn_loader *ld, const char *name);
-/* The tensor itself, marked as used; NULL if absent (not reported). */
-const ck_tensor *nn_load_find(nn_loader *ld, const char *name);
-
 /* The tensor of this full name, marked as part of packed weights; NULL if absent. */
 const ck_tensor *nn_load_mark_packed(nn_loader *ld, const char *full);
 

@@ -93,11 +93,6 @@ int64_t sql_int(const sql_query *q, int column)
 {
     return sqlite3_column_int64(q->stmt, column);
 }
-double sql_double(const sql_query *q, int column)
-{
-    return sqlite3_column_double(q->stmt, column);
-}
-
 mltf_status sql_one_int(sqlite3 *db, mltf_err *err, int64_t *out, int64_t fallback, const char *sql,
                         const char *types, ...)
 {

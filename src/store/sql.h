@@ -22,7 +22,6 @@ bool sql_next(sql_query *q, mltf_err *err);
 mltf_status sql_close(sql_query *q);
 const char *sql_text(const sql_query *q, mltf_arena *a, int column); /* copied; NULL for SQL NULL */
 int64_t sql_int(const sql_query *q, int column);
-double sql_double(const sql_query *q, int column);
 
 /* One row of one integer; fallback where there is no row or it is NULL. */
 mltf_status sql_one_int(sqlite3 *db, mltf_err *err, int64_t *out, int64_t fallback, const char *sql,

@@ -76,15 +76,11 @@ mltf_status store_run_finish(store *st, const char *run_id, const char *status,
                              mltf_err *err); /* "FINISHED", "FAILED" */
 mltf_status store_run_params(store *st, mltf_arena *a, const char *run_id, store_pair **out,
                              size_t *n, mltf_err *err);
-mltf_status store_run_tags(store *st, mltf_arena *a, const char *run_id, store_pair **out,
-                           size_t *n, mltf_err *err);
 /* Params are write-once: the same value again is fine, another one INVALID_INPUT. All or nothing. */
 mltf_status store_log_params(store *st, const char *run_id, const store_pair *params, size_t n,
                              mltf_err *err);
 mltf_status store_log_metrics(store *st, const char *run_id, const store_metric *metrics, size_t n,
                               mltf_err *err);
-mltf_status store_set_tags(store *st, const char *run_id, const store_pair *tags, size_t n,
-                           mltf_err *err);
 
 /* Logged models. With a source run: linked as its output at `step`, the run's params and step-0 metrics are
  * carried over, as MLflow's client does. */

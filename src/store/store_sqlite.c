@@ -416,15 +416,6 @@ mltf_status store_run_params(store *st, mltf_arena *a, const char *run_id, store
                       a, out, n, err);
 }
 
-mltf_status store_run_tags(store *st, mltf_arena *a, const char *run_id, store_pair **out,
-                           size_t *n, mltf_err *err)
-{
-    return read_pairs(sql_open(st->db, err,
-                               "SELECT \"key\",value FROM tags WHERE run_uuid=? ORDER BY rowid",
-                               "s", run_id),
-                      a, out, n, err);
-}
-
 static mltf_status log_param(store *st, mltf_arena *a, const char *run_id, const store_pair *p,
                              mltf_err *err)
 {
@@ -496,22 +487,6 @@ mltf_status store_log_metrics(store *st, const char *run_id, const store_metric 
     mltf_status done = MLTF_OK;
     for (size_t i = 0; i < n && done == MLTF_OK; i++)
         done = log_metric(st, run_id, &metrics[i], err);
-    return sql_end(st->db, done, err);
-}
-
-mltf_status store_set_tags(store *st, const char *run_id, const store_pair *tags, size_t n,
-                           mltf_err *err)
-{
-    TRY(require_active_run(st, run_id, err));
-    for (size_t i = 0; i < n; i++) TRY(store_check_key(tags[i].key, "tag", err));
-    TRY(sql_begin(st->db, err));
-    mltf_status done = MLTF_OK;
-    for (size_t i = 0; i < n && done == MLTF_OK; i++) {
-        done = upsert_tag(st, run_id, tags[i].key, tags[i].value, err);
-        if (done == MLTF_OK && strcmp(tags[i].key, "mlflow.runName") == 0)
-            done = sql_run(st->db, err, "UPDATE runs SET name=? WHERE run_uuid=?", "ss",
-                           tags[i].value, run_id);
-    }
     return sql_end(st->db, done, err);
 }
 

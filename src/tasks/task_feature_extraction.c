@@ -9,7 +9,6 @@
  * Output    one text: [[[f, …] x T]]; a list: one such value a text. T counts special tokens.
  *
  * Easy to get wrong: the outer list of length one is the batch dimension of the text's own forward. */
-#include "tasks/embedding.h"
 #include "tasks/embedding_folder.h"
 #include "tasks/task.h"
 

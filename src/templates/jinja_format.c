@@ -274,7 +274,7 @@ static bool format_int(jx *x, mltf_buf *b, jv v, const spec *s)
     return true;
 }
 
-bool jv_format_spec(jx *x, mltf_buf *b, jv v, mltf_str text)
+static bool format_spec(jx *x, mltf_buf *b, jv v, mltf_str text)
 {
     if (text.n == 0) return jv_put_str(x, b, v, 0);
     spec s;
@@ -634,11 +634,11 @@ static bool put_field(formatter *f, mltf_buf *b, mltf_str field, unsigned depth)
     if (ok && f->markup && !(v.t == JV_STR && v.markup)) {
         mltf_buf plain = {.max = LIMIT_TEMPLATE_OUTPUT};
         jv text;
-        jv_format_spec(x, &plain, v, buf_str(&inner));
+        format_spec(x, &plain, v, buf_str(&inner));
         ok = jv_take_buf(x, &plain, &text) && jv_escape(x, text, &text);
         if (ok) buf_put_str(b, jv_text(text));
     } else if (ok) {
-        ok = jv_format_spec(x, b, v, buf_str(&inner));
+        ok = format_spec(x, b, v, buf_str(&inner));
     }
     mltf_buf_release(&inner);
     return ok;

@@ -335,7 +335,6 @@ typedef struct jtoken {
 
 /* source must be normalized already. tokens end with JT_EOF. */
 mltf_status jinja_lex(mltf_arena *a, mltf_str source, jtoken **tokens, size_t *n, mltf_err *err);
-mltf_status jinja_parse(jinja_template *t, const jtoken *tokens, size_t n, mltf_err *err);
 mltf_status jinja_syntax_error(mltf_err *err, mltf_status st, mltf_str source, uint32_t pos,
                                const char *fmt, ...) MLTF_PRINTF(5, 6);
 void jinja_position(mltf_str source, uint32_t pos, size_t *line, size_t *column);
@@ -466,8 +465,7 @@ bool jv_undefined_unsafe(jx *x, jv owner, mltf_str name, jv *out);
 bool jv_use_undefined(jx *x, jv v); /* always false: the error of using it */
 bool jv_truth(jv v);
 bool jv_equal(jx *x, jv a, jv b, bool *out);
-bool jv_same(jv a, jv b);                                   /* `is` */
-bool jv_less(jx *x, jv a, jv b, const char *op, bool *out); /* a < b */
+bool jv_same(jv a, jv b); /* `is` */
 bool jv_compare(jx *x, jop op, jv a, jv b, bool *out);
 bool jv_contains(jx *x, jv item, jv container, bool *out);
 bool jv_hash(jx *x, jv v, uint64_t *out);
@@ -510,7 +508,6 @@ bool jv_attribute_path(jx *x, jv item, jv path, jv dflt,
 /* jinja_format.c */
 bool jv_percent(jx *x, jv format, jv args, jv *out);
 bool jv_format(jx *x, jv format, const jargs *args, jv *out);
-bool jv_format_spec(jx *x, mltf_buf *b, jv v, mltf_str spec);
 
 /* jinja_eval.c */
 bool x_call(jx *x, jv callee, const jargs *args, jv *out);

@@ -110,7 +110,8 @@ mltf_status jp_intern(parser *p, mltf_str name, uint32_t *id)
     return MLTF_OK;
 }
 
-void jp_track(parser *p, mltf_str name, bool store)
+/* Note that a body being read mentions caller, kwargs or varargs, as the reference's compiler looks for it. */
+static void track(parser *p, mltf_str name, bool store)
 {
     static const char *const special[3] = {"caller", "kwargs", "varargs"};
     for (int i = 0; i < 3; i++) {
@@ -144,7 +145,7 @@ static mltf_status check_target(parser *p, const jnode *n)
     if (n->kind == JN_NAME) {
         if (str_is(n->name, "loop") && p->loops)
             return FAIL_AT(p, n->pos, "Can't assign to special loop variable in for-loop target");
-        jp_track(p, n->name, true);
+        track(p, n->name, true);
         return MLTF_OK;
     }
     if (n->kind == JN_NSREF) return MLTF_OK;
@@ -182,7 +183,7 @@ static void track_reads(parser *p, size_t from)
     for (size_t i = from; p->macro && i < p->at; i++)
         if (p->tok[i].type == JT_NAME && !(i > 0 && p->tok[i - 1].type == JT_DOT) &&
             p->tok[i + 1].type != JT_ASSIGN)
-            jp_track(p, p->tok[i].text, false);
+            track(p, p->tok[i].text, false);
 }
 
 static mltf_status body_until(parser *p, const char *const *ends, jlistnode *body, const char **end,
@@ -266,11 +267,11 @@ static mltf_status parse_set(parser *p, uint32_t pos, jnode **out)
         TRY(jp_tuple(p, TUPLE_FULL, NULL, false, &n->b));
         track_reads(p, from);
         for (size_t i = at; i < from; i++)
-            if (p->tok[i].type == JT_NAME) jp_track(p, p->tok[i].text, true);
+            if (p->tok[i].type == JT_NAME) track(p, p->tok[i].text, true);
         return MLTF_OK;
     }
     for (size_t i = at; i < p->at; i++)
-        if (p->tok[i].type == JT_NAME) jp_track(p, p->tok[i].text, true);
+        if (p->tok[i].type == JT_NAME) track(p, p->tok[i].text, true);
     n->kind = JN_SETBLOCK;
     const size_t from = p->at;
     TRY(jp_filter(p, NULL, false, &n->b));
@@ -568,7 +569,7 @@ static mltf_status statements(parser *p, const char *const *ends, jlistnode *bod
     }
 }
 
-mltf_status jinja_parse(jinja_template *t, const jtoken *tokens, size_t n, mltf_err *err)
+static mltf_status parse_template(jinja_template *t, const jtoken *tokens, size_t n, mltf_err *err)
 {
     parser p = {.t = t, .a = &t->arena, .tok = tokens, .n = n, .err = err};
     TRY(jp_intern(&p, STR("loop"), &t->id_loop));
@@ -611,7 +612,7 @@ mltf_status jinja_compile(jinja_template **out, const char *source, size_t n, ml
     jtoken *tokens;
     size_t n_tokens;
     st = jinja_lex(&t->arena, t->source, &tokens, &n_tokens, err);
-    if (st == MLTF_OK) st = jinja_parse(t, tokens, n_tokens, err);
+    if (st == MLTF_OK) st = parse_template(t, tokens, n_tokens, err);
 done:
     mltf_buf_release(&mended);
     if (st != MLTF_OK) {

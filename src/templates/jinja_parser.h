@@ -62,8 +62,6 @@ mltf_status jp_enter(parser *p);
 jnode *jp_new_node(parser *p, jn_kind kind, uint32_t pos);
 mltf_status jp_list_add(parser *p, jlistnode *l, jnode *n);
 mltf_status jp_intern(parser *p, mltf_str name, uint32_t *id);
-/* Note that a body being read mentions caller, kwargs or varargs, as the reference's compiler looks for it. */
-void jp_track(parser *p, mltf_str name, bool store);
 mltf_status jp_const_str(parser *p, jnode *n, mltf_str text);
 #define NEW(var, kind, pos)                                                                        \
     jnode *var = jp_new_node(p, kind, pos);                                                        \

@@ -750,7 +750,7 @@ static bool less(jx *x, jv a, jv b, bool or_equal, const char *op, unsigned dept
                   jv_type_name(b));
 }
 
-bool jv_less(jx *x, jv a, jv b, const char *op, bool *out)
+static bool jv_less(jx *x, jv a, jv b, const char *op, bool *out)
 {
     return less(x, a, b, false, op, 0, out);
 }

@@ -103,8 +103,8 @@ static const tok_class *class_of(const json *config, const char *dir, mltf_err *
 
 /* ---- special tokens ---- */
 
-mltf_status tok_token_from_json(tok_added_token *t, const json *v, bool force_special,
-                                mltf_err *err)
+static mltf_status token_from_json(tok_added_token *t, const json *v, bool force_special,
+                                   mltf_err *err)
 {
     *t = (tok_added_token){.id = -1};
     if (json_is(v, JSON_STRING)) {
@@ -140,7 +140,7 @@ static const tok_added_token *find_token(const tok_token_list *l, mltf_str conte
     return NULL;
 }
 
-void tok_settings_release(tok_settings *s)
+static void settings_release(tok_settings *s)
 {
     free(s->decoder.v);
     free(s->extra.v);
@@ -164,7 +164,7 @@ static mltf_status read_added_decoder(tok_settings *s, const char *dir, const js
     if (json_is(listed, JSON_OBJECT)) {
         for (size_t i = 0; i < listed->o.n; i++) {
             tok_added_token t;
-            TRY(tok_token_from_json(&t, &listed->o.members[i].value, false, err));
+            TRY(token_from_json(&t, &listed->o.members[i].value, false, err));
             char digits[24];
             const mltf_str key = listed->o.members[i].key;
             if (key.n >= sizeof digits)
@@ -196,7 +196,7 @@ static mltf_status read_added_decoder(tok_settings *s, const char *dir, const js
         const json *list = json_get(tokenizer_json, "added_tokens");
         for (size_t i = 0; i < json_len(list); i++) {
             tok_added_token t;
-            TRY(tok_token_from_json(&t, json_at(list, i), false, err));
+            TRY(token_from_json(&t, json_at(list, i), false, err));
             const int64_t id = json_int(json_get(json_at(list, i), "id"), -1);
             if (id < 0 || id > INT32_MAX) continue;
             t.id = (int32_t)id;
@@ -236,7 +236,7 @@ static mltf_status read_specials(tok_settings *s, mltf_err *err)
         }
         tok_special_value *to = &s->special[i];
         if (v && v->type != JSON_NULL) {
-            TRY(tok_token_from_json(&to->token, v, special, err));
+            TRY(token_from_json(&to->token, v, special, err));
             to->set = true;
             to->plain = to->was_string = json_is(v, JSON_STRING);
         } else if (!in_config && s->cls && s->cls->special[i]) {
@@ -264,7 +264,7 @@ static mltf_status read_specials(tok_settings *s, mltf_err *err)
         for (size_t i = 0; i < json_len(lists[k]); i++) {
             tok_added_token t;
             const json *v = json_at(lists[k], i);
-            TRY(tok_token_from_json(&t, v, k == 1 && json_is(v, JSON_OBJECT), err));
+            TRY(token_from_json(&t, v, k == 1 && json_is(v, JSON_OBJECT), err));
             t.id = json_is(v, JSON_STRING) ? -2 : -1; // -2: a plain string
             if (find_token(&s->extra, t.content)) continue;
             if (!push_token(&s->extra, t)) return mltf_fail_memory(err);
@@ -285,8 +285,8 @@ static mltf_status read_specials(tok_settings *s, mltf_err *err)
     return MLTF_OK;
 }
 
-mltf_status tok_settings_read(tok_settings *s, const char *dir, const json *tokenizer_json,
-                              mltf_err *err)
+static mltf_status settings_read(tok_settings *s, const char *dir, const json *tokenizer_json,
+                                 mltf_err *err)
 {
     *s = (tok_settings){0};
     bool found;
@@ -326,7 +326,7 @@ static bool same(const tok_added_token *a, const tok_added_token *b)
            a->normalized == b->normalized && a->special == b->special;
 }
 
-mltf_status tok_settings_add_tokens(tokenizer *tk, tok_settings *s, mltf_err *err)
+static mltf_status settings_add_tokens(tokenizer *tk, tok_settings *s, mltf_err *err)
 {
     tok_token_list todo = {0};
     mltf_status st = MLTF_OK;
@@ -440,7 +440,7 @@ mltf_status tok_set_template(tokenizer *tk, const mltf_str *before, size_t n_bef
     return st;
 }
 
-mltf_status tok_class_bos_eos(tokenizer *tk, bool bos, bool eos, mltf_err *err)
+static mltf_status class_bos_eos(tokenizer *tk, bool bos, bool eos, mltf_err *err)
 {
     if (bos && !tk->special[TOK_BOS].p)
         return mltf_fail(err, MLTF_CORRUPT_FILE, "add_bos_token = True but bos_token = None");
@@ -469,7 +469,7 @@ static mltf_status class_changes(tokenizer *tk, const tok_settings *s, mltf_err 
     if (c->flags & TOK_CLASS_BOS_EOS_POST) {
         const bool bos = tok_settings_bool(s, "add_bos_token", (c->flags & TOK_CLASS_ADD_BOS) != 0);
         const bool eos = tok_settings_bool(s, "add_eos_token", (c->flags & TOK_CLASS_ADD_EOS) != 0);
-        TRY(tok_class_bos_eos(tk, bos, eos, err));
+        TRY(class_bos_eos(tk, bos, eos, err));
     }
     return tok_class_language(tk, s, err);
 }
@@ -588,7 +588,7 @@ mltf_status tok_settings_apply(tokenizer *tk, tok_settings *s, const char *dir, 
     TRY(read_templates(tk, dir, config, err));
     if (fast) {
         TRY(tok_class_extra(tk, s, err));
-        TRY(tok_settings_add_tokens(tk, s, err));
+        TRY(settings_add_tokens(tk, s, err));
         if (s->make_post) TRY(s->make_post(tk, s, err));
         TRY(class_changes(tk, s, err));
     }
@@ -605,7 +605,7 @@ static mltf_status load(tokenizer *tk, const char *dir, mltf_err *err)
     tok_settings s = {0};
     bool found;
     mltf_status st = tok_read_json(&doc, dir, "tokenizer.json", &found, err);
-    if (st == MLTF_OK) st = tok_settings_read(&s, dir, doc.root, err);
+    if (st == MLTF_OK) st = settings_read(&s, dir, doc.root, err);
     const bool slow_only = s.cls && !(s.cls->flags & TOK_CLASS_FAST);
     if (st == MLTF_OK && found && !slow_only) {
         st = tokenizer_parse(tk, doc.root, err);
@@ -615,7 +615,7 @@ static mltf_status load(tokenizer *tk, const char *dir, mltf_err *err)
     }
     if (st == MLTF_OK) st = tok_finish(tk, err);
     json_doc_release(&doc);
-    tok_settings_release(&s);
+    settings_release(&s);
     return st;
 }
 

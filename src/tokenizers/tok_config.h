@@ -29,18 +29,12 @@ struct tok_settings {
     mltf_status (*make_post)(tokenizer *tk, tok_settings *s, mltf_err *err);
 };
 
-mltf_status tok_settings_read(tok_settings *s, const char *dir, const json *tokenizer_json,
-                              mltf_err *err);
-void tok_settings_release(tok_settings *s);
 bool tok_settings_bool(const tok_settings *s, const char *key, bool fallback);
 bool tok_is_class(const tok_settings *s, const char *name); /* or one that behaves as it does */
 /* Into tk, whose parts are there; `fast`: with what PreTrainedTokenizerFast does. Takes s->config. */
 mltf_status tok_settings_apply(tokenizer *tk, tok_settings *s, const char *dir, bool fast,
                                mltf_err *err);
-mltf_status tok_settings_add_tokens(tokenizer *tk, tok_settings *s, mltf_err *err);
 const tok_class *tok_class_find(mltf_str name);
-mltf_status tok_token_from_json(tok_added_token *t, const json *v, bool force_special,
-                                mltf_err *err);
 
 mltf_status tok_read_json(json_doc *doc, const char *dir, const char *name, bool *found,
                           mltf_err *err);
@@ -51,7 +45,6 @@ bool tok_has_file(const char *dir, const char *name);
 /* both: the tokens stand around each sequence; else around the two together. */
 mltf_status tok_set_template(tokenizer *tk, const mltf_str *before, size_t n_before,
                              const mltf_str *behind, size_t n_behind, bool both, mltf_err *err);
-mltf_status tok_class_bos_eos(tokenizer *tk, bool bos, bool eos, mltf_err *err);
 /* additional_special_tokens that a class has of its own. */
 mltf_status tok_class_extra(tokenizer *tk, tok_settings *s, mltf_err *err);
 /* Language codes and other things that belong to one class. */

@@ -8,7 +8,6 @@
 #include <stdlib.h>
 
 #include "base/file.h"
-#include "base/limits.h"
 
 #define META "\xE2\x96\x81"
 

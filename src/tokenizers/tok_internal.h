@@ -128,9 +128,6 @@ typedef struct tok_bert_opts {
     bool clean, chinese, accents, lower;
 } tok_bert_opts;
 bool tok_normalizer_is_bert(const tok_normalizer *n, tok_bert_opts *opts);
-/* Sequence[Prepend "▁", Replace " " by "▁"] or its second half alone. */
-bool tok_normalizer_is_metaspace(const tok_normalizer *n, bool *prepend);
-bool tok_normalizer_is_nfc(const tok_normalizer *n);
 /* Of a BertNormalizer that stands alone; accents -1: as lower says. */
 void tok_normalizer_set_bert(tok_normalizer *n, bool lower, int accents, bool chinese);
 
@@ -181,7 +178,6 @@ bool tok_pretok_needs_spans(const tok_pretok *p); /* Metaspace "first" asks wher
 tok_matcher tok_pretok_matcher(const tok_pretok *p, bool *prefix_space, tok_matcher *segment);
 bool tok_pretok_is_bert(const tok_pretok *p);
 typedef enum { TOK_PREPEND_ALWAYS, TOK_PREPEND_FIRST, TOK_PREPEND_NEVER } tok_prepend;
-bool tok_pretok_is_metaspace(const tok_pretok *p, tok_prepend *prepend, bool *split); /* with "▁" */
 
 /* The byte alphabet of byte-level BPE. */
 extern const uint16_t tok_byte_char[256];
@@ -414,8 +410,6 @@ struct tokenizer {
 
 /* Leave out a prompt before <|startoftranscript|>, as Whisper's decode(skip_special_tokens=True) does. */
 void tok_whisper_strip_prompt(const tokenizer *tk, const int32_t **ids, size_t *n);
-tok_scratch *tok_scratch_take(const tokenizer *tk);
-void tok_scratch_give(const tokenizer *tk, tok_scratch *s);
 mltf_status tokenizer_parse(tokenizer *tk, const json *root, mltf_err *err); /* tokenizer.json */
 mltf_status tok_finish(tokenizer *tk, mltf_err *err);
 tokenizer *tok_alloc(mltf_err *err);

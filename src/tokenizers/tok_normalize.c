@@ -168,38 +168,12 @@ bool tok_normalizer_is_bert(const tok_normalizer *n, tok_bert_opts *opts)
     return true;
 }
 
-bool tok_normalizer_is_nfc(const tok_normalizer *n)
-{
-    if (n && n->type == N_SEQUENCE && n->n == 1) n = n->parts[0];
-    return n && n->type == N_NFC;
-}
-
 void tok_normalizer_set_bert(tok_normalizer *n, bool lower, int accents, bool chinese)
 {
     if (!n || n->type != N_BERT) return;
     n->bert.lower = lower;
     n->bert.accents = accents < 0 ? lower : accents != 0;
     n->bert.chinese = chinese;
-}
-
-static bool is_space_to_meta(const tok_normalizer *n)
-{
-    return n->type == N_REPLACE && str_is(tok_pattern_literal(n->pattern), " ") &&
-           n->content_n == 3 && memcmp(n->content, "\xE2\x96\x81", 3) == 0;
-}
-
-bool tok_normalizer_is_metaspace(const tok_normalizer *n, bool *prepend)
-{
-    *prepend = false;
-    if (!n) return false;
-    if (n->type == N_SEQUENCE && n->n == 2) {
-        const tok_normalizer *p = n->parts[0];
-        *prepend = true;
-        return p->type == N_PREPEND && p->content_n == 3 &&
-               memcmp(p->content, "\xE2\x96\x81", 3) == 0 && is_space_to_meta(n->parts[1]);
-    }
-    if (n->type == N_SEQUENCE && n->n == 1) n = n->parts[0];
-    return is_space_to_meta(n);
 }
 
 /* ---- running ---- */

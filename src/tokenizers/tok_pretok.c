@@ -295,15 +295,6 @@ bool tok_pretok_is_bert(const tok_pretok *p)
     return p && p->type == P_BERT;
 }
 
-bool tok_pretok_is_metaspace(const tok_pretok *p, tok_prepend *prepend, bool *split)
-{
-    if (p && p->type == P_SEQUENCE && p->n == 1) p = p->parts[0];
-    if (!p || p->type != P_METASPACE || p->delimiter != 0x2581) return false;
-    *prepend = p->prepend;
-    *split = p->split;
-    return true;
-}
-
 /* ---- separators ---- */
 
 static bool test_space(uint32_t cp, uint32_t arg)

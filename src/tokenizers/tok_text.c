@@ -3,8 +3,6 @@
 
 #include <stdlib.h>
 
-#include "base/checked.h"
-
 void tok_text_release(tok_text *t)
 {
     free(t->p);

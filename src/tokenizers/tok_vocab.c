@@ -22,7 +22,7 @@ static inline uint64_t mix(uint64_t a, uint64_t b)
     return (uint64_t)m ^ (uint64_t)(m >> 64);
 }
 
-uint64_t tok_hash(const char *p, size_t n)
+static uint64_t hash_of(const char *p, size_t n)
 {
     const uint64_t k0 = 0x9E3779B97F4A7C15u, k1 = 0xD6E8FEB86659FD93u, k2 = 0xA0761D6478BD642Fu;
     uint64_t seed = k2 ^ n, a, b;
@@ -59,7 +59,7 @@ static bool resize_slots(tok_vocab *v, size_t want)
     for (size_t i = 0; old && i <= v->mask; i++) {
         if (!old[i]) continue;
         const mltf_str t = vocab_at(v, (uint32_t)old[i] - 1);
-        size_t at = tok_hash(t.p, t.n) & (size - 1);
+        size_t at = hash_of(t.p, t.n) & (size - 1);
         while (slots[at]) at = (at + 1) & (size - 1);
         slots[at] = old[i];
     }
@@ -109,7 +109,7 @@ bool vocab_put(tok_vocab *v, mltf_str token, int32_t id)
     if (!reserve_tokens(v, v->n + 1) || !reserve_bytes(v, v->bytes_n + token.n + 1) ||
         !resize_slots(v, v->n + 1))
         return false;
-    const uint64_t hash = tok_hash(token.p, token.n);
+    const uint64_t hash = hash_of(token.p, token.n);
     const size_t slot = find_slot(v, token.p, token.n, hash);
     if (id > v->max_id) v->max_id = id;
     if (v->slots[slot]) {
@@ -125,7 +125,7 @@ bool vocab_put(tok_vocab *v, mltf_str token, int32_t id)
     return true;
 }
 
-int32_t vocab_find_hashed(const tok_vocab *v, const char *p, size_t n, uint64_t hash)
+static int32_t find_hashed(const tok_vocab *v, const char *p, size_t n, uint64_t hash)
 {
     if (!v->n) return -1;
     const uint64_t s = v->slots[find_slot(v, p, n, hash)];
@@ -134,7 +134,7 @@ int32_t vocab_find_hashed(const tok_vocab *v, const char *p, size_t n, uint64_t 
 
 int32_t vocab_find(const tok_vocab *v, const char *p, size_t n)
 {
-    return vocab_find_hashed(v, p, n, tok_hash(p, n));
+    return find_hashed(v, p, n, hash_of(p, n));
 }
 
 static int by_id_order(const void *a, const void *b)
@@ -170,7 +170,7 @@ bool vocab_index(tok_vocab *v)
 void vocab_show_again(tok_vocab *v, mltf_str token, int32_t id)
 {
     if (v->sparse || id < 0 || (size_t)id >= v->by_id_n || v->by_id[id] || !v->n) return;
-    const uint64_t s = v->slots[find_slot(v, token.p, token.n, tok_hash(token.p, token.n))];
+    const uint64_t s = v->slots[find_slot(v, token.p, token.n, hash_of(token.p, token.n))];
     if (s) v->by_id[id] = (uint32_t)s;
 }
 

@@ -23,14 +23,11 @@ typedef struct tok_vocab {
     size_t live; /* distinct tokens */
 } tok_vocab;
 
-uint64_t tok_hash(const char *p, size_t n);
-
 /* Room for that many tokens; not needed, only faster. */
 bool vocab_reserve(tok_vocab *v, size_t n, size_t bytes);
 /* A token that is there already gets the new id. */
 bool vocab_put(tok_vocab *v, mltf_str token, int32_t id);
 int32_t vocab_find(const tok_vocab *v, const char *p, size_t n); /* -1: none */
-int32_t vocab_find_hashed(const tok_vocab *v, const char *p, size_t n, uint64_t hash);
 /* After the last vocab_put(), before vocab_token(). */
 bool vocab_index(tok_vocab *v);
 /* After vocab_index(): an id whose token went to a later id shows that token too, as in a list of tokens. */

@@ -2,9 +2,7 @@
 
 #include <stdlib.h>
 
-#include "base/file.h"
 #include "base/limits.h"
-#include "tokenizers/tok_decode.h"
 #include "tokenizers/tok_fast.h"
 #include "tokenizers/tok_internal.h"
 #include "tokenizers/tok_slow.h"
@@ -65,7 +63,7 @@ void tokenizer_free(tokenizer *tk)
     free(tk);
 }
 
-tok_scratch *tok_scratch_take(const tokenizer *tk)
+static tok_scratch *scratch_take(const tokenizer *tk)
 {
     tokenizer *own =
         (tokenizer *)tk; // the list of idle scratches is no part of what a tokenizer says
@@ -78,7 +76,7 @@ tok_scratch *tok_scratch_take(const tokenizer *tk)
 
 #define KEEP_TEXT ((size_t)4 << 20) /* larger buffers are not kept for the next call */
 
-void tok_scratch_give(const tokenizer *tk, tok_scratch *s)
+static void scratch_give(const tokenizer *tk, tok_scratch *s)
 {
     if (!s) return;
     if (s->tokens_cap > KEEP_TEXT || s->text.cap > KEEP_TEXT || s->state.text[0].cap > KEEP_TEXT ||
@@ -527,7 +525,7 @@ static mltf_status encode(const tokenizer *tk, tok_enc *out, mltf_str text, mltf
     const bool two = pair.p && (pair.n || opts->raw || tk->slow);
     out->bare = bare;
     tok_enc parts[2] = {{.bare = bare}, {.bare = bare}};
-    tok_scratch *s = tok_scratch_take(tk);
+    tok_scratch *s = scratch_take(tk);
     mltf_status st = s ? MLTF_OK : mltf_fail_memory(err);
     if (words)
         for (size_t i = 0; i < n_words && st == MLTF_OK; i++)
@@ -535,7 +533,7 @@ static mltf_status encode(const tokenizer *tk, tok_enc *out, mltf_str text, mltf
     else if (st == MLTF_OK)
         st = encode_text(tk, s, &parts[0], text, 0, -1, err);
     if (st == MLTF_OK && two) st = encode_text(tk, s, &parts[1], pair, 1, -1, err);
-    if (s) tok_scratch_give(tk, s);
+    if (s) scratch_give(tk, s);
     if (st == MLTF_OK) st = finish(tk, out, parts, two ? 2 : 1, opts, err);
     tok_enc_release(&parts[0]);
     tok_enc_release(&parts[1]);
@@ -656,10 +654,6 @@ bool tokenizer_pad_left(const tokenizer *tk)
 int32_t tokenizer_pad_type_id(const tokenizer *tk)
 {
     return tk->pad_type_id;
-}
-bool tokenizer_truncate_left(const tokenizer *tk)
-{
-    return tk->truncate_left;
 }
 bool tokenizer_adds_type_ids(const tokenizer *tk)
 {

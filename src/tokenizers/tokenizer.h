@@ -128,7 +128,6 @@ const char *tokenizer_class(
 size_t tokenizer_model_max_length(const tokenizer *tk); /* SIZE_MAX: no bound */
 bool tokenizer_pad_left(const tokenizer *tk);
 int32_t tokenizer_pad_type_id(const tokenizer *tk); /* 0; 3 for XLNet */
-bool tokenizer_truncate_left(const tokenizer *tk);
 bool tokenizer_adds_type_ids(const tokenizer *tk); /* token_type_ids among model_input_names */
 const json *tokenizer_config(const tokenizer *tk); /* tokenizer_config.json, or NULL */
 /* The chat template source: name NULL for the default one ("default" among several). p NULL: none. */

@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "base/file.h"
-#include "formats/yaml.h"
 #include "formats/base64.h"
 #include "mlflow/adapter_folder.h"
 #include "mlflow/environment.h"

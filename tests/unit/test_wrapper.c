@@ -11,7 +11,6 @@
 #include "base/file.h"
 #include "mlflow/load.h"
 #include "mlflow/mlmodel.h"
-#include "mlflow/save.h"
 #include "mlflow/wrapper.h"
 
 #define GOLDEN "tests/fixtures/golden/"

@@ -22,7 +22,7 @@ static float mish(float x)
     return x * (num / (num + 2.0f));
 }
 
-float kref_act1(float x, k_act act)
+static float act1(float x, k_act act)
 {
     switch (act) {
     case K_ACT_RELU:
@@ -55,12 +55,12 @@ float kref_act1(float x, k_act act)
 
 static void act(float *y, const float *x, size_t n, k_act a)
 {
-    for (size_t i = 0; i < n; i++) y[i] = kref_act1(x[i], a);
+    for (size_t i = 0; i < n; i++) y[i] = act1(x[i], a);
 }
 
 static void act_mul(float *y, const float *gate, const float *up, size_t n, k_act a)
 {
-    for (size_t i = 0; i < n; i++) y[i] = kref_act1(gate[i], a) * up[i];
+    for (size_t i = 0; i < n; i++) y[i] = act1(gate[i], a) * up[i];
 }
 
 void kref_act_init(kernel_table *t)
