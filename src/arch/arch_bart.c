@@ -1,5 +1,5 @@
 /* BART and the encoder-decoders of its block: bart, mbart, marian, pegasus, blenderbot, m2m_100 (nllb), led, fsmt,
- * bigbird_pegasus.
+ * bigbird_pegasus, nllb-moe.
  * Lewis et al. 2019, arXiv:1910.13461; transformers 4.57 models/{bart,mbart,marian,pegasus,blenderbot,m2m_100}.
  *
  *   ids ─ scaled embedding + position ─ (bart, mbart: norm) ─┐
@@ -18,16 +18,19 @@
  *   fsmt      after     those of m2m_100                      no; the two sides have words of their own
  *   bigbird_pegasus before  learned                           no, biases as use_bias says, and the last norms have
  *                                                             the name layernorm_embedding
+ *   nllb-moe  before    those of m2m_100                      no; in every so many layers two experts a token
  *   mvp, plbart: bart, under other names
  *
  * Easy to get wrong: bart's table has two rows more than positions; final_logits_bias is a stored buffer;
  * the classifier reads the last eos of the *input*, from a decoder that was fed the input shifted right
  * (mbart: its last token moved to the front). led attends globally where a caller asks for it, which no pipeline does.
  * bigbird_pegasus looks at blocks drawn by chance in texts of more than (5 + 2 num_random_blocks) block_size tokens,
- * which is refused.
+ * which is refused; nllb-moe's experts take whoever comes to them, and are weakened by the share of them that training
+ * drops.
  * Checked on: fixtures bart-*, mbart-, marian-, pegasus-,
  * blenderbot-, m2m_100-base. */
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "arch/arch_internal.h"
@@ -36,6 +39,7 @@ typedef struct {
     size_t hidden, vocab, decoder_vocab; // d_model, vocab_size, decoder_vocab_size
     struct {
         size_t layers, heads, ffn, positions; // encoder_layers, encoder_attention_heads, …
+        size_t sparse_step;                   // encoder_sparse_step; 0: none
     } enc, dec;
     k_act act;   // activation_function
     float scale; // sqrt(d_model) with scale_embedding
@@ -50,12 +54,16 @@ typedef struct {
     bool fsmt;                // the head is the decoder's embedding, under another name
     unsigned attn_bias;       // NN_BIAS or NN_NO_BIAS
     size_t limit;             // tokens of a text that bigbird_pegasus reads whole; 0: all
+    size_t experts;           // num_experts, in every encoder_sparse_step layers; 0: none
+    float expert_scale;       // 1 - moe_token_dropout
+    bool router_bias;
 } bart_config;
 
 typedef struct {
     nn_attn_w attn, cross;         // q k v o [H, H]
     nn_norm_w norm1, norm2, norm3; // self, cross, mlp
     nn_mlp_w mlp;
+    nn_moe_w moe;  // n > 0: instead of mlp
     size_t window; // led: keys on each side, itself not counted; 0: all
 } bart_layer;
 
@@ -75,12 +83,31 @@ typedef struct {
 
 /* ------------------------------------------------------------------ config */
 
+static void read_experts(arch_config *c, bart_config *o)
+{
+    o->experts = cfg_size(c, "num_experts", 128, 2, 4096);
+    o->enc.sparse_step = cfg_size(c, "encoder_sparse_step", 4, 0, 1 << 20);
+    o->dec.sparse_step = cfg_size(c, "decoder_sparse_step", 4, 0, 1 << 20);
+    o->expert_scale = 1 - cfg_float(c, "moe_token_dropout", 0.2f);
+    o->router_bias = cfg_bool(c, "router_bias", false);
+    if (!str_is(cfg_str(c, "second_expert_policy", "all"), "all"))
+        cfg_fail(c,
+                 "a \"second_expert_policy\" other than \"all\" draws lots, and is not supported");
+    if (!(cfg_float(c, "moe_eval_capacity_token_fraction", 1) >= 1))
+        cfg_fail(
+            c, "\"moe_eval_capacity_token_fraction\" below 1 makes a text's experts depend on the "
+               "texts beside it, and is not supported");
+    if (!str_is(cfg_str(c, "router_dtype", "float32"), "float32"))
+        cfg_fail(c, "\"router_dtype\" other than float32 is not supported");
+}
+
 static void read_config(arch_config *c, bart_config *o, mltf_str type)
 {
     const bool mvp = str_is(type, "mvp"), plbart = str_is(type, "plbart");
     const bool bart = mvp || plbart || str_is(type, "bart");
     const bool mbart = str_is(type, "mbart"), marian = str_is(type, "marian");
-    const bool m2m = str_is(type, "m2m_100"), blender = str_is(type, "blenderbot");
+    const bool nllb = str_is(type, "nllb-moe"), m2m = nllb || str_is(type, "m2m_100");
+    const bool blender = str_is(type, "blenderbot");
     const bool led = str_is(type, "led"), small = str_is(type, "blenderbot-small");
     const bool fsmt = str_is(type, "fsmt"), bird = str_is(type, "bigbird_pegasus");
     o->hidden = cfg_dim(c, "d_model|hidden_size", blender ? 2560 : small ? 512 : 1024);
@@ -132,6 +159,7 @@ static void read_config(arch_config *c, bart_config *o, mltf_str type)
     o->offset = bart || mbart ? 2 : fsmt ? (size_t)o->pad + 1 : 0;
     o->shifts = bart || mbart || led || bird;
     o->shift_last = mbart || plbart;
+    if (nllb) read_experts(c, o);
     if (o->hidden % o->enc.heads || o->hidden % o->dec.heads)
         cfg_fail(c, "\"d_model\" %zu is not a multiple of the number of attention heads",
                  o->hidden);
@@ -151,26 +179,59 @@ static void load_attn(nn_loader *ld, nn_attn_w *a, const char *const names[4], c
     nn_load_linear(ld, &a->o, names[3], H, H, c->attn_bias);
 }
 
-static void load_layer(nn_loader *ld, bart_layer *l, const bart_config *c, size_t F, bool decoder)
+static void load_experts(arch_build *b, nn_moe_w *m, const bart_config *c, size_t F)
 {
+    nn_loader *ld = &b->ld;
+    const size_t H = c->hidden;
+    *m = (nn_moe_w){.n = c->experts,
+                    .top_k = 2,
+                    .scores = NN_MOE_SOFTMAX,
+                    .normalize = true,
+                    .scale = c->expert_scale};
+    m->experts = arch_new(b, m->n, sizeof *m->experts);
+    nn_load_linear(ld, &m->router, "ffn.router.classifier", m->n, H,
+                   NN_KEEP_FLOAT | (c->router_bias ? NN_BIAS : NN_NO_BIAS));
+    for (size_t e = 0; m->experts && e < m->n; e++) {
+        nn_mlp_w *x = &m->experts[e];
+        char name[64];
+        x->act = c->act;
+        snprintf(name, sizeof name, "ffn.experts.expert_%zu.fc1", e);
+        nn_load_linear(ld, &x->up, name, F, H, NN_BIAS);
+        snprintf(name, sizeof name, "ffn.experts.expert_%zu.fc2", e);
+        nn_load_linear(ld, &x->down, name, H, F, NN_BIAS);
+    }
+}
+
+static void load_layer(arch_build *b, bart_layer *l, const bart_config *c, bool decoder, size_t il)
+{
+    nn_loader *ld = &b->ld;
+    const size_t F = decoder ? c->dec.ffn : c->enc.ffn;
+    const size_t step = decoder ? c->dec.sparse_step : c->enc.sparse_step;
     static const char *const self[] = {
         "self_attn.q_proj|self_attn.longformer_self_attn.query|self_attn.self.query",
         "self_attn.k_proj|self_attn.longformer_self_attn.key|self_attn.self.key",
         "self_attn.v_proj|self_attn.longformer_self_attn.value|self_attn.self.value",
         "self_attn.out_proj|self_attn.output"};
-    static const char *const cross[] = {"encoder_attn.q_proj", "encoder_attn.k_proj",
-                                        "encoder_attn.v_proj", "encoder_attn.out_proj"};
+    static const char *const cross[] = {"encoder_attn.q_proj|cross_attention.q_proj",
+                                        "encoder_attn.k_proj|cross_attention.k_proj",
+                                        "encoder_attn.v_proj|cross_attention.v_proj",
+                                        "encoder_attn.out_proj|cross_attention.out_proj"};
     const size_t H = c->hidden;
     load_attn(ld, &l->attn, self, c);
     nn_load_norm(ld, &l->norm1, "self_attn_layer_norm", NN_NORM_LAYER, H, 1e-5f, NN_BIAS);
     if (decoder) {
         load_attn(ld, &l->cross, cross, c);
-        nn_load_norm(ld, &l->norm2, "encoder_attn_layer_norm", NN_NORM_LAYER, H, 1e-5f, NN_BIAS);
+        nn_load_norm(ld, &l->norm2, "encoder_attn_layer_norm|cross_attention_layer_norm",
+                     NN_NORM_LAYER, H, 1e-5f, NN_BIAS);
     }
-    nn_load_linear(ld, &l->mlp.up, "fc1", F, H, NN_BIAS);
-    nn_load_linear(ld, &l->mlp.down, "fc2", H, F, NN_BIAS);
-    nn_load_norm(ld, &l->norm3, "final_layer_norm", NN_NORM_LAYER, H, 1e-5f, NN_BIAS);
-    l->mlp.act = c->act;
+    if (step && (il + 1) % step == 0) {
+        load_experts(b, &l->moe, c, F);
+    } else {
+        nn_load_linear(ld, &l->mlp.up, "fc1|ffn.fc1", F, H, NN_BIAS);
+        nn_load_linear(ld, &l->mlp.down, "fc2|ffn.fc2", H, F, NN_BIAS);
+        l->mlp.act = c->act;
+    }
+    nn_load_norm(ld, &l->norm3, "final_layer_norm|ff_layer_norm", NN_NORM_LAYER, H, 1e-5f, NN_BIAS);
 }
 
 /* led's attention_window: one number, or one for each layer; both sides together. */
@@ -216,7 +277,7 @@ static void load_stack(arch_build *b, bart_stack *s, const bart_config *c, bool 
                      1e-5f, NN_BIAS);
     for (size_t il = 0; s->layers && il < s->n; il++) {
         nn_scope(ld, "%s%s.layers.%zu.", ld->base, side, il);
-        load_layer(ld, &s->layers[il], c, decoder ? c->dec.ffn : c->enc.ffn, decoder);
+        load_layer(b, &s->layers[il], c, decoder, il);
         if (c->led && !decoder) s->layers[il].window = window_of(&b->cfg, il);
     }
 }
@@ -336,7 +397,8 @@ static void residual(arch_run *r, float *x, const bart_layer *w, part which, con
     self.window = w->window ? w->window + 1 : 0;
     if (which == SELF) nn_self_attention(cx, y, in, &w->attn, &self, &r->seqs, NULL, il);
     if (which == CROSS) nn_cross_attention(cx, y, in, &w->cross, attn, &r->seqs, il);
-    if (which == MLP) nn_mlp(cx, y, in, &w->mlp, T);
+    if (which == MLP && w->moe.n) nn_moe(cx, y, in, &w->moe, T);
+    if (which == MLP && !w->moe.n) nn_mlp(cx, y, in, &w->mlp, T);
     nn_add(cx, x, y, T * H);
     if (!pre_norm) nn_norm(cx, x, x, norm, T);
     nn_tap(cx, which == SELF ? "attn" : which == CROSS ? "cross" : "out", (int)il, x, T, H);
@@ -450,9 +512,9 @@ static void forward(arch_run *r)
 }
 
 const arch_family arch_bart = {
-    .model_types =
-        (const char *const[]){"bart", "mbart", "marian", "pegasus", "blenderbot", "m2m_100", "led",
-                              "blenderbot-small", "mvp", "plbart", "fsmt", "bigbird_pegasus", NULL},
+    .model_types = (const char *const[]){"bart", "mbart", "marian", "pegasus", "blenderbot",
+                                         "m2m_100", "led", "blenderbot-small", "mvp", "plbart",
+                                         "fsmt", "bigbird_pegasus", "nllb-moe", NULL},
     .classes = (const char *const[]){"BartModel",
                                      "BartForConditionalGeneration",
                                      "BartForSequenceClassification",
@@ -477,6 +539,8 @@ const arch_family arch_bart = {
                                      "BlenderbotSmallForCausalLM",
                                      "M2M100Model",
                                      "M2M100ForConditionalGeneration",
+                                     "NllbMoeModel",
+                                     "NllbMoeForConditionalGeneration",
                                      "LEDModel",
                                      "LEDForConditionalGeneration",
                                      "LEDForSequenceClassification",

@@ -27,9 +27,11 @@
     X(bert_generation) \
     X(big_bird) \
     X(biogpt) \
+    X(bitnet) \
     X(bloom) \
     X(convbert) \
     X(ctrl) \
+    X(dbrx) \
     X(deberta) \
     X(deepseek) \
     X(diffllama) \
@@ -56,9 +58,11 @@
     X(hunyuan) \
     X(ibert) \
     X(jamba) \
+    X(jetmoe) \
     X(layoutlm) \
     X(lfm2) \
     X(llama) \
+    X(llama4) \
     X(longformer) \
     X(longt5) \
     X(luke) \

@@ -17,6 +17,7 @@ static const struct {
     {"aya_vision", "AyaVisionForConditionalGeneration", "cohere2"},
     {"gemma3", "Gemma3ForConditionalGeneration", "gemma3_text"},
     {"internvl", "InternVLForConditionalGeneration", "qwen2"},
+    {"llama4", "Llama4ForCausalLM", "llama4_text"},
     {"llava", "LlavaForConditionalGeneration", "llama"},
     {"llava_next", "LlavaNextForConditionalGeneration", "llama"},
     {"llava_onevision", "LlavaOnevisionForConditionalGeneration", "qwen2"},

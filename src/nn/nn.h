@@ -179,6 +179,7 @@ typedef struct nn_mlp_w {
     k_act act;
     const float *xielu; /* [4] instead of act: alpha of x > 0, alpha of the others, beta, eps (apertus) */
     size_t groups; /* up and down are so many blocks on the diagonal, without gate; 0: whole */
+    nn_norm_w norm; /* of what goes into down; kind NONE: none */
     float
         limit; /* gpt_oss: gate at most limit, up in [-limit, limit], gate sigmoid(1.702 gate) (up + 1); 0: no */
 } nn_mlp_w;
@@ -201,13 +202,21 @@ typedef struct nn_moe_w {
     float scale;               /* of the weights; 0: 1 */
     float near;                /* MIXER: (best - logit) / max(|logit|, best) at most */
     const float *correction;   /* [n] added for the choice alone, or NULL */
+    bool weigh_input;          /* expert(weight * x) instead of weight * expert(x) (llama4) */
     size_t capacity;           /* rows that an expert takes, the first ones; 0: all */
     size_t groups, top_groups; /* choose among the experts of the best groups; groups 0 or 1: all */
     bool group_by_max; /* a group's worth: its best expert (deepseek v2) instead of its best two */
     nn_mlp_w shared;   /* up absent: none */
     nn_linear_w shared_gate; /* [1, H], sigmoid of it scales the shared part; absent: 1 */
+    const float *bias;       /* [H] added to every row's sum, or NULL */
 } nn_moe_w;
 void nn_moe(nn_ctx *cx, float *y, const float *x, const nn_moe_w *w, size_t T); /* y may be x */
+/* Its choices alone, [T, top_k] in scratch; NULL once failed. */
+typedef struct nn_choice {
+    uint32_t expert;
+    float weight;
+} nn_choice;
+nn_choice *nn_moe_route(nn_ctx *cx, const float *x, const nn_moe_w *w, size_t T);
 
 /* ------------------------------------------------------------------ sequences and caches */
 
@@ -401,6 +410,7 @@ typedef struct nn_attn_w {
     nn_qkv_layout layout;
     nn_norm_w q_norm,
         k_norm;       /* n == dim: each head, n == heads * dim: the row; with q, k, v alone */
+    nn_norm_w o_norm; /* of what goes into o; kind NONE: none */
     nn_linear_w gate; /* with q, k, v alone: sigmoid(gate x) scales what goes into o; absent: 1 */
     bool norm_after_rope; /* hunyuan; the others norm before */
     float clip;           /* q, k, v to [-clip, clip]; 0: no */

@@ -369,6 +369,7 @@ void nn_self_attention(nn_ctx *cx, float *y, const float *x, const nn_attn_w *w,
         nn_linear(cx, gate, x, &w->gate, T);
         nn_act_mul(cx, ctx, gate, ctx, T * NQ * Dv, K_ACT_SIGMOID);
     }
+    head_norm(cx, ctx, &w->o_norm, T, NQ * Dv);
     nn_linear(cx, y, ctx, &w->o, T);
     if (nn_ok(cx)) nn_restore(cx, mark);
 }

@@ -405,6 +405,7 @@ void nn_mlp(nn_ctx *cx, float *y, const float *x, const nn_mlp_w *w, size_t T)
         else
             nn_act(cx, up, up, T * F, w->act);
     }
+    if (w->norm.kind != NN_NORM_NONE) nn_norm(cx, up, up, &w->norm, T);
     linear_in(cx, y, up, &w->down, w->groups, T);
     if (nn_ok(cx)) nn_restore(cx, mark);
 }

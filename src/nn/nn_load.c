@@ -561,7 +561,11 @@ void nn_load_stacked(nn_loader *ld, nn_linear_w *w, const char *name, const char
         return;
     }
     const bool conv = flags & NN_CONV1D;
-    if (!check_float(ld, t) || !check_shape(ld, t, (size_t[]){E, conv ? K : N, conv ? N : K}, 3))
+    const size_t rows = conv ? K : N, cols = conv ? N : K;
+    const bool flat = t->ndim == 2;
+    if (!check_float(ld, t) ||
+        !check_shape(ld, t, flat ? (size_t[]){E * rows, cols} : (size_t[]){E, rows, cols},
+                     flat ? 2 : 3))
         return;
     take_matrix(ld, &w->w, (const char *)t->data + i * N * K * dtype_size(t->dtype), t->dtype, N, K,
                 conv, flags, false);

@@ -4,11 +4,6 @@
 
 #include "nn/nn.h"
 
-typedef struct {
-    uint32_t expert;
-    float weight;
-} choice;
-
 /* The k largest of score[n], ties to the first; their numbers into out. */
 static void top(uint32_t *out, size_t k, const float *score, uint8_t *taken, size_t n)
 {
@@ -53,7 +48,7 @@ static void softmax(float *y, size_t n)
 }
 
 /* The best of what `taken` leaves, weighted by the softmax over those of them that are near to it. */
-static choice mix(const float *logit, uint8_t *taken, size_t n, float near)
+static nn_choice mix(const float *logit, uint8_t *taken, size_t n, float near)
 {
     size_t best = n;
     float sum = 0;
@@ -64,15 +59,19 @@ static choice mix(const float *logit, uint8_t *taken, size_t n, float near)
         if (!taken[e] && !(gap / size > near)) sum += expf(-gap);
     }
     taken[best] = 1;
-    return (choice){(uint32_t)best, 1 / sum};
+    return (nn_choice){(uint32_t)best, 1 / sum};
 }
 
-/* Choices of all rows, [T, top_k]. */
-static choice *route(nn_ctx *cx, const float *x, const nn_moe_w *w, size_t T)
+nn_choice *nn_moe_route(nn_ctx *cx, const float *x, const nn_moe_w *w, size_t T)
 {
+    if (!nn_ok(cx)) return NULL;
     const size_t E = w->n, K = w->top_k;
+    if (K == 0 || K > E || K > 64) {
+        nn_fail(cx, MLTF_CORRUPT_FILE, "%zu experts a token of %zu are not possible", K, E);
+        return NULL;
+    }
     float *logits = nn_f32(cx, T, E), *score = nn_f32(cx, 1, E), *worth = nn_f32(cx, 1, E);
-    choice *out = nn_bytes(cx, T * K * sizeof *out);
+    nn_choice *out = nn_bytes(cx, T * K * sizeof *out);
     uint32_t *chosen = nn_bytes(cx, E * sizeof *chosen);
     uint8_t *taken = nn_bytes(cx, E), *allowed = nn_bytes(cx, E);
     nn_linear(cx, logits, x, &w->router, T);
@@ -101,22 +100,18 @@ static choice *route(nn_ctx *cx, const float *x, const nn_moe_w *w, size_t T)
             const float share = w->normalize
                                     ? weight[i] / (w->scores == NN_MOE_SIGMOID ? sum + 1e-20f : sum)
                                     : weight[i];
-            out[t * K + i] = (choice){chosen[i], share * (w->scale == 0 ? 1.0f : w->scale)};
+            out[t * K + i] = (nn_choice){chosen[i], share * (w->scale == 0 ? 1.0f : w->scale)};
         }
     }
-    return out;
+    return nn_ok(cx) ? out : NULL;
 }
 
 void nn_moe(nn_ctx *cx, float *y, const float *x, const nn_moe_w *w, size_t T)
 {
     if (!nn_ok(cx)) return;
     const size_t H = w->router.w.K, K = w->top_k;
-    if (K == 0 || K > w->n || K > 64) {
-        nn_fail(cx, MLTF_CORRUPT_FILE, "%zu experts a token of %zu are not possible", K, w->n);
-        return;
-    }
     const nn_mark mark = nn_save(cx);
-    const choice *c = route(cx, x, w, T);
+    const nn_choice *c = nn_moe_route(cx, x, w, T);
     float *sum = nn_f32(cx, T, H), *in = nn_f32(cx, T, H), *out = nn_f32(cx, T, H);
     uint32_t *row = nn_bytes(cx, T * sizeof *row);
     float *weight = nn_f32(cx, 1, T);
@@ -131,7 +126,12 @@ void nn_moe(nn_ctx *cx, float *y, const float *x, const nn_moe_w *w, size_t T)
             }
         if (w->capacity && n > w->capacity) n = w->capacity;
         if (n == 0) continue;
-        for (size_t i = 0; i < n; i++) memcpy(in + i * H, x + row[i] * H, H * sizeof *in);
+        for (size_t i = 0; i < n; i++) {
+            memcpy(in + i * H, x + row[i] * H, H * sizeof *in);
+            if (!w->weigh_input) continue;
+            for (size_t h = 0; h < H; h++) in[i * H + h] *= weight[i];
+            weight[i] = 1;
+        }
         nn_mlp(cx, out, in, &w->experts[e], n);
         if (!nn_ok(cx)) return;
         for (size_t i = 0; i < n; i++)
@@ -147,6 +147,7 @@ void nn_moe(nn_ctx *cx, float *y, const float *x, const nn_moe_w *w, size_t T)
         }
         nn_add(cx, sum, out, T * H);
     }
+    for (size_t i = 0; w->bias && nn_ok(cx) && i < T * H; i++) sum[i] += w->bias[i % H];
     nn_copy(cx, y, sum, T * H);
     if (nn_ok(cx)) nn_restore(cx, mark);
 }

@@ -244,6 +244,12 @@ def mamba2_alone(r):
     return {**few, **dict(expand=2, num_heads=n, head_dim=dim, n_groups=groups, chunk_size=r.choice([2, 5, 16]), tie_word_embeddings=False, state_size=r.choice([1, 4, 16])), "intermediate_size": None}
 
 
+def llama4(r):
+    few = r.choice([3, 4])
+    return {**grouped(r, head_dim=even_head(r), intermediate_size_mlp=r.choice([18, 40]), num_local_experts=few, num_experts_per_tok=r.choice([1, 2, few]), interleave_moe_layer_step=r.choice([1, 2]), use_qk_norm=r.flag(), no_rope_layers=r.choice([None, [r.choice([0, 1]) for _ in range(r.layers)]]),
+                      no_rope_layer_interval=r.choice([2, 4]), attention_chunk_size=r.choice([3, 7, 64]), attn_temperature_tuning=r.flag(), floor_scale=r.choice([3, 8192]), attn_scale=r.choice([0.1, 0.7])), **r.rope(kinds=("none", "llama3"))}
+
+
 def pair(r):
     """Two models side by side: the decoder's family and width may be others than the encoder's."""
     sides = []
@@ -393,6 +399,15 @@ FAMILIES = {
     "diffllama": (heads_of("DiffLlama", *CLS), "DiffLlamaConfig", lambda r: {**grouped(r, num_attention_heads=2 * r.heads, num_key_value_heads=2 * r.kv, hidden_size=2 * r.hidden, attention_bias=r.flag(), lambda_std_dev=0.4), **r.rope(kinds=("none", "linear", "llama3"))}),
     "fsmt": (["FSMTForConditionalGeneration"], "FSMTConfig", lambda r: {**{k: v for k, v in bart(r).items() if k not in ("vocab_size", "tie_word_embeddings")}, "src_vocab_size": max(r.vocab, 7), "tgt_vocab_size": r.choice([61, 83]), "d_model": r.hidden if r.hidden >= 4 else 4 * r.hidden, "pad_token_id": 1}),
     "bigbird_pegasus": (["BigBirdPegasusForConditionalGeneration", "BigBirdPegasusForCausalLM"] * 2 + ["BigBirdPegasusModel", "BigBirdPegasusForSequenceClassification", "BigBirdPegasusForQuestionAnswering"], "BigBirdPegasusConfig", lambda r: bart(r, use_bias=r.flag(), attention_type=r.choice(["block_sparse", "original_full"]))),
+    "bitnet": (["BitNetForCausalLM"] * 2 + ["BitNetModel"], "BitNetConfig", lambda r: {**grouped(r, attention_bias=r.flag(), hidden_act=r.choice(["relu2", "silu"])), **r.rope()}),
+    "dbrx": (["DbrxForCausalLM"] * 2 + ["DbrxModel"], "DbrxConfig", lambda r: dict(vocab_size=r.vocab, d_model=r.hidden, n_heads=r.heads, n_layers=r.layers, max_seq_len=64, attn_config={"kv_n_heads": r.kv, "clip_qkv": r.choice([0.7, 8.0]), "rope_theta": r.choice([100.0, 10000.0])},
+             ffn_config={"ffn_hidden_size": r.inter, "moe_num_experts": r.choice([3, 4]), "moe_top_k": r.choice([1, 2, 3]), "moe_normalize_expert_weights": r.choice([1.0, None]), "ffn_act_fn": {"name": r.choice(["silu", "gelu"])}}, tie_word_embeddings=False, pad_token_id=0, bos_token_id=1, eos_token_id=2)),
+    "jetmoe": (["JetMoeForCausalLM"] * 3 + ["JetMoeModel", "JetMoeForSequenceClassification"], "JetMoeConfig", lambda r: dict(vocab_size=r.vocab, hidden_size=r.hidden, num_hidden_layers=r.layers, num_key_value_heads=r.kv, kv_channels=even_head(r), intermediate_size=r.inter, max_position_embeddings=64, activation_function=r.choice(["silu", "gelu"]),
+               num_local_experts=r.choice([3, 4]), num_experts_per_tok=r.choice([1, 2, 3]), rope_theta=r.choice([100.0, 10000.0]), rms_norm_eps=r.choice([1e-6, 1e-3]), tie_word_embeddings=r.flag(), num_labels=r.labels, pad_token_id=0, bos_token_id=1, eos_token_id=2)),
+    "llama4_text": (["Llama4ForCausalLM"] * 3 + ["Llama4TextModel"], "Llama4TextConfig", llama4),
+    "nllb-moe": (["NllbMoeForConditionalGeneration"] * 2 + ["NllbMoeModel"], "NllbMoeConfig", lambda r: bart(r, vocab_size=max(r.vocab, 7), d_model=max(r.hidden, 4), pad_token_id=1, bos_token_id=0, num_experts=r.choice([2, 3, 5]), encoder_sparse_step=r.choice([0, 1, 2]), decoder_sparse_step=r.choice([0, 1, 2]), moe_token_dropout=r.choice([0.0, 0.2]),
+                 router_bias=r.flag(), normalize_router_prob_before_dropping=r.flag(), batch_prioritized_routing=r.flag(), decoder_attention_heads=r.heads)),
+    "llama4": (["Llama4ForConditionalGeneration"], "Llama4Config", wrapped("llama4_text", vision_output_dim=8, projector_input_dim=8, projector_output_dim=8)),
     "xmod": (encoder("Xmod", more=("ForCausalLM",)), "XmodConfig", lambda r: {**bert(r), "vocab_size": max(r.vocab, 7), "pad_token_id": 1, "is_decoder": r.flag(), "pre_norm": r.flag(), "adapter_reduction_factor": 1, "adapter_layer_norm": r.flag(), "adapter_reuse_layer_norm": r.flag(), "ln_before_adapter": r.flag(), "languages": ["en_XX", "de_DE"], "default_language": r.choice(["en_XX", "de_DE"])}),
     "big_bird": (encoder("BigBird", drop=("ForQuestionAnswering",), more=("ForCausalLM",)), "BigBirdConfig", lambda r: bert(r, attention_type=r.choice(["block_sparse", "original_full"]), rescale_embeddings=r.flag(), is_decoder=r.flag())),
     "ernie4_5_moe": (["Ernie4_5_MoeForCausalLM"] * 2 + ["Ernie4_5_MoeModel"], "Ernie4_5_MoeConfig", lambda r: {**grouped(r, use_bias=r.flag(), moe_intermediate_size=r.choice([10, 24]), moe_k=r.choice([1, 2, 3]), moe_num_experts=r.choice([3, 8]), moe_num_shared_experts=r.choice([0, 1, 2]), moe_layer_start_index=r.choice([0, 1]), moe_layer_end_index=r.choice([-1, 1]), moe_layer_interval=r.choice([1, 2])), **r.rope()}),
@@ -456,7 +471,8 @@ def cases_of(model, cfg, r, seq2seq, decoder, cls):
     if not (last or cls.startswith("Mpt") or "blenderbot" in cfg.model_type or cfg.model_type == "fnet" or getattr(cfg, "token_dropout", False)):
         cases["batch_right"] = {"input_ids": batch, "attention_mask": mask}
     convolved = cfg.model_type in ("lfm2", "recurrent_gemma", "rwkv", "zamba2") or cfg.model_type != "jamba" and getattr(cfg, "mamba_proj_bias", False)
-    if (last or decoder and "Classification" not in cls) and not convolved:  # where padding on the left is a part of the text
+    tempered = cfg.model_type == "llama4_text" and cfg.attn_temperature_tuning and cfg.floor_scale < 11  # which counts padding
+    if (last or decoder and "Classification" not in cls) and not convolved and not tempered:  # where padding on the left is a part of the text
         left, lmask = torch.full((3, 11), pad), torch.zeros(3, 11, dtype=torch.long)
         for i, x in enumerate(rows):
             left[i, -x.shape[1] :], lmask[i, -x.shape[1] :] = x[0], 1
