@@ -261,7 +261,7 @@ static void unit_fail(gen_unit *u, const mltf_err *err)
 static const gen_mode *mode_of(const gen_unit *u)
 {
     const gen_config *c = &u->cfg;
-    if (c->force_words_ids.p || c->num_beam_groups > 1) return &gen_mode_group_beam;
+    if (c->force_words_ids.p || gen_config_has_groups(c)) return &gen_mode_group_beam;
     if (c->num_beams > 1) return &gen_mode_beam;
     if (!c->do_sample && c->penalty_alpha > 0 && c->top_k > 1) return &gen_mode_contrastive;
     return &gen_mode_sample;

@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "gen/gen_class_defaults.h"
+
 typedef enum {
     KIND_INT,
     KIND_FLOAT,
@@ -438,106 +440,39 @@ mltf_status gen_config_merge(gen_config *cfg, const json *object, gen_origin ori
 
 /* ---- from config.json ---------------------------------------------------------------------- */
 
-/* What the configuration classes of transformers fill in where config.json does not name the key.
- * -1: the class leaves it None. */
-typedef struct class_defaults {
-    const char *model_type;
-    int32_t bos, eos, pad, start, forced_eos;
-} class_defaults;
-
-static const class_defaults class_table[] = {
-    // model_type    bos     eos     pad   start  forced_eos
-    {"bart", 0, 2, 1, 2, 2},
-    {"mbart", 0, 2, 1, -1, 2},
-    {"t5", -1, 1, 0, -1, -1},
-    {"mt5", -1, 1, 0, 0, -1},
-    {"umt5", -1, 1, 0, 0, -1},
-    {"marian", -1, 0, 58100, 58100, 0},
-    {"pegasus", -1, 1, 0, 0, 1},
-    {"m2m_100", 0, 2, 1, 2, -1},
-    {"blenderbot", 1, 2, 0, 1, 2},
-    {"led", 0, 2, 1, 2, -1},
-    {"gpt2", 50256, 50256, -1, -1, -1},
-    {"gpt_neo", 50256, 50256, -1, -1, -1},
-    {"gpt_neox", 0, 2, -1, -1, -1},
-    {"gptj", 50256, 50256, -1, -1, -1},
-    {"opt", 2, 2, 1, -1, -1},
-    {"bloom", 1, 2, -1, -1, -1},
-    {"falcon", 11, 11, -1, -1, -1},
-    {"llama", 1, 2, -1, -1, -1},
-    {"mistral", 1, 2, -1, -1, -1},
-    {"mixtral", 1, 2, -1, -1, -1},
-    {"gemma", 2, 1, 0, -1, -1},
-    {"gemma2", 2, 1, 0, -1, -1},
-    {"gemma3_text", 2, 1, 0, -1, -1},
-    {"phi", 1, 2, -1, -1, -1},
-    {"phi3", 1, 32000, 32000, -1, -1},
-    {"stablelm", 0, 0, -1, -1, -1},
-    {"starcoder2", 50256, 50256, -1, -1, -1},
-    {"olmo", -1, 50279, 1, -1, -1},
-    {"olmo2", -1, 50279, 1, -1, -1},
-    {"granite", 1, 2, -1, -1, -1},
-    {"granitemoe", 1, 2, -1, -1, -1},
-    {"cohere", 5, 255001, 0, -1, -1},
-    {"nemotron", 2, 3, -1, -1, -1},
-    {"gpt_bigcode", 50256, 50256, -1, -1, -1},
-    {"codegen", 50256, 50256, -1, -1, -1},
-    {"smollm3", 128000, 128001, 128004, -1, -1},
-    {"whisper", 50256, 50256, 50256, 50257, -1},
-    {"deepseek_v2", 1, 2, -1, -1, -1},
-    {"deepseek_v3", 0, 1, -1, -1, -1},
-    {"blip", 30522, 2, 0, -1, -1},
-};
-
-static mltf_status class_ids(gen_ids *out, int32_t id, mltf_arena *arena, mltf_err *err)
-{
-    int32_t *p = arena_calloc(arena, 1, sizeof *p);
-    if (!p) return mltf_fail_memory(err);
-    *p = id;
-    *out = (gen_ids){p, 1};
-    return MLTF_OK;
-}
-
-static mltf_status apply_class_defaults(gen_config *cfg, const json *config, mltf_arena *arena,
-                                        mltf_err *err)
-{
-    const mltf_str type = json_string(json_get(config, "model_type"), STR(""));
-    for (size_t i = 0; i < sizeof class_table / sizeof *class_table; i++) {
-        const class_defaults *d = &class_table[i];
-        if (!str_is(type, d->model_type)) continue;
-        if (d->bos >= 0 && !json_get(config, "bos_token_id")) cfg->bos_token_id = d->bos;
-        if (d->pad >= 0 && !json_get(config, "pad_token_id")) cfg->pad_token_id = d->pad;
-        if (d->eos >= 0 && !json_get(config, "eos_token_id"))
-            TRY(class_ids(&cfg->eos_token_id, d->eos, arena, err));
-        if (d->start >= 0 && !json_get(config, "decoder_start_token_id"))
-            TRY(class_ids(&cfg->decoder_start_token_id, d->start, arena, err));
-        if (d->forced_eos >= 0 && !json_get(config, "forced_eos_token_id"))
-            TRY(class_ids(&cfg->forced_eos_token_id, d->forced_eos, arena, err));
-    }
-    return MLTF_OK;
-}
-
-/* The fields that config.json has and that are not null. */
-static mltf_status merge_not_null(gen_config *cfg, const json *config, bool only_default,
+/* The fields that the object has and that are not null; `over` (may be NULL): but for those that it names. */
+static mltf_status merge_not_null(gen_config *cfg, const json *object, const json *over,
                                   mltf_arena *arena, mltf_err *err)
 {
-    for (size_t i = 0; i < json_len(config); i++) {
-        const json_member *m = &config->o.members[i];
+    for (size_t i = 0; i < json_len(object); i++) {
+        const json_member *m = &object->o.members[i];
         const int f = find_field(m->key);
         if (f < 0 || json_is(&m->value, JSON_NULL)) continue;
-        if (only_default && !gen_config_is_default(cfg, (gen_field)f)) continue;
+        if (over && json_get(over, fields[f].name)) continue;
         TRY(parse_field((char *)cfg + fields[f].offset, &fields[f], &m->value, arena, err));
         cfg->set[f >> 6] |= (uint64_t)1 << (f & 63);
     }
     return MLTF_OK;
 }
 
+static mltf_status merge_with_class(gen_config *cfg, const json *config, mltf_arena *arena,
+                                    mltf_err *err)
+{
+    const mltf_str type = json_string(json_get(config, "model_type"), STR(""));
+    for (const gen_class_defaults *d = gen_class_table; d->model_type; d++) {
+        if (!str_is(type, d->model_type)) continue;
+        json *own = NULL;
+        TRY(json_parse_in(arena, &own, d->fields, strlen(d->fields), NULL, err));
+        TRY(merge_not_null(cfg, own, config, arena, err));
+    }
+    return merge_not_null(cfg, config, NULL, arena, err);
+}
+
 mltf_status gen_config_from_model_config(gen_config *cfg, const json *config, mltf_arena *arena,
                                          mltf_err *err)
 {
     if (!json_is(config, JSON_OBJECT)) return MLTF_OK;
-    TRY(apply_class_defaults(cfg, config, arena, err));
-    TRY(merge_not_null(cfg, config, false, arena, err));
+    TRY(merge_with_class(cfg, config, arena, err));
     // a composite model: what the outer config leaves open comes from its text decoder
     static const char *const inner[] = {"decoder", "text_config", "generator", NULL};
     for (const char *const *k = inner; *k; k++) {
@@ -545,8 +480,7 @@ mltf_status gen_config_from_model_config(gen_config *cfg, const json *config, ml
         if (!json_is(sub, JSON_OBJECT)) continue;
         gen_config from_class;
         gen_config_init(&from_class);
-        TRY(apply_class_defaults(&from_class, sub, arena, err));
-        TRY(merge_not_null(&from_class, sub, false, arena, err));
+        TRY(merge_with_class(&from_class, sub, arena, err));
         gen_config_inherit(cfg, &from_class);
         break;
     }
@@ -708,18 +642,11 @@ static mltf_status validate_beams(const gen_config *c, mltf_err *err)
     REFUSE_IF(c->num_return_sequences > 1024,
               "`num_return_sequences` is %lld; at most 1024 are supported",
               (long long)c->num_return_sequences);
-    REFUSE_IF(c->num_return_sequences != 1 && c->num_beams == 1 && !c->do_sample,
-              "Greedy methods without beam search do not support `num_return_sequences` different "
-              "than 1 (got %lld).",
-              (long long)c->num_return_sequences);
-    REFUSE_IF(c->num_beams > 1 && c->num_return_sequences > c->num_beams,
-              "`num_return_sequences` (%lld) has to be smaller or equal to `num_beams` (%lld).",
-              (long long)c->num_return_sequences, (long long)c->num_beams);
-    REFUSE_IF(c->num_beam_groups < 1 || c->num_beam_groups > c->num_beams,
-              "`num_beam_groups` has to be an integer smaller or equal than `num_beams`");
-    REFUSE_IF(c->num_beams % c->num_beam_groups != 0,
-              "`num_beams` should be divisible by `num_beam_groups` for group beam search");
-    if (c->num_beam_groups > 1) {
+    if (gen_config_has_groups(c)) {
+        REFUSE_IF(c->num_beam_groups > c->num_beams,
+                  "`num_beam_groups` has to be an integer smaller or equal than `num_beams`");
+        REFUSE_IF(c->num_beams % c->num_beam_groups != 0,
+                  "`num_beams` should be divisible by `num_beam_groups` for group beam search");
         REFUSE_IF(!(c->diversity_penalty > 0), "`diversity_penalty` should be greater than 0.0, "
                                                "otherwise your beam groups will be identical.");
         REFUSE_IF(c->do_sample, "`do_sample` is set to `True`. Diverse beam search does not "
@@ -801,20 +728,33 @@ static mltf_status refuse_fields(const gen_config *c, mltf_err *err)
         if (v && !json_is(v, JSON_NULL) && !(json_is(v, JSON_BOOL) && !v->b))
             return mltf_fail(err, MLTF_UNSUPPORTED, "%s", rows[i].why);
     }
+    return MLTF_OK;
+}
+
+mltf_status gen_config_validate_own(const gen_config *c, mltf_err *err)
+{
+    REFUSE_IF(c->max_new_tokens != GEN_NONE && c->max_new_tokens <= 0,
+              "`max_new_tokens` must be greater than 0, but is %lld.",
+              (long long)c->max_new_tokens);
+    TRY(validate_cache(c->cache_implementation, err));
     REFUSE_IF(c->compile_config && !json_is(c->compile_config, JSON_NULL),
               "You provided `compile_config` as an instance of <class '%s'>, but it must be an "
               "instance of `CompileConfig`.",
               json_type_name(c->compile_config));
+    REFUSE_IF(c->num_return_sequences != 1 && c->num_beams == 1 && !c->do_sample,
+              "Greedy methods without beam search do not support `num_return_sequences` different "
+              "than 1 (got %lld).",
+              (long long)c->num_return_sequences);
+    REFUSE_IF(c->num_beams > 1 && c->num_return_sequences > c->num_beams,
+              "`num_return_sequences` (%lld) has to be smaller or equal to `num_beams` (%lld).",
+              (long long)c->num_return_sequences, (long long)c->num_beams);
     return MLTF_OK;
 }
 
 mltf_status gen_config_validate(const gen_config *c, mltf_err *err)
 {
     TRY(refuse_fields(c, err));
-    REFUSE_IF(c->max_new_tokens != GEN_NONE && c->max_new_tokens <= 0,
-              "`max_new_tokens` must be greater than 0, but is %lld.",
-              (long long)c->max_new_tokens);
-    TRY(validate_cache(c->cache_implementation, err));
+    TRY(gen_config_validate_own(c, err));
     REFUSE_IF(c->max_new_tokens == GEN_NONE && c->max_length == GEN_NONE,
               "`max_length` and `max_new_tokens` are both None: set one of them");
     REFUSE_IF(c->min_length != GEN_NONE && c->min_length < 0,

@@ -219,7 +219,17 @@ static inline bool gen_config_from_call(const gen_config *cfg, gen_field f)
 bool gen_config_is_default(const gen_config *cfg, gen_field f);
 bool gen_config_is_field(mltf_str key); /* a key that merge knows */
 
-/* GenerationConfig.validate() and the checks of the logits processors that the fields would build, with their
+/* Diverse beams: num_beam_groups means nothing where there is one beam. */
+static inline bool gen_config_has_groups(const gen_config *cfg)
+{
+    return cfg->num_beams > 1 && cfg->num_beam_groups > 1;
+}
+
+/* GenerationConfig.validate(), to which the settings of a model alone have to hold as well: the library does
+ * not load one whose generation_config.json asks for two sequences of a greedy search. */
+mltf_status gen_config_validate_own(const gen_config *cfg, mltf_err *err);
+
+/* The same and the checks of the logits processors that the fields would build, with their
  * messages. INVALID_INPUT, or UNSUPPORTED for what is refused by name. */
 mltf_status gen_config_validate(const gen_config *cfg, mltf_err *err);
 

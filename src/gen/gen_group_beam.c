@@ -83,7 +83,7 @@ static mltf_status group_start(gen_unit *u, mltf_err *err)
     if (!s) return mltf_fail_memory(err);
     u->state = s;
     s->beams = (size_t)u->cfg.num_beams;
-    s->groups = (size_t)u->cfg.num_beam_groups;
+    s->groups = gen_config_has_groups(&u->cfg) ? (size_t)u->cfg.num_beam_groups : 1;
     s->size = s->beams / s->groups;
     const size_t eos = u->cfg.eos_token_id.n;
     s->keep = (1 + eos > 2 ? 1 + eos : 2) * s->size;

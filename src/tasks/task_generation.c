@@ -15,7 +15,8 @@
 static mltf_status model_settings(pipeline *p, gen_config *cfg, mltf_err *err)
 {
     gen_config_init(cfg);
-    char *path = path_join(p->model_dir, "generation_config.json");
+    const char *file = "generation_config.json";
+    char *path = path_join(p->model_dir, file);
     if (!path) return mltf_fail_memory(err);
     mltf_status st = MLTF_OK;
     if (file_exists(path)) {
@@ -28,10 +29,12 @@ static mltf_status model_settings(pipeline *p, gen_config *cfg, mltf_err *err)
                      : mltf_fail_memory(err);
         }
         json_doc_release(&doc);
-        if (st) mltf_err_wrap(err, "could not read \"%s\"", path);
     } else {
+        file = "config.json";
         st = gen_config_from_model_config(cfg, p->info->config, &p->arena, err);
     }
+    if (!st) st = gen_config_validate_own(cfg, err);
+    if (st) mltf_err_wrap(err, "could not read \"%s/%s\"", p->model_dir, file);
     free(path);
     return st;
 }

@@ -118,6 +118,18 @@ static void test_gen_config_from_model_config_fills_in_the_class_and_inner_confi
     assert_null(c.eos_token_id.p); // null beats the class
     assert_int_equal(c.decoder_start_token_id.p[0], 2);
     assert_int_equal(c.forced_eos_token_id.p[0], 2);
+    const char *const ids = "{\"model_type\": \"glm\", \"pad_token_id\": 7}";
+    json_parse_in(&arena, &v, ids, strlen(ids), NULL, NULL);
+    gen_config_init(&c);
+    assert_int_equal(gen_config_from_model_config(&c, v, &arena, NULL), MLTF_OK);
+    assert_int_equal(c.eos_token_id.n, 3);
+    assert_int_equal(c.eos_token_id.p[2], 151338);
+    assert_int_equal(c.pad_token_id, 7);
+    const char *const dialogue = "{\"model_type\": \"blenderbot\"}";
+    json_parse_in(&arena, &v, dialogue, strlen(dialogue), NULL, NULL);
+    gen_config_init(&c);
+    assert_int_equal(gen_config_from_model_config(&c, v, &arena, NULL), MLTF_OK);
+    assert_int_equal(c.encoder_no_repeat_ngram_size, 3);
     const char *const outer =
         "{\"model_type\": \"x\", \"decoder\": {\"model_type\": \"gpt2\", \"num_beams\": 3}}";
     json_parse_in(&arena, &v, outer, strlen(outer), NULL, NULL);
@@ -185,6 +197,43 @@ static void test_gen_config_refuses_in_the_words_of_the_library(void **state)
     }
 }
 
+static void test_gen_config_of_a_model_alone_has_to_hold(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        bool holds;
+    } rows[] = {
+        {"{\"num_return_sequences\": 2}", false},
+        {"{\"num_return_sequences\": 2, \"do_sample\": true}", true},
+        {"{\"num_return_sequences\": 2, \"num_beams\": 3}", true},
+        {"{\"num_return_sequences\": 4, \"num_beams\": 3}", false},
+        {"{\"max_new_tokens\": -1}", false},
+        {"{\"cache_implementation\": \"paged\"}", false},
+        {"{\"repetition_penalty\": 0.0}", true}, // only a call that keeps it is refused
+        {"{\"num_beam_groups\": 2}", true},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        gen_config c;
+        gen_config_init(&c);
+        assert_int_equal(merge(&c, rows[i].text, GEN_FROM_MODEL, NULL), MLTF_OK);
+        assert_int_equal(gen_config_validate_own(&c, NULL) == MLTF_OK, rows[i].holds);
+    }
+}
+
+static void test_gen_config_ignores_groups_of_one_beam(void **state)
+{
+    (void)state;
+    gen_config c;
+    gen_config_init(&c);
+    assert_int_equal(merge(&c, "{\"num_beam_groups\": 2}", GEN_FROM_CALL, NULL), MLTF_OK);
+    assert_int_equal(gen_config_validate(&c, NULL), MLTF_OK);
+    assert_false(gen_config_has_groups(&c));
+    assert_int_equal(merge(&c, "{\"num_beams\": 4}", GEN_FROM_CALL, NULL), MLTF_OK);
+    assert_true(gen_config_has_groups(&c));
+    assert_int_equal(gen_config_validate(&c, NULL), MLTF_INVALID_INPUT); // without diversity
+}
+
 static int release(void **state)
 {
     (void)state;
@@ -201,6 +250,8 @@ int main(void)
         cmocka_unit_test(test_gen_config_of_a_pipeline_keeps_what_differs_from_the_default),
         cmocka_unit_test(test_gen_config_from_model_config_fills_in_the_class_and_inner_configs),
         cmocka_unit_test(test_gen_config_refuses_in_the_words_of_the_library),
+        cmocka_unit_test(test_gen_config_of_a_model_alone_has_to_hold),
+        cmocka_unit_test(test_gen_config_ignores_groups_of_one_beam),
     };
     return cmocka_run_group_tests(tests, NULL, release);
 }
