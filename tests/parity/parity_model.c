@@ -41,8 +41,9 @@ typedef struct {
     size_t type_width;
     uint8_t *mask; /* [T] or NULL */
     size_t start[ROWS_MAX + 1];
-    int32_t *row_of; /* [B * L] row in the batch, or -1 */
-    uint8_t *live;   /* [B * L] the mask as given */
+    int32_t *row_of;      /* [B * L] row in the batch, or -1 */
+    uint8_t *live;        /* [B * L] the mask as given */
+    bool apart[ROWS_MAX]; /* the library computes this row by the batch's length, mltf by its own */
 } side;
 
 static void *must(void *p)
@@ -231,6 +232,7 @@ static bool rows_value(void *user, size_t i, float *out)
 {
     const rows_view *v = user;
     const size_t row = i / v->cols, col = i % v->cols;
+    if (v->s->apart[v->per_sequence ? row : row / v->s->L]) return false;
     if (v->per_sequence) {
         *out = v->x[row * v->ld + v->column + col];
         return true;
@@ -392,14 +394,44 @@ static void check_alone(parity *p, const char *name_case, const side *s, const a
     passed(p, 0);
 }
 
-static bool has_dynamic_rope(const parity *p)
+/* rope_scaling of the text's config, or rope_parameters; *config is that config. */
+static const json *rope_settings(const parity *p, const json **config)
 {
     const json *c = arch_model_info(p->m)->config;
     if (json_get(c, "text_config")) c = json_get(c, "text_config");
+    *config = c;
     const json *r = json_get(c, "rope_scaling");
-    if (!json_is(r, JSON_OBJECT)) r = json_get(c, "rope_parameters");
-    const json *t = json_get(r, "rope_type");
+    return json_is(r, JSON_OBJECT) ? r : json_get(c, "rope_parameters");
+}
+
+static bool has_dynamic_rope(const parity *p)
+{
+    const json *c, *r = rope_settings(p, &c), *t = json_get(r, "rope_type");
     return str_is(json_string(t ? t : json_get(r, "type"), STR("")), "dynamic");
+}
+
+/* Mark the rows that the library gives the rotary frequencies of the batch's longest one: docs/differences.md. */
+static void mark_apart(parity *p, const char *name_case, side *s)
+{
+    if (!arch_model_info(p->m)->stepwise) return;
+    const json *c, *r = rope_settings(p, &c);
+    size_t border = (size_t)json_int(json_get(c, "max_position_embeddings"), 0), longest = 0;
+    border = (size_t)json_int(json_get(r, "original_max_position_embeddings"), (int64_t)border);
+    border = (size_t)json_int(json_get(c, "original_max_position_embeddings"), (int64_t)border);
+    size_t length[ROWS_MAX] = {0};
+    for (size_t b = 0; b < s->B; b++) {
+        for (size_t i = b * s->L; i < (b + 1) * s->L; i++) length[b] += s->live[i];
+        if (length[b] > longest) longest = length[b];
+    }
+    if (longest <= border) return;
+    for (size_t b = 0; b < s->B; b++) {
+        s->apart[b] = length[b] < longest && (has_dynamic_rope(p) || length[b] <= border);
+        if (s->apart[b])
+            parity_skip(&p->count,
+                        "%s, row %zu: the library takes the rotary frequencies of the longest row "
+                        "for all rows; here a row gives what it gives alone",
+                        name_case, b);
+    }
 }
 
 /* Robertas that generate: the library's generate() counts their positions from 0, a plain forward does not. */
@@ -529,6 +561,7 @@ static void run_plain(parity *p, const char *name_case, padding how)
         side_free(&s);
         return;
     }
+    mark_apart(p, name_case, &s);
     const unsigned want =
         WANT_ALL | (find(p, name_case, "out", "attentions.0") ? ARCH_WANT_ATTENTIONS : 0);
     const arch_batch b = batch_of(&s, NULL);
@@ -574,10 +607,8 @@ static void run_case(parity *p, const char *name_case)
     const arch_info *info = arch_model_info(p->m);
     const bool reads_padding = info->kind == ARCH_DECODER && info->head == ARCH_HEAD_SEQ_CLS;
     // tapas counts padding among the tokens of the question
-    const bool told_apart =
-        reads_padding || sees_padding(info) || info->head == ARCH_HEAD_TABLE_QA;
-    if (!has_padding(mask) || !told_apart)
-        run_plain(p, name_case, DROP_PADDING);
+    const bool told_apart = reads_padding || sees_padding(info) || info->head == ARCH_HEAD_TABLE_QA;
+    if (!has_padding(mask) || !told_apart) run_plain(p, name_case, DROP_PADDING);
     if (has_padding(mask)) run_plain(p, name_case, MASK_PADDING);
 }
 
