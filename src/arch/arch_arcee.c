@@ -31,9 +31,7 @@ static mltf_status load(arch_build *b, mltf_err *err)
 
 const arch_family arch_arcee = {
     .model_types = (const char *const[]){"arcee", NULL},
-    .classes =
-        (const char *const[]){"ArceeModel", "ArceeForCausalLM", "ArceeForSequenceClassification",
-                              "ArceeForTokenClassification", "ArceeForQuestionAnswering", NULL},
+    .classes = (const char *const[]){ARCH_DECODER_CLASSES_QA("Arcee"), NULL},
     .kind = ARCH_DECODER,
     .base_prefix = "model.|transformer.",
     .load = load,

@@ -10,34 +10,28 @@
 
 static mltf_status load(arch_build *b, mltf_err *err)
 {
-    nn_loader *ld = &b->ld;
     arch_config *c = &b->cfg;
     arch_decoder *d = arch_new(b, 1, sizeof *d);
     TRY(arch_build_ok(b, err));
     *d = (arch_decoder){
         .hidden = 1024, .n_layers = 24, .heads = 16, .vocab = 42384, .position_offset = 2};
-    arch_decoder_config(c, d);
+    arch_decoder_config_even(c, d);
     d->norm_unseen = true;
     d->max_positions = cfg_dim(c, "max_position_embeddings", 1024);
     d->embed_scale = cfg_bool(c, "scale_embedding", true) ? sqrtf((float)d->hidden) : 1.0f;
-    const size_t H = d->hidden;
-    const fairseq_sizes sizes = {.ffn = cfg_dim(c, "intermediate_size", 4096),
-                                 .act = cfg_act(c, "hidden_act", "gelu")};
+    decoder_plan p = arch_decoder_fairseq_plan(cfg_dim(c, "intermediate_size", 4096),
+                                               cfg_act(c, "hidden_act", "gelu"));
+    decoder_names names = *p.names;
+    names.positions = "embed_positions";
+    names.head = "output_projection";
+    p.names = &names;
     TRY(arch_decoder_layers(b, d, err));
-
-    nn_scope(ld, "%s", ld->base);
-    nn_load_embed(ld, &d->words, "embed_tokens", "input id", d->vocab, H, 0);
-    nn_load_embed(ld, &d->positions, "embed_positions", "position", d->max_positions + 2, H, 0);
-    arch_decoder_fairseq_load(b, d, &sizes);
-    arch_decoder_heads_load(b, &d->heads_w, H, &d->words, "output_projection", NN_NO_BIAS, true);
-    return arch_decoder_done(b, d, err);
+    return arch_decoder_load(b, d, &p, err);
 }
 
 const arch_family arch_biogpt = {
     .model_types = (const char *const[]){"biogpt", NULL},
-    .classes =
-        (const char *const[]){"BioGptModel", "BioGptForCausalLM", "BioGptForSequenceClassification",
-                              "BioGptForTokenClassification", NULL},
+    .classes = (const char *const[]){ARCH_DECODER_CLASSES("BioGpt"), NULL},
     .kind = ARCH_DECODER,
     .base_prefix = "biogpt.",
     .load = load,

@@ -23,40 +23,38 @@ static void make_positions(arch_build *b, arch_decoder *d)
                                 .what = "position"};
 }
 
+static const decoder_names names = {
+    .words = "w",
+    .norm = "layernorm",
+    .layers = "h",
+    .q = "multi_head_attention.Wq",
+    .k = "multi_head_attention.Wk",
+    .v = "multi_head_attention.Wv",
+    .o = "multi_head_attention.dense",
+    .up = "ffn.0",
+    .down = "ffn.2",
+};
+
 static mltf_status load(arch_build *b, mltf_err *err)
 {
-    nn_loader *ld = &b->ld;
     arch_config *c = &b->cfg;
     arch_decoder *d = arch_new(b, 1, sizeof *d);
     TRY(arch_build_ok(b, err));
     *d = (arch_decoder){.hidden = 1280, .n_layers = 48, .heads = 16, .vocab = 246534};
     arch_decoder_config_even(c, d);
-    const size_t H = d->hidden, F = cfg_dim(c, "dff", 8192);
-    const float eps = cfg_float(c, "layer_norm_epsilon", 1e-6f);
     d->max_positions = cfg_dim(c, "n_positions|max_position_embeddings", 256);
-    d->embed_scale = sqrtf((float)H);
+    d->embed_scale = sqrtf((float)d->hidden);
     d->types_are_words = true;
+    const float last_eps = cfg_float(c, "layer_norm_epsilon", 1e-6f);
+    decoder_plan p = arch_decoder_gpt_plan(&names, cfg_dim(c, "dff", 8192), K_ACT_RELU, 1e-6f);
+    p.norm1 = "layernorm1";
+    p.norm2 = "layernorm2";
+    p.lm_head = NN_BIAS;
     TRY(arch_decoder_layers(b, d, err));
     make_positions(b, d);
-
-    nn_scope(ld, "%s", ld->base);
-    nn_load_embed(ld, &d->words, "w", "input id", d->vocab, H, 0);
-    nn_load_norm(ld, &d->norm, "layernorm", NN_NORM_LAYER, H, eps, NN_BIAS);
-    for (size_t il = 0; il < d->n_layers; il++) {
-        decoder_layer *l = &d->layers[il];
-        nn_scope(ld, "%sh.%zu.", ld->base, il);
-        nn_load_norm(ld, &l->norm1, "layernorm1", NN_NORM_LAYER, H, 1e-6f, NN_BIAS);
-        nn_load_norm(ld, &l->norm2, "layernorm2", NN_NORM_LAYER, H, 1e-6f, NN_BIAS);
-        nn_load_linear(ld, &l->attn.q, "multi_head_attention.Wq", H, H, NN_BIAS);
-        nn_load_linear(ld, &l->attn.k, "multi_head_attention.Wk", H, H, NN_BIAS);
-        nn_load_linear(ld, &l->attn.v, "multi_head_attention.Wv", H, H, NN_BIAS);
-        nn_load_linear(ld, &l->attn.o, "multi_head_attention.dense", H, H, NN_BIAS);
-        nn_load_linear(ld, &l->mlp.up, "ffn.0", F, H, NN_BIAS);
-        nn_load_linear(ld, &l->mlp.down, "ffn.2", H, F, NN_BIAS);
-        l->mlp.act = K_ACT_RELU;
-    }
-    arch_decoder_heads_load(b, &d->heads_w, H, &d->words, "lm_head", NN_BIAS, true);
-    return arch_decoder_done(b, d, err);
+    TRY(arch_decoder_load(b, d, &p, err));
+    d->norm.eps = last_eps;
+    return MLTF_OK;
 }
 
 const arch_family arch_ctrl = {

@@ -40,20 +40,33 @@ size_t arch_decoder_window(arch_config *c, bool used, size_t fallback)
                                      : cfg_size(c, "sliding_window", fallback, 1, (size_t)1 << 40);
 }
 
+static const char *or_else(const char *name, const char *usual)
+{
+    return name ? name : usual;
+}
+
+static const decoder_names llama_names = {0}; // all as they are usually called
+
+static void load_attn(nn_loader *ld, nn_attn_w *a, const arch_decoder *d,
+                      const decoder_names *names, unsigned qkv_flags, unsigned o_flags)
+{
+    const size_t H = d->hidden, D = d->head_dim, Dv = d->v_dim ? d->v_dim : D;
+    const size_t NQ = d->heads, NK = d->kv_heads;
+    if (names->qkv) {
+        nn_load_linear(ld, &a->qkv, names->qkv, (NQ + NK) * D + NK * Dv, H, qkv_flags);
+    } else {
+        nn_load_linear(ld, &a->q, or_else(names->q, "self_attn.q_proj"), NQ * D, H, qkv_flags);
+        nn_load_linear(ld, &a->k, or_else(names->k, "self_attn.k_proj"), NK * D, H, qkv_flags);
+        nn_load_linear(ld, &a->v, or_else(names->v, "self_attn.v_proj"), NK * Dv, H, qkv_flags);
+    }
+    nn_load_linear(ld, &a->o, or_else(names->o, "self_attn.o_proj|self_attn.dense"), H, NQ * Dv,
+                   o_flags);
+}
+
 void arch_decoder_attn_load(nn_loader *ld, nn_attn_w *a, const arch_decoder *d, unsigned qkv_flags,
                             unsigned o_flags)
 {
-    const size_t H = d->hidden, Dv = d->v_dim ? d->v_dim : d->head_dim;
-    nn_load_linear(ld, &a->q, "self_attn.q_proj", d->heads * d->head_dim, H, qkv_flags);
-    nn_load_linear(ld, &a->k, "self_attn.k_proj", d->kv_heads * d->head_dim, H, qkv_flags);
-    nn_load_linear(ld, &a->v, "self_attn.v_proj", d->kv_heads * Dv, H, qkv_flags);
-    nn_load_linear(ld, &a->o, "self_attn.o_proj|self_attn.dense", H, d->heads * Dv, o_flags);
-}
-
-void arch_decoder_head_norms_load(nn_loader *ld, nn_attn_w *a, size_t dim, float eps)
-{
-    nn_load_norm(ld, &a->q_norm, "self_attn.q_layernorm", NN_NORM_LAYER, dim, eps, NN_BIAS);
-    nn_load_norm(ld, &a->k_norm, "self_attn.k_layernorm", NN_NORM_LAYER, dim, eps, NN_BIAS);
+    load_attn(ld, a, d, &llama_names, qkv_flags, o_flags);
 }
 
 void arch_decoder_mlp_load(nn_loader *ld, nn_mlp_w *m, const char *name, size_t hidden, size_t ffn,
@@ -114,11 +127,6 @@ mltf_status arch_decoder_done(arch_build *b, arch_decoder *d, mltf_err *err)
                      d->max_positions ? d->max_positions : SIZE_MAX, err);
 }
 
-static void load_rms(nn_loader *ld, nn_norm_w *w, const char *name, size_t n, float eps)
-{
-    if (name) nn_load_norm(ld, w, name, NN_NORM_RMS, n, eps, 0);
-}
-
 void arch_decoder_experts_config(arch_config *c, experts_plan *p)
 {
     p->n = cfg_size(c, "n_routed_experts|num_local_experts", p->n, 1, 4096);
@@ -167,74 +175,105 @@ void arch_decoder_experts_load(arch_build *b, nn_moe_w *m, size_t hidden, const 
                               p->shared * p->ffn, p->act, p->bias);
 }
 
-static void load_planned_layer(arch_build *b, decoder_layer *l, const arch_decoder *d,
-                               const decoder_plan *p, size_t il)
+static void load_norm(nn_loader *ld, nn_norm_w *w, const char *name, size_t n,
+                      const decoder_plan *p)
 {
-    nn_loader *ld = &b->ld;
-    const size_t H = d->hidden, F = p->ffn;
-    const bool usual = !p->norm1 && !p->norm2 && !p->post1 && !p->post2;
-    load_rms(ld, &l->norm1, usual ? "input_layernorm" : p->norm1, H, p->eps);
-    load_rms(ld, &l->norm2, usual ? "post_attention_layernorm" : p->norm2, H, p->eps);
-    load_rms(ld, &l->post1, p->post1, H, p->eps);
-    load_rms(ld, &l->post2, p->post2, H, p->eps);
-    arch_decoder_attn_load(ld, &l->attn, d, p->qkv, p->o);
-    load_rms(ld, &l->attn.q_norm, p->q_norm, (p->row_norms ? d->heads : 1) * d->head_dim, p->eps);
-    load_rms(ld, &l->attn.k_norm, p->k_norm, (p->row_norms ? d->kv_heads : 1) * d->head_dim,
-             p->eps);
-    const bool sparse = il >= p->dense_layers && (!p->sparse_end || il < p->sparse_end) &&
-                        (!p->sparse_step || (il + 1) % p->sparse_step == 0);
-    if (p->experts && sparse) {
-        arch_decoder_experts_load(b, &l->moe, H, p->experts);
-    } else if (p->gate_with_up) {
+    if (!name) return;
+    const nn_norm_kind kind = p->norms == NN_NORM_NONE ? NN_NORM_RMS : p->norms;
+    nn_load_norm(ld, w, name, kind, n, p->eps, p->norm_flags);
+    w->offset = p->norm_offset;
+}
+
+static void load_planned_mlp(nn_loader *ld, nn_mlp_w *m, size_t H, const decoder_plan *p,
+                             const decoder_names *names)
+{
+    const size_t F = p->ffn;
+    if (!p->gate_with_up && !p->ungated) {
+        arch_decoder_mlp_load(ld, m, "mlp", H, F, p->act, p->mlp);
+        return;
+    }
+    m->act = p->act;
+    if (p->gate_with_up) {
         nn_linear_w both;
         nn_load_linear(ld, &both, "mlp.gate_up_proj", 2 * F, H, p->mlp);
-        l->mlp = (nn_mlp_w){
-            .gate = nn_linear_rows(&both, 0, F), .up = nn_linear_rows(&both, F, F), .act = p->act};
-        nn_load_linear(ld, &l->mlp.down, "mlp.down_proj", H, F, p->mlp);
-    } else if (p->ungated) {
-        l->mlp.act = p->act;
-        nn_load_linear(ld, &l->mlp.up, "mlp.up_proj", F, H, p->mlp);
-        nn_load_linear(ld, &l->mlp.down, "mlp.down_proj", H, F, p->mlp);
+        m->gate = nn_linear_rows(&both, 0, F);
+        m->up = nn_linear_rows(&both, F, F);
     } else {
-        arch_decoder_mlp_load(ld, &l->mlp, "mlp", H, F, p->act, p->mlp);
+        nn_load_linear(ld, &m->up, or_else(names->up, "mlp.up_proj"), F, H, p->mlp);
     }
+    nn_load_linear(ld, &m->down, or_else(names->down, "mlp.down_proj"), H, F, p->mlp);
+}
+
+static void load_planned_layer(arch_build *b, decoder_layer *l, const arch_decoder *d,
+                               const decoder_plan *p, const decoder_names *names, size_t il)
+{
+    nn_loader *ld = &b->ld;
+    const size_t H = d->hidden;
+    const bool usual = !p->norm1 && !p->norm2 && !p->post1 && !p->post2;
+    load_norm(ld, &l->norm1, usual ? "input_layernorm" : p->norm1, H, p);
+    load_norm(ld, &l->norm2, usual ? "post_attention_layernorm" : p->norm2, H, p);
+    load_norm(ld, &l->post1, p->post1, H, p);
+    load_norm(ld, &l->post2, p->post2, H, p);
+    load_attn(ld, &l->attn, d, names, p->qkv, p->o);
+    l->attn.layout = p->layout;
+    load_norm(ld, &l->attn.q_norm, p->q_norm, (p->row_norms ? d->heads : 1) * d->head_dim, p);
+    load_norm(ld, &l->attn.k_norm, p->k_norm, (p->row_norms ? d->kv_heads : 1) * d->head_dim, p);
+    const bool sparse = il >= p->dense_layers && (!p->sparse_end || il < p->sparse_end) &&
+                        (!p->sparse_step || (il + 1) % p->sparse_step == 0);
+    if (p->experts && sparse)
+        arch_decoder_experts_load(b, &l->moe, H, p->experts);
+    else
+        load_planned_mlp(ld, &l->mlp, H, p, names);
 }
 
 mltf_status arch_decoder_load(arch_build *b, arch_decoder *d, const decoder_plan *p, mltf_err *err)
 {
     nn_loader *ld = &b->ld;
+    const decoder_names *names = p->names ? p->names : &llama_names;
     nn_scope(ld, "%s", ld->base);
-    nn_load_embed(ld, &d->words, "embed_tokens", "input id", d->vocab, d->hidden, 0);
-    load_rms(ld, &d->norm, "norm", d->hidden, p->eps);
+    nn_load_embed(ld, &d->words, or_else(names->words, "embed_tokens"), "input id", d->vocab,
+                  d->hidden, 0);
+    if (names->positions)
+        nn_load_embed(ld, &d->positions, names->positions, "position",
+                      d->max_positions + d->position_offset, d->hidden, 0);
+    if (!d->post_norm) load_norm(ld, &d->norm, or_else(names->norm, "norm"), d->hidden, p);
     for (size_t il = 0; il < d->n_layers; il++) {
-        nn_scope(ld, "%slayers.%zu.", ld->base, il);
-        load_planned_layer(b, &d->layers[il], d, p, il);
+        nn_scope(ld, "%s%s.%zu.", ld->base, or_else(names->layers, "layers"), il);
+        load_planned_layer(b, &d->layers[il], d, p, names, il);
     }
-    arch_decoder_heads_load(b, &d->heads_w, d->hidden, &d->words, "lm_head", p->lm_head, p->tied);
+    arch_decoder_heads_load(b, &d->heads_w, d->hidden, &d->words, or_else(names->head, "lm_head"),
+                            p->lm_head, p->tied);
+    if (b->m->info.head == ARCH_HEAD_LM) {
+        d->heads_w.head.scale = p->logit_scale;
+        d->heads_w.head.softcap = p->logit_cap;
+    }
     return arch_decoder_done(b, d, err);
 }
 
-void arch_decoder_fairseq_load(arch_build *b, arch_decoder *d, const fairseq_sizes *s)
+decoder_plan arch_decoder_gpt_plan(const decoder_names *names, size_t ffn, k_act act, float eps)
+{
+    return (decoder_plan){.names = names,
+                          .ffn = ffn,
+                          .act = act,
+                          .eps = eps,
+                          .norms = NN_NORM_LAYER,
+                          .norm_flags = NN_BIAS,
+                          .ungated = true,
+                          .qkv = NN_BIAS,
+                          .o = NN_BIAS,
+                          .mlp = NN_BIAS,
+                          .tied = true};
+}
+
+decoder_plan arch_decoder_fairseq_plan(size_t ffn, k_act act)
 {
     static const float eps = 1e-5f; // torch's own: no configuration has a key for it
-    nn_loader *ld = &b->ld;
-    const size_t H = d->hidden, F = s->ffn;
-    if (d->heads * d->head_dim != H || d->kv_heads != d->heads)
-        cfg_fail(&b->cfg, "%zu heads do not make up the model's width of %zu", d->heads, H);
-    nn_load_norm(ld, &d->norm, "layer_norm", NN_NORM_LAYER, H, eps, NN_BIAS);
-    for (size_t il = 0; il < d->n_layers; il++) {
-        decoder_layer *l = &d->layers[il];
-        nn_scope(ld, "%slayers.%zu.", ld->base, il);
-        nn_load_norm(ld, &l->norm1, "self_attn_layer_norm", NN_NORM_LAYER, H, eps, NN_BIAS);
-        nn_load_norm(ld, &l->norm2, "final_layer_norm", NN_NORM_LAYER, H, eps, NN_BIAS);
-        nn_load_linear(ld, &l->attn.q, "self_attn.q_proj", H, H, NN_BIAS);
-        nn_load_linear(ld, &l->attn.k, "self_attn.k_proj", H, H, NN_BIAS);
-        nn_load_linear(ld, &l->attn.v, "self_attn.v_proj", H, H, NN_BIAS);
-        nn_load_linear(ld, &l->attn.o, "self_attn.out_proj", H, H, NN_BIAS);
-        nn_load_linear(ld, &l->mlp.up, "fc1", F, H, NN_BIAS);
-        nn_load_linear(ld, &l->mlp.down, "fc2", H, F, NN_BIAS);
-        l->mlp.act = s->act;
-    }
+    static const decoder_names names = {
+        .norm = "layer_norm", .o = "self_attn.out_proj", .up = "fc1", .down = "fc2"};
+    decoder_plan p = arch_decoder_gpt_plan(&names, ffn, act, eps);
+    p.norm1 = "self_attn_layer_norm";
+    p.norm2 = "final_layer_norm";
+    return p;
 }
 
 /* ------------------------------------------------------------------ forward */

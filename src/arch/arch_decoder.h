@@ -80,31 +80,51 @@ void arch_decoder_experts_config(arch_config *c, experts_plan *p);
 /* mlp.gate, mlp.experts.N and mlp.shared_experts, as deepseek names them. */
 void arch_decoder_experts_load(arch_build *b, nn_moe_w *m, size_t hidden, const experts_plan *p);
 
+/* Tensor names, those above `q` in the base model's scope, the others in a layer's. NULL: the name that stands behind. */
+typedef struct decoder_names {
+    const char *words;     /* embed_tokens */
+    const char *positions; /* none: positions are not looked up */
+    const char *norm;      /* norm; behind the last layer, unless d->post_norm */
+    const char *layers;    /* layers */
+    const char *head;      /* lm_head, in no scope */
+    const char *q, *k, *v; /* self_attn.q_proj, self_attn.k_proj, self_attn.v_proj */
+    const char *qkv;       /* none: q, k and v are three */
+    const char *o;         /* self_attn.o_proj|self_attn.dense */
+    const char *up, *down; /* of an mlp without gate: mlp.up_proj, mlp.down_proj */
+} decoder_names;
+
 typedef struct decoder_plan {
     size_t ffn;
     k_act act;
     float eps;
-    unsigned qkv, o, mlp, lm_head; /* NN_BIAS or NN_NO_BIAS */
+    unsigned qkv, o, mlp, lm_head; /* NN_BIAS or NN_NO_BIAS, NN_CONV1D */
+    const decoder_names *names;    /* NULL: llama's */
+    nn_qkv_layout layout;          /* of names->qkv */
     bool ungated;                  /* down(act(up x)) */
     bool gate_with_up;             /* one matrix, mlp.gate_up_proj, gate first */
-    /* rms norms in a layer; NULL: none. All four NULL: input_layernorm and post_attention_layernorm before. */
+    nn_norm_kind norms;            /* of all norms; NONE: rms */
+    unsigned norm_flags;           /* NN_BIAS, for layer norms */
+    float norm_offset;             /* 1: they multiply by weight + 1 (gemma) */
+    /* norms in a layer; NULL: none. All four NULL: input_layernorm and post_attention_layernorm before. */
     const char *norm1, *norm2, *post1, *post2;
-    const char *q_norm, *k_norm; /* rms, of each head; NULL: none */
-    bool row_norms;              /* they are of all heads as one row */
-    bool tied;                   /* tie_word_embeddings where config.json is silent */
-    const experts_plan *experts; /* instead of the mlp from layer dense_layers on; NULL: none */
+    const char *q_norm, *k_norm;     /* of each head; NULL: none */
+    bool row_norms;                  /* they are of all heads as one row */
+    bool tied;                       /* tie_word_embeddings where config.json is silent */
+    float logit_scale, logit_cap;    /* of the LM head; 0: none */
+    const experts_plan *experts;     /* instead of the mlp from layer dense_layers on; NULL: none */
     size_t dense_layers;
     size_t sparse_step, sparse_end; /* every so many layers, before this one; 0: all */
 } decoder_plan;
+/* Weights of a layer that the plan cannot name are loaded, or sorted, after this returned MLTF_OK; then the family's load
+ * ends with arch_build_ok(). */
 mltf_status arch_decoder_load(arch_build *b, arch_decoder *d, const decoder_plan *p, mltf_err *err);
 
-/* The layers of fairseq's decoders and the norm behind them: layers.N.self_attn.q_proj … out_proj, fc1, fc2 and norms
- * before both halves, all with bias. Call arch_decoder_layers() first. */
-typedef struct fairseq_sizes {
-    size_t ffn;
-    k_act act;
-} fairseq_sizes;
-void arch_decoder_fairseq_load(arch_build *b, arch_decoder *d, const fairseq_sizes *s);
+/* The plan of GPT-2 and its kin, before a family says where it differs: layer norms, an mlp without gate, biases in all
+ * but the head, which is tied. */
+decoder_plan arch_decoder_gpt_plan(const decoder_names *names, size_t ffn, k_act act, float eps);
+/* The plan of fairseq's decoders: layers.N.self_attn.q_proj … out_proj, fc1, fc2 and norms before both halves, all with
+ * bias, and no table of positions. */
+decoder_plan arch_decoder_fairseq_plan(size_t ffn, k_act act);
 
 /* Allocate d->layers, each rotating with d->rope if that is set, after d->n_layers is known. */
 mltf_status arch_decoder_layers(arch_build *b, arch_decoder *d, mltf_err *err);
@@ -124,11 +144,15 @@ void arch_decoder_config_even(arch_config *c, arch_decoder *d);
 /* q_proj, k_proj, v_proj, o_proj under the scope's "self_attn.". */
 void arch_decoder_attn_load(nn_loader *ld, nn_attn_w *a, const arch_decoder *d, unsigned qkv_flags,
                             unsigned o_flags);
-/* q_layernorm and k_layernorm under the scope's "self_attn.": a layer norm of a head's size for all heads. */
-void arch_decoder_head_norms_load(nn_loader *ld, nn_attn_w *a, size_t dim, float eps);
 /* gate_proj, up_proj, down_proj under `name` ("mlp"). */
 void arch_decoder_mlp_load(nn_loader *ld, nn_mlp_w *m, const char *name, size_t hidden, size_t ffn,
                            k_act act, unsigned flags);
+/* The classes that most decoders have. */
+#define ARCH_DECODER_CLASSES(name)                                                                 \
+    name "Model", name "ForCausalLM", name "ForSequenceClassification",                            \
+        name "ForTokenClassification"
+#define ARCH_DECODER_CLASSES_QA(name) ARCH_DECODER_CLASSES(name), name "ForQuestionAnswering"
+
 /* sliding_window where use_sliding_window (default `used`) lets it count; 0: none. */
 size_t arch_decoder_window(arch_config *c, bool used, size_t fallback);
 

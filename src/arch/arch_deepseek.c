@@ -208,9 +208,8 @@ static mltf_status load(arch_build *b, mltf_err *err)
 const arch_family arch_deepseek = {
     .model_types = (const char *const[]){"deepseek_v2", "deepseek_v3", NULL},
     .classes = (const char *const[]){"DeepseekV2Model", "DeepseekV2ForCausalLM",
-                                     "DeepseekV2ForSequenceClassification", "DeepseekV3Model",
-                                     "DeepseekV3ForCausalLM", "DeepseekV3ForSequenceClassification",
-                                     "DeepseekV3ForTokenClassification", NULL},
+                                     "DeepseekV2ForSequenceClassification",
+                                     ARCH_DECODER_CLASSES("DeepseekV3"), NULL},
     .kind = ARCH_DECODER,
     .base_prefix = "model.",
     .ignorable = (const char *const[]){"rotary_emb.inv_freq", NULL},

@@ -114,13 +114,9 @@ static mltf_status load(arch_build *b, mltf_err *err)
     return arch_decoder_done(b, d, err);
 }
 
-#define CLASSES(name)                                                                              \
-    name "Model", name "ForCausalLM", name "ForSequenceClassification",                            \
-        name "ForTokenClassification", name "ForQuestionAnswering"
-
 const arch_family arch_diffllama = {
     .model_types = (const char *const[]){"diffllama", NULL},
-    .classes = (const char *const[]){CLASSES("DiffLlama"), NULL},
+    .classes = (const char *const[]){ARCH_DECODER_CLASSES_QA("DiffLlama"), NULL},
     .kind = ARCH_DECODER,
     .base_prefix = "model.|transformer.", // …ForQuestionAnswering has the other
     .ignorable = (const char *const[]){"rotary_emb.inv_freq", NULL},

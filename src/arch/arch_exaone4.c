@@ -39,10 +39,7 @@ static mltf_status load(arch_build *b, mltf_err *err)
 
 const arch_family arch_exaone4 = {
     .model_types = (const char *const[]){"exaone4", NULL},
-    .classes =
-        (const char *const[]){"Exaone4Model", "Exaone4ForCausalLM",
-                              "Exaone4ForSequenceClassification", "Exaone4ForTokenClassification",
-                              "Exaone4ForQuestionAnswering", NULL},
+    .classes = (const char *const[]){ARCH_DECODER_CLASSES_QA("Exaone4"), NULL},
     .kind = ARCH_DECODER,
     .base_prefix = "model.|transformer.",
     .load = load,

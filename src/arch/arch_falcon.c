@@ -119,10 +119,7 @@ static mltf_status load(arch_build *b, mltf_err *err)
 
 const arch_family arch_falcon = {
     .model_types = (const char *const[]){"falcon", "RefinedWeb", "RefinedWebModel", NULL},
-    .classes =
-        (const char *const[]){"FalconModel", "FalconForCausalLM", "FalconForSequenceClassification",
-                              "FalconForTokenClassification", "FalconForQuestionAnswering",
-                              "RWForCausalLM", NULL},
+    .classes = (const char *const[]){ARCH_DECODER_CLASSES_QA("Falcon"), "RWForCausalLM", NULL},
     .kind = ARCH_DECODER,
     .base_prefix = "transformer.",
     .ignorable = (const char *const[]){"rotary_emb.inv_freq", "maybe_rotary.inv_freq", NULL},

@@ -42,13 +42,10 @@ static mltf_status load(arch_build *b, mltf_err *err)
     return arch_decoder_load(b, d, &p, err);
 }
 
-#define CLASSES(name)                                                                              \
-    name "Model", name "ForCausalLM", name "ForSequenceClassification",                            \
-        name "ForTokenClassification"
-
 const arch_family arch_glm = {
     .model_types = (const char *const[]){"glm", "glm4", NULL},
-    .classes = (const char *const[]){CLASSES("Glm"), CLASSES("Glm4"), NULL},
+    .classes =
+        (const char *const[]){ARCH_DECODER_CLASSES("Glm"), ARCH_DECODER_CLASSES("Glm4"), NULL},
     .kind = ARCH_DECODER,
     .base_prefix = "model.",
     .load = load,

@@ -25,6 +25,17 @@ static void load_cross(nn_loader *ld, decoder_layer *l, size_t H, float eps)
     nn_load_linear(ld, &l->cross.o, "crossattention.c_proj", H, H, flags);
 }
 
+static const decoder_names names = {
+    .words = "wte",
+    .positions = "wpe",
+    .norm = "ln_f",
+    .layers = "h",
+    .qkv = "attn.c_attn",
+    .o = "attn.c_proj",
+    .up = "mlp.c_fc",
+    .down = "mlp.c_proj",
+};
+
 static mltf_status load(arch_build *b, mltf_err *err)
 {
     nn_loader *ld = &b->ld;
@@ -34,35 +45,26 @@ static mltf_status load(arch_build *b, mltf_err *err)
     *d = (arch_decoder){
         .hidden = 768, .n_layers = 12, .heads = 12, .vocab = 50257, .types_are_words = true};
     arch_decoder_config_even(c, d);
-    const size_t H = d->hidden, F = cfg_dim(c, "n_inner", 4 * H);
-    const float eps = cfg_float(c, "layer_norm_epsilon", 1e-5f);
-    const k_act act = cfg_act(c, "activation_function", "gelu_new");
+    d->max_positions = cfg_dim(c, "n_positions|max_position_embeddings", 1024);
+    const unsigned flags = NN_BIAS | NN_CONV1D;
+    decoder_plan p = arch_decoder_gpt_plan(&names, cfg_dim(c, "n_inner", 4 * d->hidden),
+                                           cfg_act(c, "activation_function", "gelu_new"),
+                                           cfg_float(c, "layer_norm_epsilon", 1e-5f));
+    p.norm1 = "ln_1";
+    p.norm2 = "ln_2";
+    p.qkv = p.o = p.mlp = flags;
     const bool by_layer = cfg_bool(c, "scale_attn_by_inverse_layer_idx", false);
     const float scale =
         cfg_bool(c, "scale_attn_weights", true) ? 1.0f / sqrtf((float)d->head_dim) : 1.0f;
-    d->max_positions = cfg_dim(c, "n_positions|max_position_embeddings", 1024);
     TRY(arch_decoder_layers(b, d, err));
-
-    const unsigned flags = NN_BIAS | NN_CONV1D;
-    nn_scope(ld, "%s", ld->base);
-    nn_load_embed(ld, &d->words, "wte", "input id", d->vocab, H, 0);
-    nn_load_embed(ld, &d->positions, "wpe", "position", d->max_positions, H, 0);
-    nn_load_norm(ld, &d->norm, "ln_f", NN_NORM_LAYER, H, eps, NN_BIAS);
+    TRY(arch_decoder_load(b, d, &p, err));
     for (size_t il = 0; il < d->n_layers; il++) {
         decoder_layer *l = &d->layers[il];
-        nn_scope(ld, "%sh.%zu.", ld->base, il);
         l->scale = by_layer ? scale / (float)(il + 1) : scale;
-        nn_load_norm(ld, &l->norm1, "ln_1", NN_NORM_LAYER, H, eps, NN_BIAS);
-        nn_load_norm(ld, &l->norm2, "ln_2", NN_NORM_LAYER, H, eps, NN_BIAS);
-        nn_load_linear(ld, &l->attn.qkv, "attn.c_attn", 3 * H, H, flags);
-        nn_load_linear(ld, &l->attn.o, "attn.c_proj", H, H, flags);
-        nn_load_linear(ld, &l->mlp.up, "mlp.c_fc", F, H, flags);
-        nn_load_linear(ld, &l->mlp.down, "mlp.c_proj", H, F, flags);
-        l->mlp.act = act;
-        if (nn_load_has(ld, "crossattention.q_attn.weight")) load_cross(ld, l, H, eps);
+        nn_scope(ld, "%sh.%zu.", ld->base, il);
+        if (nn_load_has(ld, "crossattention.q_attn.weight")) load_cross(ld, l, d->hidden, p.eps);
     }
-    arch_decoder_heads_load(b, &d->heads_w, H, &d->words, "lm_head", NN_NO_BIAS, true);
-    return arch_decoder_done(b, d, err);
+    return arch_build_ok(b, err);
 }
 
 const arch_family arch_gpt2 = {

@@ -28,9 +28,21 @@ static bool is_local(arch_config *c, size_t il)
     return false;
 }
 
+static const decoder_names names = {
+    .words = "wte",
+    .positions = "wpe",
+    .norm = "ln_f",
+    .layers = "h",
+    .q = "attn.attention.q_proj",
+    .k = "attn.attention.k_proj",
+    .v = "attn.attention.v_proj",
+    .o = "attn.attention.out_proj",
+    .up = "mlp.c_fc",
+    .down = "mlp.c_proj",
+};
+
 static mltf_status load(arch_build *b, mltf_err *err)
 {
-    nn_loader *ld = &b->ld;
     arch_config *c = &b->cfg;
     arch_decoder *d = arch_new(b, 1, sizeof *d);
     TRY(arch_build_ok(b, err));
@@ -41,40 +53,22 @@ static mltf_status load(arch_build *b, mltf_err *err)
                         .scale = 1,
                         .types_are_words = true};
     arch_decoder_config_even(c, d);
-    const size_t H = d->hidden, F = cfg_dim(c, "intermediate_size", 4 * H);
-    const size_t window = cfg_dim(c, "window_size", 256);
-    const float eps = cfg_float(c, "layer_norm_epsilon", 1e-5f);
-    const k_act act = cfg_act(c, "activation_function", "gelu_new");
     d->max_positions = cfg_dim(c, "max_position_embeddings", 2048);
+    decoder_plan p = arch_decoder_gpt_plan(&names, cfg_dim(c, "intermediate_size", 4 * d->hidden),
+                                           cfg_act(c, "activation_function", "gelu_new"),
+                                           cfg_float(c, "layer_norm_epsilon", 1e-5f));
+    p.norm1 = "ln_1";
+    p.norm2 = "ln_2";
+    p.qkv = NN_NO_BIAS;
+    const size_t window = cfg_dim(c, "window_size", 256);
     TRY(arch_decoder_layers(b, d, err));
-
-    nn_scope(ld, "%s", ld->base);
-    nn_load_embed(ld, &d->words, "wte", "input id", d->vocab, H, 0);
-    nn_load_embed(ld, &d->positions, "wpe", "position", d->max_positions, H, 0);
-    nn_load_norm(ld, &d->norm, "ln_f", NN_NORM_LAYER, H, eps, NN_BIAS);
-    for (size_t il = 0; il < d->n_layers; il++) {
-        decoder_layer *l = &d->layers[il];
-        nn_scope(ld, "%sh.%zu.", ld->base, il);
-        l->window = is_local(c, il) ? window : 0;
-        nn_load_norm(ld, &l->norm1, "ln_1", NN_NORM_LAYER, H, eps, NN_BIAS);
-        nn_load_norm(ld, &l->norm2, "ln_2", NN_NORM_LAYER, H, eps, NN_BIAS);
-        nn_load_linear(ld, &l->attn.q, "attn.attention.q_proj", H, H, NN_NO_BIAS);
-        nn_load_linear(ld, &l->attn.k, "attn.attention.k_proj", H, H, NN_NO_BIAS);
-        nn_load_linear(ld, &l->attn.v, "attn.attention.v_proj", H, H, NN_NO_BIAS);
-        nn_load_linear(ld, &l->attn.o, "attn.attention.out_proj", H, H, NN_BIAS);
-        nn_load_linear(ld, &l->mlp.up, "mlp.c_fc", F, H, NN_BIAS);
-        nn_load_linear(ld, &l->mlp.down, "mlp.c_proj", H, F, NN_BIAS);
-        l->mlp.act = act;
-    }
-    arch_decoder_heads_load(b, &d->heads_w, H, &d->words, "lm_head", NN_NO_BIAS, true);
-    return arch_decoder_done(b, d, err);
+    for (size_t il = 0; il < d->n_layers; il++) d->layers[il].window = is_local(c, il) ? window : 0;
+    return arch_decoder_load(b, d, &p, err);
 }
 
 const arch_family arch_gpt_neo = {
     .model_types = (const char *const[]){"gpt_neo", NULL},
-    .classes =
-        (const char *const[]){"GPTNeoModel", "GPTNeoForCausalLM", "GPTNeoForSequenceClassification",
-                              "GPTNeoForTokenClassification", "GPTNeoForQuestionAnswering", NULL},
+    .classes = (const char *const[]){ARCH_DECODER_CLASSES_QA("GPTNeo"), NULL},
     .kind = ARCH_DECODER,
     .base_prefix = "transformer.",
     .ignorable = (const char *const[]){"attention.bias", "attention.masked_bias", NULL},

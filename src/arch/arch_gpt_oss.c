@@ -91,9 +91,7 @@ static mltf_status load(arch_build *b, mltf_err *err)
 
 const arch_family arch_gpt_oss = {
     .model_types = (const char *const[]){"gpt_oss", NULL},
-    .classes =
-        (const char *const[]){"GptOssModel", "GptOssForCausalLM", "GptOssForSequenceClassification",
-                              "GptOssForTokenClassification", NULL},
+    .classes = (const char *const[]){ARCH_DECODER_CLASSES("GptOss"), NULL},
     .kind = ARCH_DECODER,
     .base_prefix = "model.",
     .load = load,

@@ -27,9 +27,20 @@ static void sort_qkv(nn_loader *ld, nn_linear_w *w, size_t H)
     free(row);
 }
 
+static const decoder_names names = {
+    .words = "wte",
+    .norm = "ln_f",
+    .layers = "h",
+    .q = "attn.q_proj",
+    .k = "attn.k_proj",
+    .v = "attn.v_proj",
+    .o = "attn.out_proj",
+    .up = "mlp.fc_in",
+    .down = "mlp.fc_out",
+};
+
 static mltf_status load(arch_build *b, mltf_err *err)
 {
-    nn_loader *ld = &b->ld;
     arch_config *c = &b->cfg;
     arch_decoder *d = arch_new(b, 1, sizeof *d);
     TRY(arch_build_ok(b, err));
@@ -40,14 +51,20 @@ static mltf_status load(arch_build *b, mltf_err *err)
                         .parallel = true,
                         .types_are_words = true};
     arch_decoder_config_even(c, d);
+    d->max_positions = cfg_dim(c, "n_positions|max_position_embeddings", 2048);
     const bool codegen = str_is(str_from(b->m->info.model_type), "codegen");
-    const size_t H = d->hidden, F = cfg_dim(c, "n_inner", 4 * H);
-    const float eps = cfg_float(c, "layer_norm_epsilon", 1e-5f);
-    const k_act act = cfg_act(c, "activation_function", "gelu_new");
+    decoder_names own_names = names;
+    if (codegen) own_names.qkv = "attn.qkv_proj";
+    decoder_plan p = arch_decoder_gpt_plan(&own_names, cfg_dim(c, "n_inner", 4 * d->hidden),
+                                           cfg_act(c, "activation_function", "gelu_new"),
+                                           cfg_float(c, "layer_norm_epsilon", 1e-5f));
+    p.norm1 = "ln_1";
+    p.lm_head = NN_BIAS;
+    p.qkv = p.o = NN_NO_BIAS;
+    p.tied = false;
     const json *given = json_get(c->root, "rotary_dim");
     const size_t dim =
         given && given->type == JSON_NULL ? d->head_dim : cfg_dim(c, "rotary_dim", 64);
-    d->max_positions = cfg_dim(c, "n_positions|max_position_embeddings", 2048);
     if (codegen && d->heads % 4) cfg_fail(c, "\"n_head\" %zu is not a multiple of 4", d->heads);
     if (dim > d->head_dim)
         cfg_fail(c, "\"rotary_dim\" %zu is above the size of a head, %zu", dim, d->head_dim);
@@ -55,29 +72,10 @@ static mltf_status load(arch_build *b, mltf_err *err)
                    &(arch_rope_options){
                        .dim = dim, .theta = 10000, .interleaved = true, .ignore_scaling = true});
     TRY(arch_decoder_layers(b, d, err));
-
-    nn_scope(ld, "%s", ld->base);
-    nn_load_embed(ld, &d->words, "wte", "input id", d->vocab, H, 0);
-    nn_load_norm(ld, &d->norm, "ln_f", NN_NORM_LAYER, H, eps, NN_BIAS);
-    for (size_t il = 0; il < d->n_layers; il++) {
-        decoder_layer *l = &d->layers[il];
-        nn_scope(ld, "%sh.%zu.", ld->base, il);
-        nn_load_norm(ld, &l->norm1, "ln_1", NN_NORM_LAYER, H, eps, NN_BIAS);
-        if (codegen) {
-            nn_load_linear(ld, &l->attn.qkv, "attn.qkv_proj", 3 * H, H, NN_NO_BIAS);
-            sort_qkv(ld, &l->attn.qkv, H);
-        } else {
-            nn_load_linear(ld, &l->attn.q, "attn.q_proj", H, H, NN_NO_BIAS);
-            nn_load_linear(ld, &l->attn.k, "attn.k_proj", H, H, NN_NO_BIAS);
-            nn_load_linear(ld, &l->attn.v, "attn.v_proj", H, H, NN_NO_BIAS);
-        }
-        nn_load_linear(ld, &l->attn.o, "attn.out_proj", H, H, NN_NO_BIAS);
-        nn_load_linear(ld, &l->mlp.up, "mlp.fc_in", F, H, NN_BIAS);
-        nn_load_linear(ld, &l->mlp.down, "mlp.fc_out", H, F, NN_BIAS);
-        l->mlp.act = act;
-    }
-    arch_decoder_heads_load(b, &d->heads_w, H, &d->words, "lm_head", NN_BIAS, false);
-    return arch_decoder_done(b, d, err);
+    TRY(arch_decoder_load(b, d, &p, err));
+    for (size_t il = 0; codegen && il < d->n_layers; il++)
+        sort_qkv(&b->ld, &d->layers[il].attn.qkv, d->hidden);
+    return arch_build_ok(b, err);
 }
 
 const arch_family arch_gptj = {

@@ -35,9 +35,7 @@ static mltf_status load(arch_build *b, mltf_err *err)
 
 const arch_family arch_helium = {
     .model_types = (const char *const[]){"helium", NULL},
-    .classes =
-        (const char *const[]){"HeliumModel", "HeliumForCausalLM", "HeliumForSequenceClassification",
-                              "HeliumForTokenClassification", NULL},
+    .classes = (const char *const[]){ARCH_DECODER_CLASSES("Helium"), NULL},
     .kind = ARCH_DECODER,
     .base_prefix = "model.",
     .load = load,

@@ -18,12 +18,8 @@
 #include "arch/arch_decoder.h"
 
 typedef struct {
-    size_t ffn, positions, window;
-    k_act act;
-    float eps;
-    unsigned qkv, o, mlp; // NN_BIAS or not
-    bool head_norms;
-    bool tied;
+    size_t positions, window;
+    decoder_plan plan;
 } llama_config;
 
 static void read_config(arch_config *c, llama_config *o, arch_decoder *d, mltf_str type)
@@ -42,25 +38,33 @@ static void read_config(arch_config *c, llama_config *o, arch_decoder *d, mltf_s
                                  : smollm3      ? 128256
                                                 : 32000};
     arch_decoder_config(c, d);
-    o->ffn = cfg_dim(c, "intermediate_size", mistral ? 14336 : qwen2 || qwen3 ? 22016 : 11008);
     o->positions = cfg_dim(c, "max_position_embeddings",
                            mistral                     ? 131072
                            : qwen2 || qwen3 || smollm3 ? 32768
                                                        : 2048);
-    o->act = cfg_act(c, "hidden_act", "silu");
-    o->eps = cfg_float(c, "rms_norm_eps", 1e-6f);
     const bool bias = !mistral && !qwen2 && cfg_bool(c, "attention_bias", false);
-    o->qkv = bias || qwen2 ? NN_BIAS : NN_NO_BIAS;
-    o->o = bias ? NN_BIAS : NN_NO_BIAS;
-    o->mlp = !mistral && !qwen2 && !qwen3 && cfg_bool(c, "mlp_bias", false) ? NN_BIAS : NN_NO_BIAS;
-    o->head_norms = qwen3;
-    o->tied = smollm3; // PretrainedConfig's own default, which the others override
+    const bool mlp_bias = !mistral && !qwen2 && !qwen3 && cfg_bool(c, "mlp_bias", false);
+    o->plan = (decoder_plan){
+        .ffn = cfg_dim(c, "intermediate_size",
+                       mistral          ? 14336
+                       : qwen2 || qwen3 ? 22016
+                                        : 11008),
+        .act = cfg_act(c, "hidden_act", "silu"),
+        .eps = cfg_float(c, "rms_norm_eps", 1e-6f),
+        .qkv = bias || qwen2 ? NN_BIAS : NN_NO_BIAS,
+        .o = bias ? NN_BIAS : NN_NO_BIAS,
+        .mlp = mlp_bias ? NN_BIAS : NN_NO_BIAS,
+        .q_norm = qwen3 ? "self_attn.q_norm" : NULL,
+        .k_norm = qwen3 ? "self_attn.k_norm" : NULL,
+        .tied = smollm3, // PretrainedConfig's own default, which the others override
+    };
     if (mistral) o->window = arch_decoder_window(c, true, 4096);
     if (qwen2 || qwen3 || smollm3) o->window = arch_decoder_window(c, false, 4096);
     if (str_is(type, "granite")) {
         d->embed_scale = cfg_float(c, "embedding_multiplier", 1);
         d->residual_scale = cfg_float(c, "residual_multiplier", 1);
         d->scale = cfg_float(c, "attention_multiplier", 1);
+        o->plan.logit_scale = 1.0f / cfg_float(c, "logits_scaling", 1);
     }
 }
 
@@ -80,23 +84,8 @@ static void layer_kinds(arch_config *c, arch_decoder *d, const llama_config *o, 
     }
 }
 
-static void load_layer(nn_loader *ld, decoder_layer *l, const arch_decoder *d,
-                       const llama_config *c, size_t il)
-{
-    nn_scope(ld, "%slayers.%zu.", ld->base, il);
-    nn_load_norm(ld, &l->norm1, "input_layernorm", NN_NORM_RMS, d->hidden, c->eps, 0);
-    arch_decoder_attn_load(ld, &l->attn, d, c->qkv, c->o);
-    if (c->head_norms) {
-        nn_load_norm(ld, &l->attn.q_norm, "self_attn.q_norm", NN_NORM_RMS, d->head_dim, c->eps, 0);
-        nn_load_norm(ld, &l->attn.k_norm, "self_attn.k_norm", NN_NORM_RMS, d->head_dim, c->eps, 0);
-    }
-    nn_load_norm(ld, &l->norm2, "post_attention_layernorm", NN_NORM_RMS, d->hidden, c->eps, 0);
-    arch_decoder_mlp_load(ld, &l->mlp, "mlp", d->hidden, c->ffn, c->act, c->mlp);
-}
-
 static mltf_status load(arch_build *b, mltf_err *err)
 {
-    nn_loader *ld = &b->ld;
     const mltf_str type = str_from(b->m->info.model_type);
     llama_config c = {0};
     arch_decoder *d = arch_new(b, 1, sizeof *d);
@@ -108,27 +97,17 @@ static mltf_status load(arch_build *b, mltf_err *err)
                                         .max_positions = c.positions});
     TRY(arch_decoder_layers(b, d, err));
     layer_kinds(&b->cfg, d, &c, type);
-
-    nn_scope(ld, "%s", ld->base);
-    nn_load_embed(ld, &d->words, "embed_tokens", "input id", d->vocab, d->hidden, 0);
-    nn_load_norm(ld, &d->norm, "norm", NN_NORM_RMS, d->hidden, c.eps, 0);
-    for (size_t il = 0; il < d->n_layers; il++) load_layer(ld, &d->layers[il], d, &c, il);
-    arch_decoder_heads_load(b, &d->heads_w, d->hidden, &d->words, "lm_head", NN_NO_BIAS, c.tied);
-    if (str_is(type, "granite") && b->m->info.head == ARCH_HEAD_LM)
-        d->heads_w.head.scale = 1.0f / cfg_float(&b->cfg, "logits_scaling", 1);
-    return arch_decoder_done(b, d, err);
+    return arch_decoder_load(b, d, &c.plan, err);
 }
-
-#define CLASSES(name)                                                                              \
-    name "Model", name "ForCausalLM", name "ForSequenceClassification",                            \
-        name "ForTokenClassification", name "ForQuestionAnswering"
 
 const arch_family arch_llama = {
     .model_types = (const char *const[]){"llama", "mistral", "qwen2", "qwen3", "granite", "smollm3",
                                          "code_llama", NULL},
     .classes =
-        (const char *const[]){CLASSES("Llama"), CLASSES("Mistral"), CLASSES("Qwen2"),
-                              CLASSES("Qwen3"), CLASSES("Granite"), CLASSES("SmolLM3"), NULL},
+        (const char *const[]){ARCH_DECODER_CLASSES_QA("Llama"), ARCH_DECODER_CLASSES_QA("Mistral"),
+                              ARCH_DECODER_CLASSES_QA("Qwen2"), ARCH_DECODER_CLASSES_QA("Qwen3"),
+                              ARCH_DECODER_CLASSES_QA("Granite"),
+                              ARCH_DECODER_CLASSES_QA("SmolLM3"), NULL},
     .kind = ARCH_DECODER,
     .base_prefix = "model.|transformer.", // …ForQuestionAnswering has the other
     .ignorable = (const char *const[]){"rotary_emb.inv_freq", NULL},

@@ -28,10 +28,7 @@ static mltf_status load(arch_build *b, mltf_err *err)
 
 const arch_family arch_ministral = {
     .model_types = (const char *const[]){"ministral", NULL},
-    .classes = (const char *const[]){"MinistralModel", "MinistralForCausalLM",
-                                     "MinistralForSequenceClassification",
-                                     "MinistralForTokenClassification",
-                                     "MinistralForQuestionAnswering", NULL},
+    .classes = (const char *const[]){ARCH_DECODER_CLASSES_QA("Ministral"), NULL},
     .kind = ARCH_DECODER,
     .base_prefix = "model.|transformer.",
     .load = load,

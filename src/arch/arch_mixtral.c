@@ -210,17 +210,16 @@ static mltf_status load(arch_build *b, mltf_err *err)
     return arch_decoder_done(b, d, err);
 }
 
-#define CLASSES(name)                                                                              \
-    name "Model", name "ForCausalLM", name "ForSequenceClassification",                            \
-        name "ForTokenClassification", name "ForQuestionAnswering"
-
 const arch_family arch_mixtral = {
     .model_types = (const char *const[]){"mixtral", "qwen2_moe", "qwen3_moe", "olmoe", "granitemoe",
                                          "granitemoeshared", "granitemoehybrid", NULL},
-    .classes = (const char *const[]){CLASSES("Mixtral"), CLASSES("Qwen2Moe"), CLASSES("Qwen3Moe"),
-                                     CLASSES("GraniteMoe"), "OlmoeModel", "OlmoeForCausalLM",
-                                     "GraniteMoeSharedModel", "GraniteMoeSharedForCausalLM",
-                                     "GraniteMoeHybridModel", "GraniteMoeHybridForCausalLM", NULL},
+    .classes = (const char *const[]){ARCH_DECODER_CLASSES_QA("Mixtral"),
+                                     ARCH_DECODER_CLASSES_QA("Qwen2Moe"),
+                                     ARCH_DECODER_CLASSES_QA("Qwen3Moe"),
+                                     ARCH_DECODER_CLASSES_QA("GraniteMoe"), "OlmoeModel",
+                                     "OlmoeForCausalLM", "GraniteMoeSharedModel",
+                                     "GraniteMoeSharedForCausalLM", "GraniteMoeHybridModel",
+                                     "GraniteMoeHybridForCausalLM", NULL},
     .kind = ARCH_DECODER,
     .base_prefix = "model.",
     .ignorable = (const char *const[]){"rotary_emb.inv_freq", NULL},

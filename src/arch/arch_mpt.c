@@ -20,9 +20,18 @@ static void slopes_of(float *slopes, size_t heads)
     }
 }
 
+static const decoder_names names = {
+    .words = "wte",
+    .norm = "norm_f",
+    .layers = "blocks",
+    .qkv = "attn.Wqkv",
+    .o = "attn.out_proj",
+    .up = "ffn.up_proj",
+    .down = "ffn.down_proj",
+};
+
 static mltf_status load(arch_build *b, mltf_err *err)
 {
-    nn_loader *ld = &b->ld;
     arch_config *c = &b->cfg;
     arch_config inner = {.root = cfg_get(c, "attn_config")};
     arch_decoder *d = arch_new(b, 1, sizeof *d);
@@ -31,38 +40,25 @@ static mltf_status load(arch_build *b, mltf_err *err)
     arch_decoder_config_even(c, d);
     d->max_positions = cfg_dim(c, "max_seq_len", 2048);
     d->scale = cfg_float(&inner, "softmax_scale", 0);
-    const size_t H = d->hidden;
-    const float eps = cfg_float(c, "layer_norm_epsilon", 1e-5f),
-                clip = cfg_float(&inner, "clip_qkv", 0);
+    const float clip = cfg_float(&inner, "clip_qkv", 0);
     TRY(cfg_done(&inner, err));
+    decoder_plan p = arch_decoder_gpt_plan(&names, 4 * d->hidden, K_ACT_GELU,
+                                           cfg_float(c, "layer_norm_epsilon", 1e-5f));
+    p.norm1 = "norm_1";
+    p.norm2 = "norm_2";
+    p.norm_flags = 0;
+    p.qkv = p.o = p.mlp = NN_NO_BIAS;
     TRY(arch_decoder_layers(b, d, err));
     float *slopes = arch_new(b, d->heads, sizeof *slopes);
     if (slopes) slopes_of(slopes, d->heads);
     d->alibi = slopes;
-
-    nn_scope(ld, "%s", ld->base);
-    nn_load_embed(ld, &d->words, "wte", "input id", d->vocab, H, 0);
-    nn_load_norm(ld, &d->norm, "norm_f", NN_NORM_LAYER, H, eps, 0);
-    for (size_t il = 0; il < d->n_layers; il++) {
-        decoder_layer *l = &d->layers[il];
-        nn_scope(ld, "%sblocks.%zu.", ld->base, il);
-        nn_load_norm(ld, &l->norm1, "norm_1", NN_NORM_LAYER, H, eps, 0);
-        nn_load_norm(ld, &l->norm2, "norm_2", NN_NORM_LAYER, H, eps, 0);
-        nn_load_linear(ld, &l->attn.qkv, "attn.Wqkv", 3 * H, H, NN_NO_BIAS);
-        nn_load_linear(ld, &l->attn.o, "attn.out_proj", H, H, NN_NO_BIAS);
-        nn_load_linear(ld, &l->mlp.up, "ffn.up_proj", 4 * H, H, NN_NO_BIAS);
-        nn_load_linear(ld, &l->mlp.down, "ffn.down_proj", H, 4 * H, NN_NO_BIAS);
-        l->attn.clip = clip;
-        l->mlp.act = K_ACT_GELU;
-    }
-    arch_decoder_heads_load(b, &d->heads_w, H, &d->words, "lm_head", NN_NO_BIAS, true);
-    return arch_decoder_done(b, d, err);
+    for (size_t il = 0; il < d->n_layers; il++) d->layers[il].attn.clip = clip;
+    return arch_decoder_load(b, d, &p, err);
 }
 
 const arch_family arch_mpt = {
     .model_types = (const char *const[]){"mpt", NULL},
-    .classes = (const char *const[]){"MptModel", "MptForCausalLM", "MptForSequenceClassification",
-                                     "MptForTokenClassification", "MptForQuestionAnswering", NULL},
+    .classes = (const char *const[]){ARCH_DECODER_CLASSES_QA("Mpt"), NULL},
     .kind = ARCH_DECODER,
     .base_prefix = "transformer.",
     .load = load,

@@ -125,10 +125,7 @@ static mltf_status load(arch_build *b, mltf_err *err)
 
 const arch_family arch_qwen3_next = {
     .model_types = (const char *const[]){"qwen3_next", NULL},
-    .classes = (const char *const[]){"Qwen3NextModel", "Qwen3NextForCausalLM",
-                                     "Qwen3NextForSequenceClassification",
-                                     "Qwen3NextForTokenClassification",
-                                     "Qwen3NextForQuestionAnswering", NULL},
+    .classes = (const char *const[]){ARCH_DECODER_CLASSES_QA("Qwen3Next"), NULL},
     .kind = ARCH_DECODER,
     .base_prefix = "model.|transformer.",
     .ignorable = (const char *const[]){"rotary_emb.inv_freq", NULL},

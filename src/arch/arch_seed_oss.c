@@ -35,10 +35,7 @@ static mltf_status load(arch_build *b, mltf_err *err)
 
 const arch_family arch_seed_oss = {
     .model_types = (const char *const[]){"seed_oss", NULL},
-    .classes =
-        (const char *const[]){"SeedOssModel", "SeedOssForCausalLM",
-                              "SeedOssForSequenceClassification", "SeedOssForTokenClassification",
-                              "SeedOssForQuestionAnswering", NULL},
+    .classes = (const char *const[]){ARCH_DECODER_CLASSES_QA("SeedOss"), NULL},
     .kind = ARCH_DECODER,
     .base_prefix = "model.|transformer.",
     .load = load,

@@ -206,16 +206,13 @@ static mltf_status load(arch_build *b, mltf_err *err)
     return arch_decoder_done(b, d, err);
 }
 
-#define CLASSES(name)                                                                              \
-    name "Model", name "ForCausalLM", name "ForSequenceClassification",                            \
-        name "ForTokenClassification"
-
 const arch_family arch_stablelm = {
     .model_types = types,
     .classes =
-        (const char *const[]){CLASSES("StableLm"), CLASSES("Starcoder2"), CLASSES("Nemotron"),
-                              "NemotronForQuestionAnswering", CLASSES("Cohere"), CLASSES("Cohere2"),
-                              CLASSES("Olmo"), CLASSES("Olmo2"), CLASSES("Olmo3"), NULL},
+        (const char *const[]){ARCH_DECODER_CLASSES("StableLm"), ARCH_DECODER_CLASSES("Starcoder2"),
+                              ARCH_DECODER_CLASSES_QA("Nemotron"), ARCH_DECODER_CLASSES("Cohere"),
+                              ARCH_DECODER_CLASSES("Cohere2"), ARCH_DECODER_CLASSES("Olmo"),
+                              ARCH_DECODER_CLASSES("Olmo2"), ARCH_DECODER_CLASSES("Olmo3"), NULL},
     .kind = ARCH_DECODER,
     .base_prefix = "model.|transformer.",
     .ignorable = (const char *const[]){"rotary_emb.inv_freq", NULL},

@@ -10,7 +10,6 @@
 
 static mltf_status load(arch_build *b, mltf_err *err)
 {
-    nn_loader *ld = &b->ld;
     arch_config *c = &b->cfg;
     arch_decoder *d = arch_new(b, 1, sizeof *d);
     TRY(arch_build_ok(b, err));
@@ -20,21 +19,15 @@ static mltf_status load(arch_build *b, mltf_err *err)
                         .vocab = 256008,
                         .sines = true,
                         .position_offset = 2};
-    arch_decoder_config(c, d);
+    arch_decoder_config_even(c, d);
     d->embed_scale = cfg_bool(c, "scale_embedding", true) ? sqrtf((float)d->hidden) : 1.0f;
-    const size_t H = d->hidden;
-    const fairseq_sizes sizes = {.ffn = cfg_dim(c, "ffn_dim", 4096),
-                                 .act = cfg_act(c, "activation_function", "gelu")};
-    if (H < 4) cfg_fail(c, "\"d_model\" %zu has no room for sines", H);
+    const decoder_plan p = arch_decoder_fairseq_plan(cfg_dim(c, "ffn_dim", 4096),
+                                                     cfg_act(c, "activation_function", "gelu"));
+    if (d->hidden < 4) cfg_fail(c, "\"d_model\" %zu has no room for sines", d->hidden);
     if (cfg_bool(c, "add_cross_attention", false))
         cfg_fail(c, "\"add_cross_attention\" is not supported");
     TRY(arch_decoder_layers(b, d, err));
-
-    nn_scope(ld, "%s", ld->base);
-    nn_load_embed(ld, &d->words, "embed_tokens", "input id", d->vocab, H, 0);
-    arch_decoder_fairseq_load(b, d, &sizes);
-    arch_decoder_heads_load(b, &d->heads_w, H, &d->words, "lm_head", NN_NO_BIAS, true);
-    return arch_decoder_done(b, d, err);
+    return arch_decoder_load(b, d, &p, err);
 }
 
 const arch_family arch_xglm = {
