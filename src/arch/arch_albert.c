@@ -99,10 +99,7 @@ static void forward(arch_run *r)
 
 const arch_family arch_albert = {
     .model_types = (const char *const[]){"albert", NULL},
-    .classes =
-        (const char *const[]){"AlbertModel", "AlbertForMaskedLM", "AlbertForPreTraining",
-                              "AlbertForSequenceClassification", "AlbertForTokenClassification",
-                              "AlbertForQuestionAnswering", "AlbertForMultipleChoice", NULL},
+    .classes = (const char *const[]){ARCH_ENCODER_CLASSES("Albert"), "AlbertForPreTraining", NULL},
     .kind = ARCH_ENCODER,
     .base_prefix = "albert.",
     .ignorable = (const char *const[]){"position_ids", "predictions.decoder.bias", NULL},

@@ -234,17 +234,6 @@ static void load_layer(arch_build *b, bart_layer *l, const bart_config *c, bool 
     nn_load_norm(ld, &l->norm3, "final_layer_norm|ff_layer_norm", NN_NORM_LAYER, H, 1e-5f, NN_BIAS);
 }
 
-/* led's attention_window: one number, or one for each layer; both sides together. */
-static size_t window_of(arch_config *c, size_t il)
-{
-    const json *w = cfg_get(c, "attention_window");
-    const int64_t n =
-        json_is(w, JSON_ARRAY) ? json_int(json_at(w, il), 0) : json_int(w, w ? 0 : 512);
-    if (n < 2 || n % 2 || n > 1 << 24)
-        cfg_fail(c, "\"attention_window\" must hold an even number for layer %zu", il);
-    return n > 0 ? (size_t)n / 2 : 1;
-}
-
 static void load_stack(arch_build *b, bart_stack *s, const bart_config *c, bool decoder)
 {
     nn_loader *ld = &b->ld;
@@ -278,7 +267,7 @@ static void load_stack(arch_build *b, bart_stack *s, const bart_config *c, bool 
     for (size_t il = 0; s->layers && il < s->n; il++) {
         nn_scope(ld, "%s%s.layers.%zu.", ld->base, side, il);
         load_layer(b, &s->layers[il], c, decoder, il);
-        if (c->led && !decoder) s->layers[il].window = window_of(&b->cfg, il);
+        if (c->led && !decoder) s->layers[il].window = cfg_window_side(&b->cfg, il);
     }
 }
 
@@ -511,32 +500,22 @@ static void forward(arch_run *r)
     arch_heads_forward(r, &m->heads, x, m->cfg.hidden);
 }
 
+#define CLASSES(name) name "Model", name "ForConditionalGeneration", name "ForCausalLM"
+#define CLASSES_OF_TEXTS(name)                                                                     \
+    CLASSES(name), name "ForSequenceClassification", name "ForQuestionAnswering"
+
 const arch_family arch_bart = {
     .model_types = (const char *const[]){"bart", "mbart", "marian", "pegasus", "blenderbot",
                                          "m2m_100", "led", "blenderbot-small", "mvp", "plbart",
                                          "fsmt", "bigbird_pegasus", "nllb-moe", NULL},
-    .classes = (const char *const[]){"BartModel",
-                                     "BartForConditionalGeneration",
-                                     "BartForSequenceClassification",
-                                     "BartForQuestionAnswering",
-                                     "BartForCausalLM",
-                                     "MBartModel",
-                                     "MBartForConditionalGeneration",
-                                     "MBartForSequenceClassification",
-                                     "MBartForQuestionAnswering",
-                                     "MBartForCausalLM",
+    .classes = (const char *const[]){CLASSES_OF_TEXTS("Bart"),
+                                     CLASSES_OF_TEXTS("MBart"),
                                      "MarianModel",
                                      "MarianMTModel",
                                      "MarianForCausalLM",
-                                     "PegasusModel",
-                                     "PegasusForConditionalGeneration",
-                                     "PegasusForCausalLM",
-                                     "BlenderbotModel",
-                                     "BlenderbotForConditionalGeneration",
-                                     "BlenderbotForCausalLM",
-                                     "BlenderbotSmallModel",
-                                     "BlenderbotSmallForConditionalGeneration",
-                                     "BlenderbotSmallForCausalLM",
+                                     CLASSES("Pegasus"),
+                                     CLASSES("Blenderbot"),
+                                     CLASSES("BlenderbotSmall"),
                                      "M2M100Model",
                                      "M2M100ForConditionalGeneration",
                                      "NllbMoeModel",
@@ -545,22 +524,13 @@ const arch_family arch_bart = {
                                      "LEDForConditionalGeneration",
                                      "LEDForSequenceClassification",
                                      "LEDForQuestionAnswering",
-                                     "MvpModel",
-                                     "MvpForConditionalGeneration",
-                                     "MvpForSequenceClassification",
-                                     "MvpForQuestionAnswering",
-                                     "MvpForCausalLM",
-                                     "PLBartModel",
-                                     "PLBartForConditionalGeneration",
+                                     CLASSES_OF_TEXTS("Mvp"),
+                                     CLASSES("PLBart"),
                                      "PLBartForSequenceClassification",
-                                     "PLBartForCausalLM",
                                      "FSMTForConditionalGeneration",
-                                     "BigBirdPegasusModel",
-                                     "BigBirdPegasusForConditionalGeneration",
-                                     "BigBirdPegasusForSequenceClassification",
-                                     "BigBirdPegasusForQuestionAnswering",
-                                     "BigBirdPegasusForCausalLM",
+                                     CLASSES_OF_TEXTS("BigBirdPegasus"),
                                      NULL},
+    .heads = (const arch_class_head[]){{"MarianMTModel", ARCH_HEAD_LM}, {0}},
     .kind = ARCH_ENCODER_DECODER,
     .base_prefix = "model.|led.",
     .ignorable =

@@ -33,6 +33,9 @@ static mltf_status load(arch_build *b, mltf_err *err)
 const arch_family arch_bert_generation = {
     .model_types = (const char *const[]){"bert-generation", NULL},
     .classes = (const char *const[]){"BertGenerationEncoder", "BertGenerationDecoder", NULL},
+    .heads = (const arch_class_head[]){{"BertGenerationEncoder", ARCH_HEAD_NONE},
+                                       {"BertGenerationDecoder", ARCH_HEAD_LM},
+                                       {0}},
     .kind = ARCH_ENCODER,
     .base_prefix = "bert.",
     .ignorable = (const char *const[]){"position_ids", "lm_head.decoder.bias", NULL},

@@ -142,6 +142,16 @@ bool cfg_layer_is(arch_config *c, size_t il, const char *name, bool fallback)
     return str_is(one->s, name);
 }
 
+size_t cfg_window_side(arch_config *c, size_t il)
+{
+    const json *w = cfg_get(c, "attention_window");
+    const int64_t n =
+        json_is(w, JSON_ARRAY) ? json_int(json_at(w, il), 0) : json_int(w, w ? 0 : 512);
+    if (n < 2 || n % 2 || n > 1 << 24)
+        cfg_fail(c, "\"attention_window\" must hold an even number for layer %zu", il);
+    return n > 0 ? (size_t)n / 2 : 1;
+}
+
 void *arch_new(arch_build *b, size_t n, size_t size)
 {
     void *p = arena_calloc(&b->m->own, n ? n : 1, size);

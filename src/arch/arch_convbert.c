@@ -194,10 +194,7 @@ static mltf_status load(arch_build *b, mltf_err *err)
 
 const arch_family arch_convbert = {
     .model_types = (const char *const[]){"convbert", NULL},
-    .classes =
-        (const char *const[]){"ConvBertModel", "ConvBertForMaskedLM",
-                              "ConvBertForSequenceClassification", "ConvBertForTokenClassification",
-                              "ConvBertForQuestionAnswering", "ConvBertForMultipleChoice", NULL},
+    .classes = (const char *const[]){ARCH_ENCODER_CLASSES("ConvBert"), NULL},
     .kind = ARCH_ENCODER,
     .base_prefix = "convbert.",
     .ignorable = (const char *const[]){"position_ids", NULL},

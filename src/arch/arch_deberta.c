@@ -474,13 +474,10 @@ static void forward(arch_run *r)
 
 const arch_family arch_deberta = {
     .model_types = (const char *const[]){"deberta", "deberta-v2", NULL},
-    .classes =
-        (const char *const[]){"DebertaModel", "DebertaForMaskedLM",
-                              "DebertaForSequenceClassification", "DebertaForTokenClassification",
-                              "DebertaForQuestionAnswering", "DebertaV2Model",
-                              "DebertaV2ForMaskedLM", "DebertaV2ForSequenceClassification",
-                              "DebertaV2ForTokenClassification", "DebertaV2ForQuestionAnswering",
-                              "DebertaV2ForMultipleChoice", NULL},
+    .classes = (const char *const[]){"DebertaModel", "DebertaForMaskedLM",
+                                     "DebertaForSequenceClassification",
+                                     "DebertaForTokenClassification", "DebertaForQuestionAnswering",
+                                     ARCH_ENCODER_CLASSES("DebertaV2"), NULL},
     .kind = ARCH_ENCODER,
     .base_prefix = "deberta.",
     .ignorable = (const char *const[]){"position_ids", "predictions.decoder.bias",

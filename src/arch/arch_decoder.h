@@ -147,12 +147,6 @@ void arch_decoder_attn_load(nn_loader *ld, nn_attn_w *a, const arch_decoder *d, 
 /* gate_proj, up_proj, down_proj under `name` ("mlp"). */
 void arch_decoder_mlp_load(nn_loader *ld, nn_mlp_w *m, const char *name, size_t hidden, size_t ffn,
                            k_act act, unsigned flags);
-/* The classes that most decoders have. */
-#define ARCH_DECODER_CLASSES(name)                                                                 \
-    name "Model", name "ForCausalLM", name "ForSequenceClassification",                            \
-        name "ForTokenClassification"
-#define ARCH_DECODER_CLASSES_QA(name) ARCH_DECODER_CLASSES(name), name "ForQuestionAnswering"
-
 /* sliding_window where use_sliding_window (default `used`) lets it count; 0: none. */
 size_t arch_decoder_window(arch_config *c, bool used, size_t fallback);
 

@@ -63,11 +63,7 @@ static mltf_status load(arch_build *b, mltf_err *err)
 
 const arch_family arch_distilbert = {
     .model_types = (const char *const[]){"distilbert", NULL},
-    .classes =
-        (const char *const[]){"DistilBertModel", "DistilBertForMaskedLM",
-                              "DistilBertForSequenceClassification",
-                              "DistilBertForTokenClassification", "DistilBertForQuestionAnswering",
-                              "DistilBertForMultipleChoice", NULL},
+    .classes = (const char *const[]){ARCH_ENCODER_CLASSES("DistilBert"), NULL},
     .kind = ARCH_ENCODER,
     .base_prefix = "distilbert.",
     .ignorable = (const char *const[]){"position_ids", NULL},

@@ -130,6 +130,7 @@ static void forward(arch_run *r)
 const arch_family arch_encoder_decoder = {
     .model_types = (const char *const[]){"encoder-decoder", NULL},
     .classes = (const char *const[]){"EncoderDecoderModel", NULL},
+    .heads = (const arch_class_head[]){{"EncoderDecoderModel", ARCH_HEAD_LM}, {0}},
     .kind = ARCH_ENCODER_DECODER,
     .load = load,
     .forward = forward,

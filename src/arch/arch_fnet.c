@@ -108,9 +108,7 @@ static mltf_status load(arch_build *b, mltf_err *err)
 const arch_family arch_fnet = {
     .model_types = (const char *const[]){"fnet", NULL},
     .classes =
-        (const char *const[]){"FNetModel", "FNetForMaskedLM", "FNetForSequenceClassification",
-                              "FNetForTokenClassification", "FNetForQuestionAnswering",
-                              "FNetForMultipleChoice", "FNetForNextSentencePrediction", NULL},
+        (const char *const[]){ARCH_ENCODER_CLASSES("FNet"), "FNetForNextSentencePrediction", NULL},
     .kind = ARCH_ENCODER,
     .base_prefix = "fnet.",
     .ignorable = (const char *const[]){"position_ids", "predictions.decoder.bias", "dft_mat_hidden",

@@ -32,10 +32,7 @@ static mltf_status load(arch_build *b, mltf_err *err)
 
 const arch_family arch_ibert = {
     .model_types = (const char *const[]){"ibert", NULL},
-    .classes =
-        (const char *const[]){"IBertModel", "IBertForMaskedLM", "IBertForSequenceClassification",
-                              "IBertForTokenClassification", "IBertForQuestionAnswering",
-                              "IBertForMultipleChoice", NULL},
+    .classes = (const char *const[]){ARCH_ENCODER_CLASSES("IBert"), NULL},
     .kind = ARCH_ENCODER,
     .base_prefix = "ibert.",
     .ignorable = (const char *const[]){"position_ids", "lm_head.decoder.bias", "weight_integer",

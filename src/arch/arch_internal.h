@@ -17,13 +17,18 @@
 typedef struct arch_run arch_run;
 typedef struct arch_build arch_build;
 
+/* The head of a class whose name does not tell it by its end (arch_head_of). */
+typedef struct arch_class_head {
+    const char *class_name;
+    arch_head head;
+} arch_class_head;
+
 typedef struct arch_family {
     const char *const *model_types; /* of config.json, ends with NULL */
-    const char *const
-        *classes; /* "BertForMaskedLM" …, ends with NULL; the first is the base class */
+    const char *const *classes;     /* "BertForMaskedLM" …, ends with NULL; first the base class */
+    const arch_class_head *heads;   /* of unusual class names, ends with {0}; NULL: none */
     arch_kind kind;
-    const char
-        *base_prefix; /* "bert.": before the base model's tensors in checkpoints of its heads */
+    const char *base_prefix;      /* "bert.", before the base model's tensors in files of heads */
     const char *const *ignorable; /* endings of stored tensors that mean nothing, ends with NULL */
     /* Read b->cfg, load b->ld; sets m->impl and m->info's numbers. */
     mltf_status (*load)(arch_build *b, mltf_err *err);
@@ -34,8 +39,19 @@ typedef struct arch_family {
     void (*remember)(arch_run *r, const float *x);
 } arch_family;
 
+/* The classes that most encoders, and most decoders, have. */
+#define ARCH_ENCODER_CLASSES(name)                                                                 \
+    name "Model", name "ForMaskedLM", name "ForSequenceClassification",                            \
+        name "ForTokenClassification", name "ForQuestionAnswering", name "ForMultipleChoice"
+#define ARCH_DECODER_CLASSES(name)                                                                 \
+    name "Model", name "ForCausalLM", name "ForSequenceClassification",                            \
+        name "ForTokenClassification"
+#define ARCH_DECODER_CLASSES_QA(name) ARCH_DECODER_CLASSES(name), name "ForQuestionAnswering"
+
 /* NULL if no family knows the type. */
 const arch_family *arch_family_find(mltf_str model_type);
+/* By the ending of the class's name, or as its family says. */
+arch_head arch_head_of(mltf_str class_name);
 
 struct arch_model {
     arch_info info;
@@ -107,6 +123,8 @@ void cfg_fail(arch_config *c, const char *fmt, ...) MLTF_PRINTF(2, 3);
 mltf_status cfg_done(const arch_config *c, mltf_err *err); /* the first failure */
 /* layer_types[il] == name; `fallback` where the key is absent. */
 bool cfg_layer_is(arch_config *c, size_t il, const char *name, bool fallback);
+/* Half of attention_window, which is one number or one for each layer, of both sides together (longformer, led). */
+size_t cfg_window_side(arch_config *c, size_t il);
 
 /* Frequencies from rope_theta, rope_scaling (4.x) or rope_parameters (5.x). dim: rotated entries of a head
  * (partial rotary already applied). layer_type: key inside a nested rope_parameters ("full_attention"), or

@@ -9,41 +9,6 @@
 
 /* ------------------------------------------------------------------ which class */
 
-arch_head arch_head_of(mltf_str name)
-{
-    static const struct {
-        const char *end;
-        arch_head head;
-    } table[] = {
-        {"TapasForQuestionAnswering", ARCH_HEAD_TABLE_QA},
-        {"ForMaskedLM", ARCH_HEAD_MASKED_LM},
-        {"BertForPreTraining", ARCH_HEAD_MASKED_LM},
-        {"ErnieForPreTraining", ARCH_HEAD_MASKED_LM},
-        {"AlbertForPreTraining", ARCH_HEAD_MASKED_LM},
-        {"ForCausalLM", ARCH_HEAD_LM},
-        {"XLMWithLMHeadModel", ARCH_HEAD_MASKED_LM},
-        {"FlaubertWithLMHeadModel", ARCH_HEAD_MASKED_LM},
-        {"LMHeadModel", ARCH_HEAD_LM},
-        {"DoubleHeadsModel", ARCH_HEAD_LM},
-        {"ForConditionalGeneration", ARCH_HEAD_LM},
-        {"MTModel", ARCH_HEAD_LM},
-        {"ForSequenceClassification", ARCH_HEAD_SEQ_CLS},
-        {"ForTokenClassification", ARCH_HEAD_TOKEN_CLS},
-        {"ForQuestionAnswering", ARCH_HEAD_QA},
-        {"ForQuestionAnsweringSimple", ARCH_HEAD_QA},
-        {"ForMultipleChoice", ARCH_HEAD_MULTIPLE_CHOICE},
-        {"ForNextSentencePrediction", ARCH_HEAD_NEXT_SENTENCE},
-        {"EncoderDecoderModel", ARCH_HEAD_LM},
-        {"EncoderModel", ARCH_HEAD_NONE},
-        {"BertGenerationEncoder", ARCH_HEAD_NONE},
-        {"BertGenerationDecoder", ARCH_HEAD_LM},
-        {"Model", ARCH_HEAD_NONE},
-    };
-    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
-        if (str_ends(name, table[i].end)) return table[i].head;
-    return ARCH_HEAD_OTHER;
-}
-
 static mltf_status find_class(arch_model *m, const arch_load_options *opts, mltf_err *err)
 {
     const json *root = m->config.root;

@@ -43,23 +43,12 @@ static void read_config(arch_config *c, longformer_config *o)
     if (o->pad < 0) cfg_fail(c, "\"pad_token_id\" is needed to count positions");
 }
 
-/* attention_window: one number, or one for each layer; both sides together. */
-static size_t window_of(arch_config *c, size_t il)
-{
-    const json *w = cfg_get(c, "attention_window");
-    const int64_t n =
-        json_is(w, JSON_ARRAY) ? json_int(json_at(w, il), 0) : json_int(w, w ? 0 : 512);
-    if (n < 2 || n % 2 || n > 1 << 24)
-        cfg_fail(c, "\"attention_window\" must hold an even number for layer %zu", il);
-    return n > 0 ? (size_t)n / 2 : 1;
-}
-
 static void load_layer(arch_build *b, longformer_layer *l, const longformer_config *c, size_t il)
 {
     nn_loader *ld = &b->ld;
     const size_t H = c->e.hidden;
     nn_scope(ld, "%sencoder.layer.%zu.", ld->base, il);
-    l->window = window_of(&b->cfg, il);
+    l->window = cfg_window_side(&b->cfg, il);
     arch_encoder_layer_load(ld, &l->usual, &bert_layer_names, &c->e);
     nn_load_linear(ld, &l->global.q, "attention.self.query_global", H, H, NN_BIAS);
     nn_load_linear(ld, &l->global.k, "attention.self.key_global", H, H, NN_BIAS);
@@ -200,11 +189,7 @@ static void forward(arch_run *r)
 
 const arch_family arch_longformer = {
     .model_types = (const char *const[]){"longformer", NULL},
-    .classes =
-        (const char *const[]){"LongformerModel", "LongformerForMaskedLM",
-                              "LongformerForSequenceClassification",
-                              "LongformerForTokenClassification", "LongformerForQuestionAnswering",
-                              "LongformerForMultipleChoice", NULL},
+    .classes = (const char *const[]){ARCH_ENCODER_CLASSES("Longformer"), NULL},
     .kind = ARCH_ENCODER,
     .base_prefix = "longformer.",
     .ignorable = (const char *const[]){"position_ids", "lm_head.decoder.bias", NULL},

@@ -32,9 +32,7 @@ static mltf_status load(arch_build *b, mltf_err *err)
 
 const arch_family arch_luke = {
     .model_types = (const char *const[]){"luke", NULL},
-    .classes = (const char *const[]){"LukeModel", "LukeForMaskedLM",
-                                     "LukeForSequenceClassification", "LukeForTokenClassification",
-                                     "LukeForQuestionAnswering", "LukeForMultipleChoice", NULL},
+    .classes = (const char *const[]){ARCH_ENCODER_CLASSES("Luke"), NULL},
     .kind = ARCH_ENCODER,
     .base_prefix = "luke.",
     .ignorable =

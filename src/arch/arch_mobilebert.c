@@ -263,12 +263,8 @@ static void forward(arch_run *r)
 
 const arch_family arch_mobilebert = {
     .model_types = (const char *const[]){"mobilebert", NULL},
-    .classes =
-        (const char *const[]){"MobileBertModel", "MobileBertForMaskedLM",
-                              "MobileBertForPreTraining", "MobileBertForSequenceClassification",
-                              "MobileBertForTokenClassification", "MobileBertForQuestionAnswering",
-                              "MobileBertForMultipleChoice", "MobileBertForNextSentencePrediction",
-                              NULL},
+    .classes = (const char *const[]){ARCH_ENCODER_CLASSES("MobileBert"), "MobileBertForPreTraining",
+                                     "MobileBertForNextSentencePrediction", NULL},
     .kind = ARCH_ENCODER,
     .base_prefix = "mobilebert.",
     .ignorable = (const char *const[]){"position_ids", "predictions.decoder.bias", NULL},

@@ -194,11 +194,7 @@ static void forward(arch_run *r)
 
 const arch_family arch_modernbert = {
     .model_types = (const char *const[]){"modernbert", NULL},
-    .classes =
-        (const char *const[]){"ModernBertModel", "ModernBertForMaskedLM",
-                              "ModernBertForSequenceClassification",
-                              "ModernBertForTokenClassification", "ModernBertForQuestionAnswering",
-                              "ModernBertForMultipleChoice", NULL},
+    .classes = (const char *const[]){ARCH_ENCODER_CLASSES("ModernBert"), NULL},
     .kind = ARCH_ENCODER,
     .base_prefix = "model.",
     .ignorable = (const char *const[]){"rotary_emb.inv_freq", NULL},

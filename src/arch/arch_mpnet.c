@@ -61,10 +61,7 @@ static void forward(arch_run *r)
 
 const arch_family arch_mpnet = {
     .model_types = (const char *const[]){"mpnet", NULL},
-    .classes =
-        (const char *const[]){"MPNetModel", "MPNetForMaskedLM", "MPNetForSequenceClassification",
-                              "MPNetForTokenClassification", "MPNetForQuestionAnswering",
-                              "MPNetForMultipleChoice", NULL},
+    .classes = (const char *const[]){ARCH_ENCODER_CLASSES("MPNet"), NULL},
     .kind = ARCH_ENCODER,
     .base_prefix = "mpnet.",
     .ignorable = (const char *const[]){"position_ids", "lm_head.decoder.bias", NULL},

@@ -77,11 +77,7 @@ static mltf_status load(arch_build *b, mltf_err *err)
 
 const arch_family arch_nystromformer = {
     .model_types = (const char *const[]){"nystromformer", NULL},
-    .classes = (const char *const[]){"NystromformerModel", "NystromformerForMaskedLM",
-                                     "NystromformerForSequenceClassification",
-                                     "NystromformerForTokenClassification",
-                                     "NystromformerForQuestionAnswering",
-                                     "NystromformerForMultipleChoice", NULL},
+    .classes = (const char *const[]){ARCH_ENCODER_CLASSES("Nystromformer"), NULL},
     .kind = ARCH_ENCODER,
     .base_prefix = "nystromformer.",
     .ignorable = (const char *const[]){"position_ids", "predictions.decoder.bias", NULL},

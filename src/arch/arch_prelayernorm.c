@@ -65,16 +65,15 @@ static mltf_status load(arch_build *b, mltf_err *err)
     return arch_encoder_done(b, e, err);
 }
 
-#define CLASSES(name)                                                                              \
-    name "Model", name "ForMaskedLM", name "ForCausalLM", name "ForSequenceClassification",        \
-        name "ForTokenClassification", name "ForQuestionAnswering", name "ForMultipleChoice"
-
 const arch_family arch_prelayernorm = {
     .model_types =
         (const char *const[]){"roberta-prelayernorm", "xlm-roberta-xl", "megatron-bert", NULL},
-    .classes = (const char *const[]){CLASSES("RobertaPreLayerNorm"), CLASSES("XLMRobertaXL"),
-                                     CLASSES("MegatronBert"), "MegatronBertForPreTraining",
-                                     "MegatronBertForNextSentencePrediction", NULL},
+    .classes =
+        (const char *const[]){
+            ARCH_ENCODER_CLASSES("RobertaPreLayerNorm"), "RobertaPreLayerNormForCausalLM",
+            ARCH_ENCODER_CLASSES("XLMRobertaXL"), "XLMRobertaXLForCausalLM",
+            ARCH_ENCODER_CLASSES("MegatronBert"), "MegatronBertForCausalLM",
+            "MegatronBertForPreTraining", "MegatronBertForNextSentencePrediction", NULL},
     .kind = ARCH_ENCODER,
     .base_prefix = "roberta_prelayernorm.|roberta.|bert.",
     .ignorable = (const char *const[]){"position_ids", "predictions.decoder.bias",

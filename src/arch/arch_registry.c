@@ -7,7 +7,7 @@
  *     arch_encoder.h), ernie4_5 or biogpt for decoders (arch_decoder.h), longt5 (arch_t5.h) or bart for both. An
  *     attention of its own is a function that the shared forward calls: xlnet, diffllama. Write with nn/ blocks; what a
  *     second family needs as well belongs there, not into a copy.
- *  3. List every class it can load in `classes`: what follows the prefix decides the head.
+ *  3. List every class it can load in `classes`: the end of the name decides the head, unless `heads` has it.
  *  4. End load with arch_encoder_done(), arch_decoder_done() or arch_done(): hidden, vocab, n_layers, max_positions
  *     (SIZE_MAX without a bound); decoders set cache_shape.
  *  5. Add its line to FAMILIES below, and run build/parity on its folders with MLTF_CPU=ref and without;
@@ -119,6 +119,31 @@ const arch_family *arch_family_find(mltf_str model_type)
         for (const char *const *t = families[i]->model_types; *t; t++)
             if (str_is(model_type, *t)) return families[i];
     return NULL;
+}
+
+arch_head arch_head_of(mltf_str class_name)
+{
+    static const arch_class_head endings[] = {
+        {"ForMaskedLM", ARCH_HEAD_MASKED_LM},
+        {"ForPreTraining", ARCH_HEAD_MASKED_LM},
+        {"ForCausalLM", ARCH_HEAD_LM},
+        {"LMHeadModel", ARCH_HEAD_LM},
+        {"DoubleHeadsModel", ARCH_HEAD_LM},
+        {"ForConditionalGeneration", ARCH_HEAD_LM},
+        {"ForSequenceClassification", ARCH_HEAD_SEQ_CLS},
+        {"ForTokenClassification", ARCH_HEAD_TOKEN_CLS},
+        {"ForQuestionAnswering", ARCH_HEAD_QA},
+        {"ForQuestionAnsweringSimple", ARCH_HEAD_QA},
+        {"ForMultipleChoice", ARCH_HEAD_MULTIPLE_CHOICE},
+        {"ForNextSentencePrediction", ARCH_HEAD_NEXT_SENTENCE},
+        {"Model", ARCH_HEAD_NONE},
+    };
+    for (size_t i = 0; i < N_FAMILIES; i++)
+        for (const arch_class_head *c = families[i]->heads; c && c->class_name; c++)
+            if (str_is(class_name, c->class_name)) return c->head;
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
+        if (str_ends(class_name, endings[i].class_name)) return endings[i].head;
+    return ARCH_HEAD_OTHER;
 }
 
 /* The letters and digits of both, in one case: "xlm-roberta" and "XLMRoberta". */

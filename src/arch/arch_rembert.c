@@ -35,10 +35,7 @@ static mltf_status load(arch_build *b, mltf_err *err)
 
 const arch_family arch_rembert = {
     .model_types = (const char *const[]){"rembert", NULL},
-    .classes =
-        (const char *const[]){"RemBertModel", "RemBertForMaskedLM", "RemBertForCausalLM",
-                              "RemBertForSequenceClassification", "RemBertForTokenClassification",
-                              "RemBertForQuestionAnswering", "RemBertForMultipleChoice", NULL},
+    .classes = (const char *const[]){ARCH_ENCODER_CLASSES("RemBert"), "RemBertForCausalLM", NULL},
     .kind = ARCH_ENCODER,
     .base_prefix = "rembert.",
     .ignorable = (const char *const[]){"position_ids", NULL},

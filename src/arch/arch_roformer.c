@@ -45,10 +45,7 @@ static mltf_status load(arch_build *b, mltf_err *err)
 
 const arch_family arch_roformer = {
     .model_types = (const char *const[]){"roformer", NULL},
-    .classes =
-        (const char *const[]){"RoFormerModel", "RoFormerForMaskedLM", "RoFormerForCausalLM",
-                              "RoFormerForSequenceClassification", "RoFormerForTokenClassification",
-                              "RoFormerForQuestionAnswering", "RoFormerForMultipleChoice", NULL},
+    .classes = (const char *const[]){ARCH_ENCODER_CLASSES("RoFormer"), "RoFormerForCausalLM", NULL},
     .kind = ARCH_ENCODER,
     .base_prefix = "roformer.",
     .ignorable = (const char *const[]){"predictions.decoder.bias", NULL},

@@ -120,11 +120,7 @@ static void forward(arch_run *r)
 
 const arch_family arch_squeezebert = {
     .model_types = (const char *const[]){"squeezebert", NULL},
-    .classes = (const char *const[]){"SqueezeBertModel", "SqueezeBertForMaskedLM",
-                                     "SqueezeBertForSequenceClassification",
-                                     "SqueezeBertForTokenClassification",
-                                     "SqueezeBertForQuestionAnswering",
-                                     "SqueezeBertForMultipleChoice", NULL},
+    .classes = (const char *const[]){ARCH_ENCODER_CLASSES("SqueezeBert"), NULL},
     .kind = ARCH_ENCODER,
     .base_prefix = "transformer.",
     .ignorable = (const char *const[]){"position_ids", "predictions.decoder.bias", NULL},

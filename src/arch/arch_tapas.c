@@ -266,6 +266,7 @@ const arch_family arch_tapas = {
     .model_types = (const char *const[]){"tapas", NULL},
     .classes = (const char *const[]){"TapasModel", "TapasForMaskedLM", "TapasForQuestionAnswering",
                                      "TapasForSequenceClassification", NULL},
+    .heads = (const arch_class_head[]){{"TapasForQuestionAnswering", ARCH_HEAD_TABLE_QA}, {0}},
     .kind = ARCH_ENCODER,
     .base_prefix = "tapas.",
     .ignorable = (const char *const[]){"position_ids", "predictions.decoder.bias", NULL},

@@ -105,10 +105,7 @@ static mltf_status load(arch_build *b, mltf_err *err)
 
 const arch_family arch_xmod = {
     .model_types = (const char *const[]){"xmod", NULL},
-    .classes =
-        (const char *const[]){"XmodModel", "XmodForMaskedLM", "XmodForSequenceClassification",
-                              "XmodForTokenClassification", "XmodForQuestionAnswering",
-                              "XmodForMultipleChoice", "XmodForCausalLM", NULL},
+    .classes = (const char *const[]){ARCH_ENCODER_CLASSES("Xmod"), "XmodForCausalLM", NULL},
     .kind = ARCH_ENCODER,
     .base_prefix = "roberta.",
     .ignorable = (const char *const[]){"position_ids", "lm_head.decoder.bias", "dense1.weight",

@@ -319,8 +319,7 @@ static mltf_status prepare_prompt(gen_unit *u, const arch_info *info, mltf_err *
             return mltf_fail(err, MLTF_INVALID_INPUT,
                              "`decoder_start_token_id` or `bos_token_id` has to be defined for "
                              "encoder-decoder generation.");
-        const bool keep = req->n_decoder && (strcmp(info->model_type, "whisper") == 0 ||
-                                             req->decoder_ids[0] == first);
+        const bool keep = req->n_decoder && req->decoder_ids[0] == first;
         if (!keep) TRY(gen_row_push(r, (int32_t)first, err));
         for (size_t i = 0; i < req->n_decoder; i++) TRY(gen_row_push(r, req->decoder_ids[i], err));
         u->encoder_ids = (gen_ids){req->ids, req->n};
