@@ -273,7 +273,8 @@ class Steps:
         self.prompt = self.ids.shape[1]
 
     def logits(self, ids, hidden=False):
-        kw = {}
+        if self.m.config.model_type == "m2m_100" and (ids[:, self.prompt :] == PAD).any():
+            raise Closely()  # its positions skip padding within one call, so that a cache changes what follows
         if self.t5:
             h = self.enc.last_hidden_state.expand(ids.shape[0], -1, -1)
             kw = dict(encoder_outputs=T.modeling_outputs.BaseModelOutput(last_hidden_state=h), decoder_input_ids=ids)
