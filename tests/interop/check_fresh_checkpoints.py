@@ -11,7 +11,7 @@ gets in a batch, and a decoder's cache to the plain forward. Then come --logits 
 be the same up to the first step whose two best scores are nearer than 1e-3. All of it runs on the default tier
 and with MLTF_CPU=avx2. One line a family; exit status 0 only if nothing differed.
 """
-import argparse, copy, inspect, json, math, os, random, shutil, subprocess, sys, tempfile, time
+import argparse, copy, inspect, json, math, os, random, shutil, subprocess, sys, tempfile
 
 import fresh
 from fresh import PARITY, T, torch
@@ -699,27 +699,7 @@ def main():
     ap = fresh.parser(90)
     ap.add_argument("--keep", help="leave the checkpoints in this folder")
     a, names = fresh.families(ap, FAMILIES)
-    end, failed, made, turn = time.time() + a.seconds, 0, 0, 0
-    while time.time() < end:
-        for name in names:
-            if time.time() >= end:
-                break
-            seed = fresh.seed_of(a, name, turn)
-            try:
-                words, wrong = one(name, seed, a.keep)
-            except Exception as e:  # the library itself may refuse a combination: that is no answer of ours
-                print("none %-16s seed %d: transformers: %s: %s" % (name, seed, type(e).__name__, str(e)[:200]), flush=True)
-                continue
-            made += 1
-            failed += bool(wrong)
-            print("%s %-16s %s" % ("FAIL" if wrong else "ok  ", name, words), flush=True)
-            for w in wrong:
-                print("     " + w.replace("\n", "\n     "), flush=True)
-        turn += 1
-        if a.again:
-            break
-    print("%d checkpoints, %d failed (MLTF_FRESH_SEED=%d)" % (made, failed, a.seed))
-    return 1 if failed or not made else 0
+    return fresh.run(a, names, lambda name, seed: one(name, seed, a.keep))
 
 
 if __name__ == "__main__":

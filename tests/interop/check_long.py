@@ -7,7 +7,7 @@ padded batches, judged by build/parity as in check_fresh_checkpoints.py. Decoder
 the window: greedy continuations of several windows must be the library's, up to the first choice that is too close.
 Exit status 0 if nothing differed, 77 if it cannot run.
 """
-import os, random, shutil, sys, tempfile, time
+import random, shutil, sys, tempfile
 
 import fresh
 from fresh import T, torch
@@ -69,10 +69,11 @@ def texts(r, cls, cfg):
 
 
 def one(name, seed):
-    """(what was drawn, what is wrong or None)"""
+    """(what was drawn, a list of what is wrong)"""
     r = random.Random(seed)
     classes, options = FAMILIES[name]
     cls = r.choice(classes)
+    words = "%s seed %d" % (cls, seed)
     model_class = getattr(T, cls)
     cfg = model_class.config_class(**options(r, cls))
     cfg._attn_implementation = "eager"
@@ -84,31 +85,17 @@ def one(name, seed):
         model.save_pretrained(folder)
         if name == "decoders":
             prompt = torch.tensor([[r.randrange(4, 90) for _ in range(r.choice([1, 30, 200, 600]))]])
-            return cls, checks.check_greedy(model, folder, prompt, r.choice([60, 300]), "")
+            return words, list(filter(None, [checks.check_greedy(model, folder, prompt, r.choice([60, 300]), "", True)]))
         checks.expect(model, texts(r, cls, cfg), folder, {"class": cls})
         done = checks.ask([folder], "")
-        return cls, (done.stdout + done.stderr).strip() if done.returncode else None
+        return words, [(done.stdout + done.stderr).strip()] if done.returncode else []
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def main():
     a, names = fresh.families(fresh.parser(60), FAMILIES)
-    end, made, failed, turn = time.time() + a.seconds, 0, 0, 0
-    while time.time() < end:
-        name = names[turn % len(names)]
-        seed = fresh.seed_of(a, name, turn)
-        turn += 1
-        cls, wrong = one(name, seed)
-        made += 1
-        failed += bool(wrong)
-        print("%s %-10s %s seed %d" % ("FAIL" if wrong else "ok  ", name, cls, seed), flush=True)
-        if wrong:
-            print("     " + wrong.replace("\n", "\n     "), flush=True)
-        if a.again:
-            break
-    print("%d checkpoints, %d failed (MLTF_FRESH_SEED=%d)" % (made, failed, a.seed))
-    return 1 if failed or not made else 0
+    return fresh.run(a, names, one)
 
 
 if __name__ == "__main__":

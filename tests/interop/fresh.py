@@ -3,7 +3,7 @@ arguments. Importing this ends the check with 77 ("cannot run here") where the l
 
 MLTF_FRESH_SEED is the seed, else the day's number, so that every day draws others; MLTF_FRESH_SECONDS bounds the time.
 """
-import argparse, os, random, sys, time, warnings
+import argparse, os, random, sys, time, traceback, warnings
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 try:
@@ -50,3 +50,29 @@ def start(ap):
 def seed_of(a, name, turn):
     """The seed of a family's checkpoint in this turn."""
     return a.again or random.Random("%d %s %d" % (a.seed, name, turn)).randrange(1 << 31)
+
+
+def run(a, names, one):
+    """Draw checkpoints of the families in turn until the time is over; with --again a single one. one(name, seed) returns
+    (what was drawn, a list of what is wrong). Returns the exit status."""
+    end, made, failed, turn = time.time() + a.seconds, 0, 0, 0
+    while time.time() < end:
+        name = names[turn % len(names)]
+        seed = seed_of(a, name, turn // len(names))
+        turn += 1
+        try:
+            words, wrong = one(name, seed)
+        except Exception as e:  # the library itself may refuse a combination: that is no answer of ours
+            if traceback.extract_tb(e.__traceback__)[-1].filename.startswith(os.path.dirname(os.path.abspath(__file__))):
+                raise
+            print("none %-16s seed %d: transformers: %s: %s" % (name, seed, type(e).__name__, str(e)[:200]), flush=True)
+        else:
+            made += 1
+            failed += bool(wrong)
+            print("%s %-16s %s" % ("FAIL" if wrong else "ok  ", name, words), flush=True)
+            for w in wrong:
+                print("     " + w.replace("\n", "\n     "), flush=True)
+        if a.again:
+            break
+    print("%d checkpoints, %d failed (MLTF_FRESH_SEED=%d)" % (made, failed, a.seed))
+    return 1 if failed or not made else 0

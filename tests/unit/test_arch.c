@@ -477,21 +477,27 @@ static void test_widths_stay_near_the_float_answer(void **state)
 
 /* ------------------------------------------------------------------ adapters */
 
-static void write_adapter(const char *config, const char *layer, size_t rows, size_t cols)
+/* The tensors of *p as an adapter in "adapter". */
+static void write_plan(const char *config, plan *p)
 {
     mltf_err err = {0};
+    dir_remove("adapter", NULL);
+    assert_int_equal(dir_make("adapter", &err), MLTF_OK);
+    assert_int_equal(file_write("adapter/adapter_config.json", config, strlen(config), &err),
+                     MLTF_OK);
+    write_tensors("adapter", p);
+    assert_int_equal(rename("adapter/model.safetensors", "adapter/adapter_model.safetensors"), 0);
+}
+
+static void write_adapter(const char *config, const char *layer, size_t rows, size_t cols)
+{
     plan p = {.n = 0};
     char name[96];
     snprintf(name, sizeof name, "base_model.model.%s.lora_A.weight", layer);
     add(&p, name, 2, cols);
     snprintf(name, sizeof name, "base_model.model.%s.lora_B.weight", layer);
     add(&p, name, rows, 2);
-    dir_remove("adapter", NULL);
-    assert_int_equal(dir_make("adapter", &err), MLTF_OK);
-    assert_int_equal(file_write("adapter/adapter_config.json", config, strlen(config), &err),
-                     MLTF_OK);
-    write_tensors("adapter", &p);
-    assert_int_equal(rename("adapter/model.safetensors", "adapter/adapter_model.safetensors"), 0);
+    write_plan(config, &p);
 }
 
 static void test_an_adapter_changes_the_answer_in_proportion_to_alpha(void **state)
@@ -530,19 +536,12 @@ static void test_an_adapter_of_a_table_moves_the_words_that_are_looked_up(void *
     float *base = logits_of(m, ids, T);
     arch_model_free(m);
     for (int alpha = 0; alpha < 2; alpha++) { // times zero it is no adapter
-        mltf_err err = {0};
         plan p = {.n = 0};
         add(&p, "base_model.model.model.embed_tokens.lora_embedding_A", 2, V);
         add(&p, "base_model.model.model.embed_tokens.lora_embedding_B", H, 2);
         const char *config = alpha ? "{\"peft_type\": \"LORA\", \"lora_alpha\": 4}"
                                    : "{\"peft_type\": \"LORA\", \"lora_alpha\": 0}";
-        dir_remove("adapter", NULL);
-        assert_int_equal(dir_make("adapter", &err), MLTF_OK);
-        assert_int_equal(file_write("adapter/adapter_config.json", config, strlen(config), &err),
-                         MLTF_OK);
-        write_tensors("adapter", &p);
-        assert_int_equal(rename("adapter/model.safetensors", "adapter/adapter_model.safetensors"),
-                         0);
+        write_plan(config, &p);
         m = load(&(arch_load_options){.adapter_dir = "adapter"});
         float *with = logits_of(m, ids, T), far = 0;
         for (size_t i = 0; i < T * V; i++) far = fmaxf(far, fabsf(with[i] - base[i]));
@@ -559,15 +558,9 @@ static void test_an_adapter_of_a_table_moves_the_words_that_are_looked_up(void *
 /* An adapter that holds one tensor. */
 static void write_one_tensor(const char *config, const char *name, size_t rows, size_t cols)
 {
-    mltf_err err = {0};
     plan p = {.n = 0};
     add(&p, name, rows, cols);
-    dir_remove("adapter", NULL);
-    assert_int_equal(dir_make("adapter", &err), MLTF_OK);
-    assert_int_equal(file_write("adapter/adapter_config.json", config, strlen(config), &err),
-                     MLTF_OK);
-    write_tensors("adapter", &p);
-    assert_int_equal(rename("adapter/model.safetensors", "adapter/adapter_model.safetensors"), 0);
+    write_plan(config, &p);
 }
 
 static void test_whole_modules_and_scales_of_adapters_count(void **state)
