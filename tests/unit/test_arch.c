@@ -1,19 +1,13 @@
 /* Loading models and running them: what is refused and in which words, and what must stay equal. The model
  * is a tiny llama, written into a directory below $TMPDIR with weights from a fixed generator. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "unit.h"
 
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "arch/arch.h"
-#include "base/file.h"
 #include "formats/safetensors_write.h"
 #include "mltf/mltf.h"
 
@@ -29,17 +23,14 @@ static char *place;
 static int enter(void **state)
 {
     (void)state;
-    const char *tmp = getenv("TMPDIR");
-    place = path_join(tmp ? tmp : "/tmp", "mltf-test-arch-XXXXXX");
-    return !place || !mkdtemp(place) || chdir(place) != 0;
+    place = unit_new_folder();
+    return !place || chdir(place) != 0;
 }
 
 static int leave(void **state)
 {
     (void)state;
-    const int failed = chdir("/") != 0 || dir_remove(place, NULL) != MLTF_OK;
-    free(place);
-    return failed;
+    return chdir("/") != 0 || unit_remove_folder(place);
 }
 
 /* ------------------------------------------------------------------ making checkpoints */

@@ -1,15 +1,9 @@
 /* Weights of every storage form, sound and broken; safetensors written and read again. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "unit.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <unistd.h>
 
-#include "base/file.h"
 #include "formats/checkpoint.h"
 #include "formats/safetensors_write.h"
 
@@ -123,18 +117,19 @@ static void test_broken_and_hostile_files_are_refused_in_words(void **state)
 
 /* ---- headers made here --------------------------------------------------------------------- */
 
-static char dir[] = "/tmp/mltf-test-checkpoint-XXXXXX";
+static char *dir;
 
 static int enter(void **state)
 {
     (void)state;
-    return !mkdtemp(dir);
+    dir = unit_new_folder();
+    return !dir;
 }
 
 static int leave(void **state)
 {
     (void)state;
-    return dir_remove(dir, NULL) != MLTF_OK;
+    return unit_remove_folder(dir);
 }
 
 static void put_file(const char *header, size_t data_bytes)

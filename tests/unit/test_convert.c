@@ -1,16 +1,10 @@
 /* GGUF files of families whose tensors lie otherwise in a checkpoint, made here: each operation puts every value where
  * transformers has it. The whole of each family is compared with the library in tests/interop/check_convert.py. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "unit.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <unistd.h>
 
-#include "base/file.h"
 #include "convert/convert_gguf.h"
 #include "formats/checkpoint.h"
 #include "formats/json.h"
@@ -103,7 +97,7 @@ static char *make_file(const char *dir, const model *m)
 
 /* A converted file: its directory, and the checkpoint in it. */
 typedef struct fixture {
-    char dir[64], *out;
+    char *dir, *out;
     checkpoint *ck;
 } fixture;
 
@@ -111,8 +105,8 @@ static void convert(fixture *f, const model *m)
 {
     const mltf_convert_options f32 = {.torch_dtype = "float32"};
     mltf_err err = {0};
-    snprintf(f->dir, sizeof f->dir, "/tmp/mltf-test-convert-XXXXXX");
-    assert_non_null(mkdtemp(f->dir));
+    f->dir = unit_new_folder();
+    assert_non_null(f->dir);
     char *path = make_file(f->dir, m);
     f->out = path_join(f->dir, "out");
     if (convert_gguf(path, f->out, &f32, &err)) fail_msg("%s", err.msg);
@@ -123,7 +117,7 @@ static void convert(fixture *f, const model *m)
 static void close_fixture(fixture *f)
 {
     checkpoint_close(f->ck);
-    assert_int_equal(dir_remove(f->dir, NULL), MLTF_OK);
+    assert_int_equal(unit_remove_folder(f->dir), 0);
     free(f->out);
 }
 
@@ -347,8 +341,8 @@ static void test_sentinels_of_t5_get_their_names_back(void **state)
     for (int i = 0; i < N; i++) u32(&b, 0);
     gguf_file *g;
     mltf_err err = {0};
-    fixture f = {.dir = "/tmp/mltf-test-convert-XXXXXX"};
-    assert_non_null(mkdtemp(f.dir));
+    fixture f = {.dir = unit_new_folder()};
+    assert_non_null(f.dir);
     f.out = path_join(f.dir, "");
     if (gguf_read(&g, (const uint8_t *)b.p, b.n, &err)) fail_msg("%s", err.msg);
     if (convert_tokenizer(g, f.dir, &err)) fail_msg("%s", err.msg);

@@ -1,25 +1,19 @@
 /* Vectors of texts: every pooling mode and module of a sentence-transformers folder, against the same arithmetic
  * done here on the hidden states that feature-extraction gives. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "unit.h"
 
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/file.h"
 #include "tasks/embedding.h"
 
 #define H    32 /* hidden size of bert-base */
 #define TEXT "Rain fell on the town."
 
-static char folder[] = "/tmp/mltf-test-embedding-XXXXXX";
+static char *folder;
 static char source[4096];
 
 static void write_text(const char *name, const char *text)
@@ -62,7 +56,7 @@ static int make_folder(void **state)
     static const char *const files[] = {"config.json", "model.safetensors", "tokenizer.json",
                                         "tokenizer_config.json", "special_tokens_map.json"};
     char from[8192], to[512];
-    if (!getcwd(source, sizeof source) || !mkdtemp(folder)) return -1;
+    if (!getcwd(source, sizeof source) || !(folder = unit_new_folder())) return -1;
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         snprintf(from, sizeof from, "%s/tests/fixtures/models/bert-base/%s", source, files[i]);
         snprintf(to, sizeof to, "%s/%s", folder, files[i]);
@@ -77,7 +71,7 @@ static int make_folder(void **state)
 static int remove_folder(void **state)
 {
     (void)state;
-    return dir_remove(folder, NULL);
+    return unit_remove_folder(folder);
 }
 
 static pipeline *load(const char *dir)

@@ -1,36 +1,26 @@
 /* Files and directories on a real file system, in a directory of their own below $TMPDIR. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "unit.h"
 
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include "base/file.h"
 
 static char *place; // fresh for each test, the working directory
 
 static int enter(void **state)
 {
     (void)state;
-    const char *tmp = getenv("TMPDIR");
-    place = path_join(tmp ? tmp : "/tmp", "mltf-test-file-XXXXXX");
-    return !place || !mkdtemp(place) || chdir(place) != 0;
+    place = unit_new_folder();
+    return !place || chdir(place) != 0;
 }
 
 static int leave(void **state)
 {
     (void)state;
-    const int failed = chdir("/") != 0 || dir_remove(place, NULL) != MLTF_OK || dir_exists(place);
-    free(place);
-    return failed;
+    return chdir("/") != 0 || unit_remove_folder(place);
 }
 
 static void put(const char *path, const char *text)

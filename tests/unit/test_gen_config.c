@@ -1,9 +1,5 @@
 /* GenerationConfig: merging, precedence, messages. Messages are those of transformers 4.57.6. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "unit.h"
 
 #include <math.h>
 #include <string.h>

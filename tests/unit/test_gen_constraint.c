@@ -1,14 +1,8 @@
 /* Constraints over a vocabulary of single bytes and a few longer tokens. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "unit.h"
 
 #include <stdio.h>
 #include <string.h>
-
-#include <stdlib.h>
 
 #include "gen/schema_doc.h"
 

@@ -1,17 +1,11 @@
 /* Running generation on a tiny real checkpoint: what does not depend on the reference but on promises of gen.h:
  * seeds, batches, streaming, cancelling, limits, constraints, draft models, logprobs. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "unit.h"
 
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "base/file.h"
 #include "gen/constraint.h"
 #include "gen/gen_math.h"
 

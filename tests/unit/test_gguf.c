@@ -1,15 +1,9 @@
 /* GGUF files made here: sound ones are read, each broken one is refused in words, and a converted one loads. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "unit.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <unistd.h>
 
-#include "base/file.h"
 #include "convert/convert_gguf.h"
 #include "formats/checkpoint.h"
 #include "gguf_build.h"
@@ -215,8 +209,8 @@ static char *make_model(const char *dir, options o)
 static void test_conversion_writes_a_checkpoint_or_nothing(void **state)
 {
     (void)state;
-    char dir[] = "/tmp/mltf-test-gguf-XXXXXX";
-    assert_non_null(mkdtemp(dir));
+    char *dir = unit_new_folder();
+    assert_non_null(dir);
     char *path = make_model(dir, (options){"llama", "gpt-2", false, false}),
          *out = path_join(dir, "out");
     const mltf_convert_options f32 = {.torch_dtype = "float32"};
@@ -275,7 +269,7 @@ static void test_conversion_writes_a_checkpoint_or_nothing(void **state)
     free(path);
     free(out);
     free(other);
-    assert_int_equal(dir_remove(dir, NULL), MLTF_OK);
+    assert_int_equal(unit_remove_folder(dir), 0);
 }
 
 int main(void)

@@ -1,21 +1,15 @@
 /* A checkpoint of 20 GB is logged with less than 64 MB of memory: its weights are mapped and copied by the kernel, never
  * read. The file is one sparse tensor, so it takes no room and no time; skipped where a file system cannot hold it. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "unit.h"
 
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/file.h"
 #include "formats/json.h"
 #include "mltf/mltf.h"
 
@@ -24,7 +18,7 @@
 #define VOCABULARY 1200000 /* times 4096 floats: 19.7 GB, and the layer 0.8 GB */
 #define LIMIT_KB   65536
 
-static char tmp[200];
+static char *tmp;
 static mltf_arena arena;
 
 static const char *in_tmp(const char *name)
@@ -166,17 +160,15 @@ static void test_a_checkpoint_of_20_gb_is_logged_in_64_mb(void **state)
 static int make_tmp(void **state)
 {
     (void)state;
-    const char *root = getenv("TMPDIR");
-    snprintf(tmp, sizeof tmp, "%s/mltf-huge.XXXXXX", root ? root : "/tmp");
-    return mkdtemp(tmp) ? 0 : -1;
+    tmp = unit_new_folder();
+    return !tmp;
 }
 
 static int remove_tmp(void **state)
 {
     (void)state;
-    const mltf_status st = dir_remove(tmp, NULL);
     arena_release(&arena);
-    return st == MLTF_OK ? 0 : -1;
+    return unit_remove_folder(tmp);
 }
 
 int main(void)

@@ -1,17 +1,11 @@
 /* The template engine: what the real Jinja2 answered (tests/fixtures/jinja_cases.json, made by
  * tests/interop/make_jinja_cases.py), errors with their place, budgets, generation spans, and hostile templates. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "unit.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#include "base/file.h"
 #include "templates/template.h"
 
 static mltf_status render_with(const char *source, const char *context, const jinja_options *opts,
@@ -55,7 +49,8 @@ static void jinja_answers_as_the_reference_did(void **state)
     (void)state;
     json_doc doc = JSON_DOC_INIT;
     mltf_err err = {0};
-    if (json_parse_file(&doc, "tests/fixtures/jinja_cases.json", NULL, &err)) fail_msg("%s", err.msg);
+    if (json_parse_file(&doc, "tests/fixtures/jinja_cases.json", NULL, &err))
+        fail_msg("%s", err.msg);
     const json *cases = json_get(doc.root, "cases"), *context = json_get(doc.root, "context");
     size_t wrong = 0;
     for (size_t i = 0; i < json_len(cases); i++) {

@@ -1,15 +1,10 @@
 /* JSON against Python's json module: what is read, what is refused and in which words, what is
  * written. The expected texts and messages were taken from Python 3.11. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "unit.h"
 
 #include <locale.h>
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "formats/decimal.h"
 #include "formats/json.h"

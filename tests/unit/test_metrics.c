@@ -1,10 +1,7 @@
 /* Metrics against values worked out by hand. */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdint.h>
+#include "unit.h"
+
 #include <math.h>
-#include <cmocka.h>
 
 #include "mlflow/metrics.h"
 

@@ -1,14 +1,9 @@
 /* MLmodel and the files around it: rewriting, environments, examples, cards, repository ids. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-#include <stdlib.h>
+#include "unit.h"
+
 #include <string.h>
 #include <unistd.h>
 
-#include "base/file.h"
 #include "formats/base64.h"
 #include "mlflow/adapter_folder.h"
 #include "mlflow/environment.h"
@@ -19,21 +14,21 @@
 #include "mlflow/save.h"
 
 static mltf_arena arena;
-static char tmp[64];
+static char *tmp;
 
 static int set_up(void **state)
 {
     (void)state;
     arena = (mltf_arena)MLTF_ARENA_INIT;
-    memcpy(tmp, "/tmp/mltf-test-XXXXXX", sizeof "/tmp/mltf-test-XXXXXX");
-    return mkdtemp(tmp) ? 0 : 1;
+    tmp = unit_new_folder();
+    return !tmp;
 }
 
 static int tear_down(void **state)
 {
     (void)state;
     arena_release(&arena);
-    return dir_remove(tmp, NULL) == MLTF_OK ? 0 : 1;
+    return unit_remove_folder(tmp);
 }
 
 static const char *in_tmp(const char *name)

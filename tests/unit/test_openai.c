@@ -1,14 +1,9 @@
 /* OpenAI's API on a tiny chat model: replies, streams, stop strings, tools, log probabilities, embeddings, and the
  * requests that are refused. Answers are greedy (the model's generation_config.json has top_k 1). */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "unit.h"
 
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "formats/json.h"

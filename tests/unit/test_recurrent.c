@@ -1,12 +1,7 @@
 /* Models that keep a state: what a cache of theirs promises, and what generation refuses them. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "unit.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "gen/gen.h"

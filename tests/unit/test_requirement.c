@@ -1,11 +1,6 @@
 /* Requirement lines come out as MLflow writes them (packaging's str(Requirement), one line a package). */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "unit.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "mlflow/python_version.h"

@@ -1,10 +1,6 @@
 /* Rotary frequencies of config.json in the spellings of transformers 4.x and 5.x. The numbers are those of its
  * ROPE_INIT_FUNCTIONS: release 4.57.6 for rope_scaling, 5.23.0 for rope_parameters. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "unit.h"
 
 #include <math.h>
 #include <stdio.h>

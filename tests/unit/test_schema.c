@@ -1,11 +1,7 @@
 /* Signatures: parsing, MLflow's exact text, inference, enforcement, params. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "unit.h"
+
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "mlflow/schema.h"

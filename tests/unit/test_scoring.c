@@ -1,9 +1,6 @@
 /* Requests of the scoring server to data; templates and literals on the way; replies and errors. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "unit.h"
+
 #include <math.h>
 #include <string.h>
 

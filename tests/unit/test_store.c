@@ -1,21 +1,16 @@
 /* The SQLite store: created as MLflow creates it, used twice at once, and read back through URIs. */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
-#include <cmocka.h>
+#include "unit.h"
 
-#include "base/file.h"
+#include <stdio.h>
+#include <unistd.h>
+
 #include "store/store.h"
 #include "store/store_names.h"
 
 static char *start_dir;
 
 typedef struct place {
-    char dir[64];
+    char *dir;
     mltf_arena arena;
     mltf_err err;
 } place;
@@ -23,8 +18,8 @@ typedef struct place {
 static int set_up(void **state)
 {
     place *p = calloc(1, sizeof *p);
-    snprintf(p->dir, sizeof p->dir, "/tmp/mltf-store-XXXXXX");
-    assert_non_null(mkdtemp(p->dir));
+    p->dir = unit_new_folder();
+    assert_non_null(p->dir);
     assert_int_equal(chdir(p->dir), 0);
     unsetenv("MLFLOW_TRACKING_URI");
     unsetenv("MLFLOW_EXPERIMENT_NAME");
@@ -37,7 +32,7 @@ static int tear_down(void **state)
 {
     place *p = *state;
     assert_int_equal(chdir(start_dir), 0);
-    dir_remove(p->dir, NULL);
+    unit_remove_folder(p->dir);
     arena_release(&p->arena);
     free(p);
     return 0;

@@ -1,10 +1,6 @@
 /* Numbers and dates in cells, as TAPAS's tokenizer reads them. Expected values were taken from transformers 4.57.6
  * (models/tapas/tokenization_tapas.py, parse_text). */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "unit.h"
 
 #include <stdio.h>
 #include <string.h>

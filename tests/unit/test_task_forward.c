@@ -1,10 +1,6 @@
 /* Calls that want a forward pass at the same time share a batch: each answer is bit for bit the one it gets alone, a
  * text that does not fit fails for its own call only, and a flag or a deadline ends a call that waits. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "unit.h"
 
 #include <pthread.h>
 #include <string.h>

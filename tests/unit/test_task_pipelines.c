@@ -2,17 +2,12 @@
  * cases.jsonl, every keyword of every pipeline's class in keywords.jsonl. The recordings are transformers'
  * (tools/record_pipelines.py); one test a task. "here" says where mltf means to differ. Scores within 2e-4 of themselves, features within
  * 2e-4, everything else equal, the order of keys included. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "unit.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "base/file.h"
 #include "tasks/pipeline.h"
 
 static mltf_buf cases; // the whole file

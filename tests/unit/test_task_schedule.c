@@ -1,13 +1,8 @@
 /* Generating calls share a batch: answers are the same alone and together, tokens come on the caller's thread, a
  * cancelled or late call ends alone. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "unit.h"
 
 #include <pthread.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 

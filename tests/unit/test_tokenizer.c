@@ -1,12 +1,7 @@
 /* Tokenizers, on the small ones of tests/fixtures/tokenizers and on some written here. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "unit.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <time.h>
 
 #include "tokenizers/tok_internal.h"

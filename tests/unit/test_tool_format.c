@@ -1,12 +1,7 @@
 /* Calls of tools in replies: each family's form is known by its chat template, read whole, and never shown as text
  * while it is being written. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "unit.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "mlflow/tool_format.h"

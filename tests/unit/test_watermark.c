@@ -1,11 +1,7 @@
 /* Green lists against those of transformers 4.57 with torch 2.13:
  *     w = WatermarkLogitsProcessor(V, "cpu", seeding_scheme=…, context_width=2, greenlist_ratio=0.25)
  *     (w(torch.tensor([[3, 5, 7]]), x) != x).nonzero() */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "unit.h"
 
 #include <math.h>
 

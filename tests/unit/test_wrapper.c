@@ -1,14 +1,9 @@
 /* predict() on the small recorded models: conversations, templates, rows that differ, saving and opening again. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "unit.h"
+
 #include <pthread.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "base/file.h"
 #include "mlflow/load.h"
 #include "mlflow/mlmodel.h"
 #include "mlflow/wrapper.h"
@@ -16,21 +11,21 @@
 #define GOLDEN "tests/fixtures/golden/"
 
 static mltf_arena arena;
-static char tmp[64];
+static char *tmp;
 
 static int set_up(void **state)
 {
     (void)state;
     arena = (mltf_arena)MLTF_ARENA_INIT;
-    memcpy(tmp, "/tmp/mltf-test-XXXXXX", sizeof "/tmp/mltf-test-XXXXXX");
-    return mkdtemp(tmp) ? 0 : 1;
+    tmp = unit_new_folder();
+    return !tmp;
 }
 
 static int tear_down(void **state)
 {
     (void)state;
     arena_release(&arena);
-    return dir_remove(tmp, NULL) == MLTF_OK ? 0 : 1;
+    return unit_remove_folder(tmp);
 }
 
 static mltf_model *open_model(const char *dir)

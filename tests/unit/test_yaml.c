@@ -1,14 +1,8 @@
 /* YAML as PyYAML 6.0.3 reads and writes it. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "unit.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
-#include "base/file.h"
 #include "formats/yaml.h"
 
 static void reads(const char *yaml, const char *as_json)
