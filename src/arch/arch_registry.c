@@ -46,6 +46,7 @@
     X(flex_olmo) \
     X(fnet) \
     X(gemma) \
+    X(gemma3n) \
     X(glm) \
     X(gpt2) \
     X(gpt_bigcode) \
@@ -95,6 +96,7 @@
     X(stablelm) \
     X(switch) \
     X(t5) \
+    X(t5gemma) \
     X(tapas) \
     X(xglm) \
     X(xlm) \

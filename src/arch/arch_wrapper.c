@@ -16,6 +16,7 @@ static const struct {
 } wrappers[] = {
     {"aya_vision", "AyaVisionForConditionalGeneration", "cohere2"},
     {"gemma3", "Gemma3ForConditionalGeneration", "gemma3_text"},
+    {"gemma3n", "Gemma3nForConditionalGeneration", "gemma3n_text"},
     {"internvl", "InternVLForConditionalGeneration", "qwen2"},
     {"llama4", "Llama4ForCausalLM", "llama4_text"},
     {"llava", "LlavaForConditionalGeneration", "llama"},

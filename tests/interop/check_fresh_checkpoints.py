@@ -250,6 +250,29 @@ def llama4(r):
                       no_rope_layer_interval=r.choice([2, 4]), attention_chunk_size=r.choice([3, 7, 64]), attn_temperature_tuning=r.flag(), floor_scale=r.choice([3, 8192]), attn_scale=r.choice([0.1, 0.7])), **r.rope(kinds=("none", "llama3"))}
 
 
+def gemma3n(r):
+    r.layers = max(r.layers, 2)
+    types, shared = layer_types(r), 0
+    if r.flag():
+        r.layers, shared, types = 4, 2, ["full_attention", "sliding_attention"] * 2
+    return grouped(r, num_hidden_layers=r.layers, head_dim=even_head(r), sliding_window=r.choice([3, 6, 50]), layer_types=types, num_kv_shared_layers=shared, rope_local_base_freq=r.choice([100.0, 10000.0]), final_logit_softcapping=r.choice([None, 5.0]), attention_bias=r.flag(),
+                   vocab_size_per_layer_input=r.vocab, hidden_size_per_layer_input=r.choice([4, 9]), laurel_rank=r.choice([1, 6]), altup_num_inputs=r.choice([1, 2, 4]), altup_active_idx=0, altup_correct_scale=r.flag(), altup_coef_clip=r.choice([0.3, 120.0]),
+                   intermediate_size=r.choice([r.inter, [r.inter + i for i in range(r.layers)]]), activation_sparsity_pattern=[r.choice([0.0, 0.5, 0.95]) for _ in range(r.layers)], hidden_activation=r.choice(["gelu_pytorch_tanh", "silu"]), tie_word_embeddings=True)
+
+
+def t5gemma(r):
+    def side():
+        heads = r.choice([1, 2, 4])
+        return dict(hidden_size=heads * r.choice([4, 10]), intermediate_size=r.choice([17, 40]), num_hidden_layers=r.layers, num_attention_heads=heads, num_key_value_heads=r.choice([k for k in (1, 2, 4) if heads % k == 0]), head_dim=even_head(r), rms_norm_eps=r.choice([1e-6, 1e-3]),
+                    query_pre_attn_scalar=r.choice([8, 20]), sliding_window=r.choice([3, 6, 50]), layer_types=layer_types(r), attn_logit_softcapping=r.choice([None, 5.0]), final_logit_softcapping=r.choice([None, 5.0]), attention_bias=r.flag(), rope_theta=r.choice([100.0, 10000.0]),
+                    hidden_activation=r.choice(["gelu_pytorch_tanh", "silu"]), pad_token_id=0, bos_token_id=1, eos_token_id=2)
+    sides, tied, also = [side(), side()], r.flag(), r.flag()
+    if not tied and also:  # then the head is the encoder's table
+        sides[1] = {**sides[0], "layer_types": layer_types(r)}
+    sides[1]["tie_word_embeddings"] = also
+    return dict(encoder=sides[0], decoder=sides[1], vocab_size=max(r.vocab, 7), tie_word_embeddings=tied, num_labels=r.labels, pad_token_id=0, bos_token_id=1, eos_token_id=2, decoder_start_token_id=1)
+
+
 def pair(r):
     """Two models side by side: the decoder's family and width may be others than the encoder's."""
     sides = []
@@ -408,6 +431,9 @@ FAMILIES = {
     "nllb-moe": (["NllbMoeForConditionalGeneration"] * 2 + ["NllbMoeModel"], "NllbMoeConfig", lambda r: bart(r, vocab_size=max(r.vocab, 7), d_model=max(r.hidden, 4), pad_token_id=1, bos_token_id=0, num_experts=r.choice([2, 3, 5]), encoder_sparse_step=r.choice([0, 1, 2]), decoder_sparse_step=r.choice([0, 1, 2]), moe_token_dropout=r.choice([0.0, 0.2]),
                  router_bias=r.flag(), normalize_router_prob_before_dropping=r.flag(), batch_prioritized_routing=r.flag(), decoder_attention_heads=r.heads)),
     "llama4": (["Llama4ForConditionalGeneration"], "Llama4Config", wrapped("llama4_text", vision_output_dim=8, projector_input_dim=8, projector_output_dim=8)),
+    "gemma3n_text": (["Gemma3nForCausalLM"] * 3 + ["Gemma3nTextModel"], "Gemma3nTextConfig", gemma3n),
+    "t5gemma": (["T5GemmaForConditionalGeneration"] * 2 + ["T5GemmaModel"], "T5GemmaConfig", t5gemma),
+    "t5gemma-encoder": (["T5GemmaEncoderModel", "T5GemmaForSequenceClassification", "T5GemmaForTokenClassification"], "T5GemmaConfig", lambda r: {**t5gemma(r), "is_encoder_decoder": False}),
     "xmod": (encoder("Xmod", more=("ForCausalLM",)), "XmodConfig", lambda r: {**bert(r), "vocab_size": max(r.vocab, 7), "pad_token_id": 1, "is_decoder": r.flag(), "pre_norm": r.flag(), "adapter_reduction_factor": 1, "adapter_layer_norm": r.flag(), "adapter_reuse_layer_norm": r.flag(), "ln_before_adapter": r.flag(), "languages": ["en_XX", "de_DE"], "default_language": r.choice(["en_XX", "de_DE"])}),
     "big_bird": (encoder("BigBird", drop=("ForQuestionAnswering",), more=("ForCausalLM",)), "BigBirdConfig", lambda r: bert(r, attention_type=r.choice(["block_sparse", "original_full"]), rescale_embeddings=r.flag(), is_decoder=r.flag())),
     "ernie4_5_moe": (["Ernie4_5_MoeForCausalLM"] * 2 + ["Ernie4_5_MoeModel"], "Ernie4_5_MoeConfig", lambda r: {**grouped(r, use_bias=r.flag(), moe_intermediate_size=r.choice([10, 24]), moe_k=r.choice([1, 2, 3]), moe_num_experts=r.choice([3, 8]), moe_num_shared_experts=r.choice([0, 1, 2]), moe_layer_start_index=r.choice([0, 1]), moe_layer_end_index=r.choice([-1, 1]), moe_layer_interval=r.choice([1, 2])), **r.rope()}),
@@ -500,7 +526,7 @@ def flatten(out):
         if torch.is_tensor(v) and not k.endswith("_loss"):
             flat[k] = v
         elif isinstance(v, tuple) and k.endswith("hidden_states"):
-            flat.update({"%s.%d" % (k, i): x for i, x in enumerate(v) if x is not None})
+            flat.update({"%s.%d" % (k, i): x[0] if x.dim() == 4 else x for i, x in enumerate(v) if x is not None})  # of gemma3n's streams the first
     return flat
 
 
@@ -515,7 +541,7 @@ def expect(model, cases, folder, about):
         for x in m.modules():
             if hasattr(x, "recurrent_states"):
                 x.recurrent_states = None  # recurrent_gemma keeps them from call to call
-        return flatten(m(**c, output_hidden_states=True, return_dict=True, **({"use_cache": False} if "use_cache" in inspect.signature(m.forward).parameters else {})))
+        return flatten(m(**c, output_hidden_states=True, return_dict=True, **({"use_cache": m.config.model_type == "gemma3n_text"} if "use_cache" in inspect.signature(m.forward).parameters else {})))
     for name, c in cases.items():
         out, near = run(model, c), [run(m, c) for m in moved]
         try:
@@ -546,7 +572,7 @@ def expect(model, cases, folder, about):
 
 # ------------------------------------------------------------------ one checkpoint
 
-EAGER = {"encoder-decoder", "gpt2", "falcon", "mpt", "bloom", "gemma2", "vaultgemma", "gpt_oss", "mixtral", "longformer", "led", "mobilebert"}
+EAGER = {"encoder-decoder", "t5gemma", "t5gemma-encoder", "gpt2", "falcon", "mpt", "bloom", "gemma2", "vaultgemma", "gpt_oss", "mixtral", "longformer", "led", "mobilebert"}
 
 
 
@@ -554,6 +580,8 @@ def save(model, folder, dtype, storage):
     m = copy.deepcopy(model).to(dtype)
     m.config._name_or_path = ""
     m.config.num_beams = 1  # fsmt's own default is 5
+    if m.config.model_type == "gemma3n_text":  # whose way back to the names of its checkpoints hits one that only contains "model"
+        m._checkpoint_conversion_mapping = {}
     m.save_pretrained(folder, safe_serialization="bin" not in storage, **({"max_shard_size": "20KB"} if "sharded" in storage else {}))
 
 
@@ -591,11 +619,12 @@ def ask(args, tier, given=None):
 
 
 def whole(model):
-    """Greedy generation by plain forwards, for models whose own generation loses the positions of what it wrote."""
+    """Greedy generation by plain forwards, for models whose own generation loses the positions of what it wrote (fsmt) or what the encoder said (t5gemma)."""
     def generate(prompt, attention_mask, max_new_tokens, **rest):
         ids, scores = [model.config.decoder_start_token_id], []
         while len(scores) < max_new_tokens and (not scores or ids[-1] != model.config.eos_token_id):
-            scores.append(model(input_ids=prompt, attention_mask=attention_mask, decoder_input_ids=torch.tensor([ids]), use_cache=False).logits[:, -1])
+            masks = {"decoder_attention_mask": torch.ones(1, len(ids))} if model.config.model_type == "t5gemma" else {}
+            scores.append(model(input_ids=prompt, attention_mask=attention_mask, decoder_input_ids=torch.tensor([ids]), use_cache=False, **masks).logits[:, -1])
             ids.append(int(scores[-1].argmax()))
         return argparse.Namespace(sequences=torch.tensor([ids]), scores=scores)
     return generate
@@ -604,7 +633,7 @@ def whole(model):
 @torch.no_grad()
 def check_greedy(model, folder, prompt, steps, tier, use_cache):
     """Wrong words, or None."""
-    want = (whole(model) if model.config.model_type == "fsmt" else model.generate)(prompt, attention_mask=torch.ones_like(prompt), do_sample=False, max_new_tokens=steps, output_scores=True, return_dict_in_generate=True, **({} if use_cache else {"use_cache": False}))
+    want = (whole(model) if model.config.model_type in ("fsmt", "t5gemma") else model.generate)(prompt, attention_mask=torch.ones_like(prompt), do_sample=False, max_new_tokens=steps, output_scores=True, return_dict_in_generate=True, **({} if use_cache else {"use_cache": False}))
     done = ask(["--greedy", folder, "float32", str(steps)], tier, json.dumps(prompt[0].tolist()))
     if done.returncode:
         return "greedy: " + done.stderr.strip()
