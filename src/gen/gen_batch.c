@@ -172,6 +172,23 @@ mltf_status gen_feed_add(gen_unit *u, arch_cache *cache, const int32_t *ids, siz
     return MLTF_OK;
 }
 
+mltf_status gen_feed_row(gen_unit *u, gen_row *r, mltf_err *err)
+{
+    const size_t held = arch_cache_len(r->cache);
+    TRY(gen_feed_add(u, r->cache, r->ids + held, r->n - held, false, false, err));
+    if (!r->negative) return MLTF_OK;
+    const size_t negative_held = arch_cache_len(r->negative);
+    return gen_feed_add(u, r->negative, r->negative_ids + negative_held,
+                        r->negative_n - negative_held, false, false, err);
+}
+
+void gen_guide(const gen_unit *u, float *scores, float *without)
+{
+    const float scale = (float)u->cfg.guidance_scale;
+    gen_log_softmax(without, u->vocab);
+    for (size_t i = 0; i < u->vocab; i++) scores[i] = scale * (scores[i] - without[i]) + without[i];
+}
+
 static bool feeds_done(const gen_unit *u)
 {
     for (size_t i = 0; i < u->n_feeds; i++)

@@ -87,15 +87,7 @@ static void beam_release(gen_unit *u)
 static mltf_status beam_plan(gen_unit *u, mltf_err *err)
 {
     beam_state *s = u->state;
-    for (size_t i = 0; i < (s->spread ? u->n_rows : 1); i++) {
-        gen_row *r = &u->rows[i];
-        const size_t held = arch_cache_len(r->cache);
-        TRY(gen_feed_add(u, r->cache, r->ids + held, r->n - held, false, false, err));
-        if (!r->negative) continue;
-        const size_t negative_held = arch_cache_len(r->negative);
-        TRY(gen_feed_add(u, r->negative, r->negative_ids + negative_held,
-                         r->negative_n - negative_held, false, false, err));
-    }
+    for (size_t i = 0; i < (s->spread ? u->n_rows : 1); i++) TRY(gen_feed_row(u, &u->rows[i], err));
     return MLTF_OK;
 }
 
@@ -275,12 +267,12 @@ static mltf_status beam_finish(gen_unit *u, beam_state *s, mltf_err *err)
     return MLTF_OK;
 }
 
-static mltf_status beam_advance(gen_unit *u, mltf_err *err)
+/* s->scores: of each beam's next tokens, with what the beam has so far. */
+static mltf_status score_beams(gen_unit *u, beam_state *s, mltf_err *err)
 {
-    beam_state *s = u->state;
-    const size_t V = u->vocab, B = s->beams;
+    const size_t V = u->vocab;
     size_t feed = 0;
-    for (size_t b = 0; b < B; b++) {
+    for (size_t b = 0; b < s->beams; b++) {
         float *scores = s->scores + b * V;
         if (b && !s->spread) { // the first round knows one beam; the others are LOW by definition
             for (size_t i = 0; i < V; i++) scores[i] = s->scores[i] + LOW;
@@ -289,41 +281,18 @@ static mltf_status beam_advance(gen_unit *u, mltf_err *err)
         gen_row *r = &u->rows[b];
         memcpy(scores, u->feeds[feed].logits, V * sizeof *scores);
         gen_log_softmax(scores, V);
-        if (r->negative) {
-            float *without = u->feeds[feed + 1].logits;
-            const float scale = (float)u->cfg.guidance_scale;
-            gen_log_softmax(without, V);
-            for (size_t i = 0; i < V; i++)
-                scores[i] = scale * (scores[i] - without[i]) + without[i];
-        }
+        if (r->negative) gen_guide(u, scores, u->feeds[feed + 1].logits);
         feed += r->negative ? 2 : 1;
         TRY(gen_process(u, r, scores, r->ids, r->n, err));
         for (size_t i = 0; i < V; i++) scores[i] += s->running[b];
     }
-    if (!s->spread) {
-        TRY(gen_rows_spread(u, err));
-        s->spread = true;
-    }
-    if (u->cfg.do_sample)
-        draw(u, s, V);
-    else
-        take_best(s, V);
-    s->round++;
-    TRY(judge(u, s, err));
-    bool stuck = true; // every candidate ended: nothing can go on
-    for (size_t k = 0; k < s->keep; k++) stuck &= s->cand[k].ended;
+    return MLTF_OK;
+}
 
-    TRY(update_finished(u, s, err));
-
-    // the best that did not end run on
-    int32_t *next = calloc(B, sizeof *next);
-    if (!next) return mltf_fail_memory(err);
-    bool *used = calloc(s->keep, sizeof *used);
-    if (!used) {
-        free(next);
-        return mltf_fail_memory(err);
-    }
-    for (size_t i = 0; i < B; i++) {
+/* The best candidates that did not end run on: next [beams] are their tokens, used [keep] is false. */
+static mltf_status run_on(gen_unit *u, beam_state *s, int32_t *next, bool *used, mltf_err *err)
+{
+    for (size_t i = 0; i < s->beams; i++) {
         size_t best = SIZE_MAX;
         float best_score = 0;
         for (size_t k = 0; k < s->keep; k++) {
@@ -337,12 +306,36 @@ static mltf_status beam_advance(gen_unit *u, mltf_err *err)
         s->from[i] = s->cand[best].beam;
         next[i] = s->cand[best].id;
     }
-    mltf_status st = gen_rows_reorder(u, s->from, err);
-    for (size_t i = 0; i < B && !st; i++) {
-        st = gen_row_push(&u->rows[i], next[i], err);
-        if (!st && u->rows[i].matcher && s->running[i] > LOW / 2 && !gen_is_eos(u, next[i]))
-            st = gen_matcher_accept(u->rows[i].matcher, next[i], err);
+    TRY(gen_rows_reorder(u, s->from, err));
+    for (size_t i = 0; i < s->beams; i++) {
+        TRY(gen_row_push(&u->rows[i], next[i], err));
+        if (u->rows[i].matcher && s->running[i] > LOW / 2 && !gen_is_eos(u, next[i]))
+            TRY(gen_matcher_accept(u->rows[i].matcher, next[i], err));
     }
+    return MLTF_OK;
+}
+
+static mltf_status beam_advance(gen_unit *u, mltf_err *err)
+{
+    beam_state *s = u->state;
+    TRY(score_beams(u, s, err));
+    if (!s->spread) {
+        TRY(gen_rows_spread(u, err));
+        s->spread = true;
+    }
+    if (u->cfg.do_sample)
+        draw(u, s, u->vocab);
+    else
+        take_best(s, u->vocab);
+    s->round++;
+    TRY(judge(u, s, err));
+    bool stuck = true; // every candidate ended: nothing can go on
+    for (size_t k = 0; k < s->keep; k++) stuck &= s->cand[k].ended;
+    TRY(update_finished(u, s, err));
+
+    int32_t *next = calloc(s->beams, sizeof *next);
+    bool *used = calloc(s->keep, sizeof *used);
+    const mltf_status st = next && used ? run_on(u, s, next, used, err) : mltf_fail_memory(err);
     free(next);
     free(used);
     TRY(st);

@@ -188,24 +188,9 @@ static mltf_status sample_plan(gen_unit *u, mltf_err *err)
     sample_state *s = u->state;
     if (proposes(u)) return plan_proposals(u, s, err);
     for (size_t i = 0; i < (s->spread ? u->n_rows : 1); i++) {
-        gen_row *r = &u->rows[i];
-        if (r->finished) continue;
-        const size_t held = arch_cache_len(r->cache);
-        TRY(gen_feed_add(u, r->cache, r->ids + held, r->n - held, false, false, err));
-        if (!r->negative) continue;
-        const size_t negative_held = arch_cache_len(r->negative);
-        TRY(gen_feed_add(u, r->negative, r->negative_ids + negative_held,
-                         r->negative_n - negative_held, false, false, err));
+        if (!u->rows[i].finished) TRY(gen_feed_row(u, &u->rows[i], err));
     }
     return MLTF_OK;
-}
-
-/* Classifier-free guidance (Sanchez et al. 2023): away from what the model says without the prompt. */
-static void guide(float *scores, float *without, size_t V, float scale)
-{
-    gen_log_softmax(scores, V);
-    gen_log_softmax(without, V);
-    for (size_t i = 0; i < V; i++) scores[i] = scale * (scores[i] - without[i]) + without[i];
 }
 
 static mltf_status keep_logprobs(gen_unit *u, size_t row, int32_t chosen, mltf_err *err)
@@ -325,10 +310,9 @@ static mltf_status sample_advance(gen_unit *u, mltf_err *err)
         gen_row *r = &u->rows[i];
         if (r->finished) continue;
         float *scores = u->feeds[first ? 0 : feed].logits;
-        if (r->negative) {
-            if (!first || i == 0)
-                guide(scores, u->feeds[(first ? 0 : feed) + 1].logits, u->vocab,
-                      (float)u->cfg.guidance_scale);
+        if (r->negative && (!first || i == 0)) {
+            gen_log_softmax(scores, u->vocab);
+            gen_guide(u, scores, u->feeds[(first ? 0 : feed) + 1].logits);
         }
         feed += r->negative ? 2 : 1;
         if (copy) { // all rows begin with the same scores

@@ -88,6 +88,12 @@ struct gen_unit {
 mltf_status gen_feed_add(gen_unit *u, arch_cache *cache, const int32_t *ids, size_t n,
                          bool all_logits, bool hidden, mltf_err *err);
 
+/* Feed what row r has and its cache has not yet; with guidance what stands for the text without its prompt, behind it. */
+mltf_status gen_feed_row(gen_unit *u, gen_row *r, mltf_err *err);
+/* Classifier-free guidance (Sanchez et al. 2023), away from what the model says without the prompt: scores [V] are log
+ * probabilities, without [V] the logits of the second feed, which are overwritten. */
+void gen_guide(const gen_unit *u, float *scores, float *without);
+
 /* Rows 1 … n-1 become copies of row 0: its tokens, caches, matcher. Their own caches are made here. */
 mltf_status gen_rows_spread(gen_unit *u, mltf_err *err);
 /* Row i continues what was row from[i]; caches move where they can and are copied where they must. Tokens are

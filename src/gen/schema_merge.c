@@ -346,103 +346,103 @@ json *schema_common_types(schema_doc *s, const json *a, const json *b)
     return out;
 }
 
+/* Keywords by how two of them become one, each list ended by NULL. */
+static const char *const greater_counts[] = {"minimum",  "exclusiveMinimum", "minLength",
+                                             "minItems", "minProperties",    NULL};
+static const char *const less_counts[] = {"maximum",  "exclusiveMaximum", "maxLength",
+                                          "maxItems", "maxProperties",    NULL};
+static const char *const joined_lists[] = {"required", "$except",   "$notMultiples", "$alsoText",
+                                           "$notText", "$contains", "$and",          "$some",
+                                           "$shapes",  NULL};
+static const char *const also_texts[] = {"pattern", "format", NULL};
+static const char *const both_schemas[] = {"propertyNames", "unevaluatedProperties",
+                                           "unevaluatedItems", NULL};
+/* put off until nothing else is left to expand */
+static const char *const later[] = {
+    "oneOf", "anyOf", "$other", "dependentRequired", "dependencies", "dependentSchemas", NULL};
+
+static bool is_one_of(mltf_str key, const char *const *names)
+{
+    for (; *names; names++)
+        if (str_is(key, *names)) return true;
+    return false;
+}
+
+static double common_multiple(schema_doc *s, const json *a, const json *b)
+{
+    const double step = schema_common_multiple(json_double(a, 0), json_double(b, 0));
+    if (!(step > 0))
+        ast_fail(s->b, MLTF_UNSUPPORTED,
+                 "two \"multipleOf\" for one value have no common multiple of up to 15 digits");
+    return step;
+}
+
+static json *common_members(schema_doc *s, const json *a, const json *b)
+{
+    json *members = json_new_object(&s->b->arena);
+    for (size_t i = 0; i < json_len(a) + json_len(b); i++) {
+        const json_member *m = i < json_len(a) ? &a->o.members[i] : &b->o.members[i - json_len(a)];
+        json_set_str(&s->b->arena, members, m->key,
+                     schema_later(s, json_get_str(members, m->key), &m->value));
+    }
+    return members;
+}
+
+static json *common_values(schema_doc *s, const json *a, const json *b)
+{
+    json *common = json_new_array(&s->b->arena);
+    for (size_t i = 0; i < json_len(a); i++)
+        for (size_t k = 0; k < json_len(b); k++)
+            if (json_equal(json_at(a, i), json_at(b, k))) {
+                json_push(&s->b->arena, common, json_at(a, i));
+                break;
+            }
+    return common;
+}
+
+static const json *either(schema_doc *s, const json *a, const json *b)
+{
+    json *list = json_new_array(&s->b->arena);
+    json_push(&s->b->arena, list, a);
+    json_push(&s->b->arena, list, b);
+    return schema_of(s, "anyOf", list);
+}
+
 /* One keyword that both have. False: nothing satisfies both. */
 static bool merge_keyword(schema_doc *s, json *out, mltf_str key, const json *a, const json *b)
 {
-    static const char *const lower[] = {"minimum",  "exclusiveMinimum", "minLength",
-                                        "minItems", "minProperties",    NULL},
-                             *const upper[] = {"maximum",  "exclusiveMaximum", "maxLength",
-                                               "maxItems", "maxProperties",    NULL};
-    // joined, said of the text, and put off until nothing else is left to expand
-    static const char
-        *const lists[] = {"required",  "$except", "$notMultiples", "$alsoText", "$notText",
-                          "$contains", "$and",    "$some",         "$shapes",   NULL},
-               *const texts[] = {"pattern", "format", NULL}, *const parts[] = {"oneOf",
-                                                                               "anyOf",
-                                                                               "$other",
-                                                                               "dependentRequired",
-                                                                               "dependencies",
-                                                                               "dependentSchemas",
-                                                                               NULL};
     mltf_arena *arena = &s->b->arena;
     if (json_equal(a, b)) return true;
-    for (int i = 0; lower[i]; i++) {
-        const bool low = str_is(key, lower[i]);
-        if (!low && !str_is(key, upper[i])) continue;
-        const bool b_is_less = json_double(b, 0) < json_double(a, 0);
-        json_set_str(arena, out, key, b_is_less == low ? a : b);
+    if (is_one_of(key, also_texts) || is_one_of(key, later)) {
+        put(s, out, is_one_of(key, later) ? "$and" : "$alsoText", schema_of_str(s, key, b));
         return true;
     }
-    if (str_is(key, "multipleOf")) {
-        const double step = schema_common_multiple(json_double(a, 0), json_double(b, 0));
-        if (!(step > 0))
-            ast_fail(s->b, MLTF_UNSUPPORTED,
-                     "two \"multipleOf\" for one value have no common multiple of up to 15 digits");
-        json_set_str(arena, out, key, json_new_double(arena, step));
-        return true;
-    }
-    if (str_is(key, "type")) {
-        const json *types = schema_common_types(s, a, b);
-        json_set_str(arena, out, key, types);
-        return json_len(types) > 0;
-    }
-    for (int i = 0; lists[i]; i++) {
-        if (!str_is(key, lists[i])) continue;
-        json_set_str(arena, out, key, joined(s, a, b));
-        return true;
-    }
-    for (int i = 0; texts[i]; i++) {
-        if (!str_is(key, texts[i])) continue;
-        put(s, out, "$alsoText", schema_of_str(s, key, b));
-        return true;
-    }
-    for (int i = 0; parts[i]; i++) {
-        if (!str_is(key, parts[i])) continue;
-        put(s, out, "$and", schema_of_str(s, key, b));
-        return true;
-    }
-    if (str_is(key, "$members")) {
-        json *members = json_new_object(arena);
-        for (size_t i = 0; i < json_len(a) + json_len(b); i++) {
-            const json_member *m =
-                i < json_len(a) ? &a->o.members[i] : &b->o.members[i - json_len(a)];
-            json_set_str(arena, members, m->key,
-                         schema_later(s, json_get_str(members, m->key), &m->value));
-        }
-        json_set_str(arena, out, key, members);
-        return true;
-    }
-    if (str_is(key, "propertyNames") || str_is(key, "unevaluatedProperties") ||
-        str_is(key, "unevaluatedItems")) {
-        const json *both = schema_later(s, a, b);
-        json_set_str(arena, out, key, both);
-        return true;
-    }
-    if (str_is(key, "enum")) {
-        json *common = json_new_array(arena);
-        for (size_t i = 0; i < json_len(a); i++)
-            for (size_t k = 0; k < json_len(b); k++)
-                if (json_equal(json_at(a, i), json_at(b, k))) {
-                    json_push(arena, common, json_at(a, i));
-                    break;
-                }
-        json_set_str(arena, out, key, common);
-        return json_len(common) > 0;
-    }
-    if (str_is(key, "const")) return false;
-    if (str_is(key, "not")) { // neither
-        json *either = json_new_array(arena);
-        json_push(arena, either, a);
-        json_push(arena, either, b);
-        json_set_str(arena, out, key, schema_of(s, "anyOf", either));
-        return true;
-    }
-    if (str_is(key, "uniqueItems") || str_is(key, "nullable")) {
-        const bool unique = str_is(key, "uniqueItems");
-        json_set_str(arena, out, key, json_new_bool(arena, unique));
-        return true;
-    }
-    return true; // what nothing here knows describes only
+    const bool b_is_less = json_double(b, 0) < json_double(a, 0);
+    const json *merged = NULL;
+    if (is_one_of(key, greater_counts))
+        merged = b_is_less ? a : b;
+    else if (is_one_of(key, less_counts))
+        merged = b_is_less ? b : a;
+    else if (is_one_of(key, joined_lists))
+        merged = joined(s, a, b);
+    else if (is_one_of(key, both_schemas))
+        merged = schema_later(s, a, b);
+    else if (str_is(key, "multipleOf"))
+        merged = json_new_double(arena, common_multiple(s, a, b));
+    else if (str_is(key, "type"))
+        merged = schema_common_types(s, a, b);
+    else if (str_is(key, "$members"))
+        merged = common_members(s, a, b);
+    else if (str_is(key, "enum"))
+        merged = common_values(s, a, b);
+    else if (str_is(key, "not")) // neither
+        merged = either(s, a, b);
+    else if (str_is(key, "uniqueItems") || str_is(key, "nullable"))
+        merged = json_new_bool(arena, str_is(key, "uniqueItems"));
+    else
+        return !str_is(key, "const"); // what nothing here knows describes only
+    json_set_str(arena, out, key, merged);
+    return (!str_is(key, "type") && !str_is(key, "enum")) || json_len(merged) > 0;
 }
 
 const json *schema_part(schema_doc *s, const json *schema)
