@@ -340,9 +340,141 @@ static void map_metaspace(mltf_buf *out, mltf_str token, uint32_t c, bool drop)
     replace_all(out, token, (mltf_str){rep, utf8_encode(rep, c)}, drop ? STR("") : STR(" "));
 }
 
+/* What a stage that sees tokens one by one gives on: *token, which it may change, or nothing where it holds it back. */
+typedef mltf_status (*stage_fn)(stage *x, bool first, mltf_str *token, bool *gives, mltf_err *err);
+
+/* Whether it is the last token shows when the next one comes. */
+static mltf_status stage_bpe(stage *x, bool first, mltf_str *token, bool *gives, mltf_err *err)
+{
+    const tok_decoder *d = x->d;
+    if (first)
+        *gives = false;
+    else
+        replace_all(&x->work, buf_str(&x->held), (mltf_str){d->a, d->a_n}, STR(" "));
+    buf_clear(&x->held);
+    buf_put_str(&x->held, *token);
+    *token = buf_str(&x->work);
+    return buf_status(&x->held, err);
+}
+
+/* Characters back to bytes; those of a character that is not whole wait. */
+static mltf_status stage_byte_level(stage *x, bool first, mltf_str *token, bool *gives,
+                                    mltf_err *err)
+{
+    (void)first;
+    const char *end = token->p + token->n;
+    bool mapped = true;
+    for (const char *p = token->p; mapped && p < end;) mapped = tok_char_byte(utf8_next(&p)) >= 0;
+    for (const char *p = token->p; mapped && p < end;)
+        buf_putc(&x->held, (char)tok_char_byte(utf8_next(&p)));
+    if (!mapped) buf_put_str(&x->held, *token);
+    TRY(buf_status(&x->held, err));
+    const size_t keep = utf8_incomplete_tail(x->held.p ? x->held.p : "", x->held.n),
+                 n = x->held.n - keep;
+    *gives = n > 0;
+    if (!n) return MLTF_OK;
+    tok_append_lossy(&x->work, x->held.p, n);
+    memmove(x->held.p, x->held.p + n, keep);
+    x->held.n = keep;
+    *token = buf_str(&x->work);
+    return MLTF_OK;
+}
+
+static mltf_status stage_wordpiece(stage *x, bool first, mltf_str *token, bool *gives,
+                                   mltf_err *err)
+{
+    (void)gives;
+    const tok_decoder *d = x->d;
+    if (!first && token->n >= d->a_n && memcmp(token->p, d->a, d->a_n) == 0) {
+        *token = str_slice(*token, d->a_n, token->n);
+    } else if (!first) {
+        buf_putc(&x->work, ' ');
+        buf_put_str(&x->work, *token);
+        *token = buf_str(&x->work);
+    }
+    if (!d->cleanup) return MLTF_OK;
+    buf_clear(&x->held);
+    if (!cleanup(&x->held, *token, true)) return mltf_fail_memory(err);
+    *token = buf_str(&x->held);
+    return MLTF_OK;
+}
+
+static mltf_status stage_metaspace(stage *x, bool first, mltf_str *token, bool *gives,
+                                   mltf_err *err)
+{
+    (void)gives, (void)err;
+    map_metaspace(&x->work, *token, x->d->c, first && x->d->prepends);
+    *token = buf_str(&x->work);
+    return MLTF_OK;
+}
+
+/* The same token again says nothing; the blank says nothing either. */
+static mltf_status stage_ctc(stage *x, bool first, mltf_str *token, bool *gives, mltf_err *err)
+{
+    const tok_decoder *d = x->d;
+    *gives = first || !str_eq(*token, buf_str(&x->held));
+    if (!*gives) return MLTF_OK;
+    buf_clear(&x->held);
+    buf_put_str(&x->held, *token);
+    mltf_buf t = MLTF_BUF_INIT, clean = MLTF_BUF_INIT;
+    replace_all(&t, *token, (mltf_str){d->a, d->a_n}, STR(""));
+    if (d->cleanup) {
+        cleanup(&clean, buf_str(&t), true);
+        replace_all(&x->work, buf_str(&clean), (mltf_str){d->b, d->b_n}, STR(" "));
+    } else {
+        buf_put_str(&x->work, buf_str(&t));
+    }
+    mltf_buf_release(&t);
+    mltf_buf_release(&clean);
+    *token = buf_str(&x->work);
+    *gives = x->work.n > 0;
+    return buf_status(&x->held, err);
+}
+
+static mltf_status stage_replace(stage *x, bool first, mltf_str *token, bool *gives, mltf_err *err)
+{
+    (void)first, (void)gives;
+    const tok_decoder *d = x->d;
+    TRY(tok_replace_into(&x->work, d->pattern, *token, (mltf_str){d->a, d->a_n}, err));
+    *token = buf_str(&x->work);
+    return MLTF_OK;
+}
+
+/* Of one text in parts, only the very beginning counts; where its end counts it is held whole. */
+static mltf_status stage_strip(stage *x, bool first, mltf_str *token, bool *gives, mltf_err *err)
+{
+    (void)first;
+    const tok_decoder *d = x->d;
+    if (!x->fused) return strip_whole(d, token, err);
+    if (d->stop) {
+        *gives = false;
+        buf_put_str(&x->held, *token);
+        return buf_status(&x->held, err);
+    }
+    while (x->stripped < d->start && token->n) {
+        const char *p = token->p;
+        if (utf8_next(&p) != d->c) {
+            x->stripped = d->start;
+            break;
+        }
+        x->stripped++;
+        *token = str_slice(*token, (size_t)(p - token->p), token->n);
+    }
+    return MLTF_OK;
+}
+
 /* A token (or a part of the one token) arrives at stage k. */
 static mltf_status feed(tok_stages *s, size_t k, mltf_str token, mltf_buf *out, mltf_err *err)
 {
+    static const stage_fn stages[] = {
+        [D_BPE] = stage_bpe,
+        [D_BYTE_LEVEL] = stage_byte_level,
+        [D_WORDPIECE] = stage_wordpiece,
+        [D_METASPACE] = stage_metaspace,
+        [D_CTC] = stage_ctc,
+        [D_REPLACE] = stage_replace,
+        [D_STRIP] = stage_strip,
+    };
     if (k == s->n) {
         if (s->joins && s->any) buf_putc(out, ' ');
         s->any = true;
@@ -350,113 +482,28 @@ static mltf_status feed(tok_stages *s, size_t k, mltf_str token, mltf_buf *out, 
         return MLTF_OK;
     }
     stage *x = &s->v[k];
-    const tok_decoder *d = x->d;
+    const dec_type type = x->d->type;
     const bool first = !x->began;
     x->began = true;
-    if (x->fused && d->type != D_FUSE && d->type != D_STRIP) { // whole only at the end
+    if (x->fused && type != D_FUSE && type != D_STRIP) { // whole only at the end
         buf_put_str(&x->held, token);
         return buf_status(&x->held, err);
     }
     buf_clear(&x->work);
-    switch (d->type) {
-    case D_BPE: // whether it is the last token shows when the next one comes
-        if (!first) {
-            replace_all(&x->work, buf_str(&x->held), (mltf_str){d->a, d->a_n}, STR(" "));
-            TRY(buf_status(&x->work, err));
-            TRY(feed(s, k + 1, buf_str(&x->work), out, err));
-        }
-        buf_clear(&x->held);
-        buf_put_str(&x->held, token);
-        return buf_status(&x->held, err);
-    case D_BYTE_LEVEL: {
-        bool mapped = true;
-        for (const char *p = token.p, *end = token.p + token.n; mapped && p < end;)
-            mapped = tok_char_byte(utf8_next(&p)) >= 0;
-        for (const char *p = token.p, *end = token.p + token.n; mapped && p < end;)
-            buf_putc(&x->held, (char)tok_char_byte(utf8_next(&p)));
-        if (!mapped) buf_put_str(&x->held, token);
-        TRY(buf_status(&x->held, err));
-        const size_t keep = utf8_incomplete_tail(x->held.p ? x->held.p : "", x->held.n),
-                     n = x->held.n - keep;
-        if (!n) return MLTF_OK;
-        tok_append_lossy(&x->work, x->held.p, n);
-        memmove(x->held.p, x->held.p + n, keep);
-        x->held.n = keep;
-        break;
-    }
-    case D_WORDPIECE:
-        if (!first && token.n >= d->a_n && memcmp(token.p, d->a, d->a_n) == 0) {
-            token = str_slice(token, d->a_n, token.n);
-        } else if (!first) {
-            buf_putc(&x->work, ' ');
-            buf_put_str(&x->work, token);
-            token = buf_str(&x->work);
-        }
-        if (d->cleanup) {
-            buf_clear(&x->held);
-            if (!cleanup(&x->held, token, true)) return mltf_fail_memory(err);
-            token = buf_str(&x->held);
-        }
-        TRY(buf_status(&x->work, err));
-        return feed(s, k + 1, token, out, err);
-    case D_METASPACE:
-        map_metaspace(&x->work, token, d->c, first && d->prepends);
-        break;
-    case D_CTC: {
-        if (!first && str_eq(token, buf_str(&x->held))) return MLTF_OK;
-        buf_clear(&x->held);
-        buf_put_str(&x->held, token);
-        mltf_buf t = MLTF_BUF_INIT, clean = MLTF_BUF_INIT;
-        replace_all(&t, token, (mltf_str){d->a, d->a_n}, STR(""));
-        if (d->cleanup) {
-            cleanup(&clean, buf_str(&t), true);
-            replace_all(&x->work, buf_str(&clean), (mltf_str){d->b, d->b_n}, STR(" "));
-        } else {
-            buf_put_str(&x->work, buf_str(&t));
-        }
-        mltf_buf_release(&t);
-        mltf_buf_release(&clean);
-        if (!x->work.n) return buf_status(&x->work, err);
-        break;
-    }
-    case D_REPLACE:
-        TRY(tok_replace_into(&x->work, d->pattern, token, (mltf_str){d->a, d->a_n}, err));
-        break;
-    case D_FUSE:
-        return feed(s, k + 1, token, out, err);
-    case D_STRIP:
-        if (!x->fused) {
-            TRY(strip_whole(d, &token, err));
-            return feed(s, k + 1, token, out, err);
-        }
-        if (d->stop) {
-            buf_put_str(&x->held, token);
-            return buf_status(&x->held, err);
-        }
-        while (x->stripped < d->start && token.n) { // only the very beginning counts
-            const char *p = token.p;
-            if (utf8_next(&p) != d->c) {
-                x->stripped = d->start;
-                break;
-            }
-            x->stripped++;
-            token = str_slice(token, (size_t)(p - token.p), token.n);
-        }
-        return feed(s, k + 1, token, out, err);
-    case D_BYTE_FALLBACK: {
+    if (type == D_BYTE_FALLBACK) {
         const int byte = tok_fallback_byte(token);
         if (byte >= 0) {
             buf_putc(&x->held, (char)byte);
             return buf_status(&x->held, err);
         }
         TRY(held_bytes(s, k, out, err));
-        return feed(s, k + 1, token, out, err);
+    } else if (type != D_FUSE) { // nor D_SEQUENCE, whose parts are stages of their own
+        bool gives = true;
+        TRY(stages[type](x, first, &token, &gives, err));
+        TRY(buf_status(&x->work, err));
+        if (!gives) return MLTF_OK;
     }
-    case D_SEQUENCE:
-        return MLTF_OK;
-    }
-    TRY(buf_status(&x->work, err));
-    return feed(s, k + 1, buf_str(&x->work), out, err);
+    return feed(s, k + 1, token, out, err);
 }
 
 mltf_status tok_stages_feed(tok_stages *s, mltf_str token, mltf_buf *out, mltf_err *err)

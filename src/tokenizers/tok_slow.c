@@ -570,104 +570,137 @@ static mltf_status load_ctc_vocab(tok_vocab *v, const tok_settings *c, const cha
     return st;
 }
 
+/* What a kind's files give: its vocabulary, and tokens to add that the settings do not name. */
+typedef struct {
+    tok_vocab vocab;
+    tok_token_list more;
+} slow_parts;
+
+static bool add_more(tok_token_list *more, tok_added_token t)
+{
+    if (!ARRAY_RESERVE(more->v, more->cap, more->n + 1)) return false;
+    more->v[more->n++] = t;
+    return true;
+}
+
+/* m2m_100: language tokens lie behind the vocabulary. */
+static mltf_status put_languages(tokenizer *tk, const tok_slow *s, const tok_settings *c,
+                                 tok_vocab *v, mltf_err *err)
+{
+    const mltf_str which = json_string(json_get(c->config.root, "language_codes"), STR("m2m100"));
+    const char *const *codes = str_is(which, "wmt21") ? tok_codes_wmt21 : tok_codes_m2m100;
+    for (int32_t id = (int32_t)s->vocab_size; *codes; codes++, id++) {
+        const char *name = arena_printf(&tk->arena, "__%s__", *codes);
+        if (!name || !vocab_put(v, str_from(name), id)) return mltf_fail_memory(err);
+    }
+    return MLTF_OK;
+}
+
+/* vocab.json beside one SentencePiece model, or marian's two. */
+static mltf_status load_spm_and_vocab(tokenizer *tk, tok_slow *s, const tok_settings *c,
+                                      const char *dir, slow_parts *p, mltf_err *err)
+{
+    const bool marian = s->kind == SLOW_MARIAN;
+    TRY(tok_read_vocab_json(&p->vocab, dir, "vocab.json", err));
+    s->vocab_size = p->vocab.live;
+    if (!marian) TRY(put_languages(tk, s, c, &p->vocab, err));
+    TRY(vocab_model(tk, &p->vocab, s->unk_token, err));
+    TRY(load_spm_file(&s->spm, dir, marian ? "source.spm" : "sentencepiece.bpe.model", err));
+    if (!marian || !tok_has_file(dir, "target.spm")) return MLTF_OK;
+    return load_spm_file(&s->target, dir, "target.spm", err);
+}
+
+static mltf_status load_siglip(tokenizer *tk, tok_slow *s, tok_settings *c, const char *dir,
+                               slow_parts *p, mltf_err *err)
+{
+    TRY(load_spm_file(&s->spm, dir,
+                      tok_has_file(dir, "spiece.model") ? "spiece.model" : "tokenizer.model", err));
+    for (size_t i = 0; i < tok_spm_about(s->spm)->n; i++)
+        if (!vocab_put(&p->vocab, tok_spm_piece(s->spm, i), (int32_t)i))
+            return mltf_fail_memory(err);
+    TRY(vocab_model(tk, &p->vocab, s->unk_token, err));
+    tok_spm_set_dummy_prefix(s->spm, false);
+    s->vocab_size = tok_spm_about(s->spm)->n;
+    s->lower = tok_settings_bool(c, "do_lower_case", true);
+    tok_spm_pieces unk = {0};
+    const mltf_status st = tok_spm_encode(s->spm, &unk, s->unk_token, err);
+    s->unk_pieces = unk.n;
+    tok_spm_pieces_release(&unk);
+    for (int i = 0; i < TOK_SPECIAL_COUNT; i++) // strings strip on both sides
+        if (c->special[i].set && c->special[i].was_string &&
+            (i == TOK_PAD || i == TOK_UNK || i == TOK_EOS))
+            c->special[i].token.lstrip = c->special[i].token.rstrip = true;
+    return st;
+}
+
+static mltf_status load_ctc(tokenizer *tk, tok_slow *s, tok_settings *c, const char *dir,
+                            slow_parts *p, mltf_err *err)
+{
+    const json *config = c->config.root;
+    TRY(load_ctc_vocab(&p->vocab, c, dir, err));
+    TRY(vocab_model(tk, &p->vocab, s->unk_token, err));
+    s->delimiter =
+        arena_str(&tk->arena, json_string(json_get(config, "word_delimiter_token"), STR("|")));
+    s->replaced = arena_str(&tk->arena,
+                            json_string(json_get(config, "replace_word_delimiter_char"), STR(" ")));
+    s->lower = tok_settings_bool(c, "do_lower_case", false);
+    const tok_vocab *all = &tk->model->vocab;
+    for (size_t i = 0; i < all->n; i++) {
+        const tok_added_token t = {
+            .content = vocab_at(all, i), .id = all->ids[i], .lstrip = true, .rstrip = true};
+        if (utf8_count(t.content.p, t.content.n) >= 2 && !add_more(&p->more, t))
+            return mltf_fail_memory(err);
+    }
+    s->vocab_size = all->live;
+    return MLTF_OK;
+}
+
+/* byt5: three special tokens, then the bytes. */
+static mltf_status load_bytes(tokenizer *tk, tok_slow *s, const tok_settings *c, slow_parts *p,
+                              mltf_err *err)
+{
+    static const tok_special first[3] = {TOK_PAD, TOK_EOS, TOK_UNK};
+    for (int i = 0; i < 256; i++) {
+        char b[4];
+        const size_t n = utf8_encode(b, (uint32_t)i);
+        if (!vocab_put(&p->vocab, (mltf_str){b, n}, i + 3)) return mltf_fail_memory(err);
+    }
+    for (int i = 0; i < 3; i++) {
+        if (!c->special[first[i]].set) continue;
+        tok_added_token t = c->special[first[i]].token;
+        if (c->special[first[i]].was_string)
+            t = (tok_added_token){.content = t.content, .lstrip = true, .rstrip = true};
+        t.id = i;
+        if (!vocab_put(&p->vocab, t.content, i) || !add_more(&p->more, t))
+            return mltf_fail_memory(err);
+    }
+    s->vocab_size = 256;
+    return vocab_model(tk, &p->vocab, s->unk_token, err);
+}
+
+static mltf_str special_or(tokenizer *tk, const tok_settings *c, tok_special which,
+                           mltf_str fallback)
+{
+    if (!c->special[which].set) return fallback;
+    return arena_str(&tk->arena, c->special[which].token.content);
+}
+
 static mltf_status load_parts(tokenizer *tk, tok_slow *s, tok_settings *c, const char *dir,
                               mltf_err *err)
 {
-    tok_vocab v = {0};
-    tok_token_list more = {0};
-    mltf_status st = MLTF_OK;
-    s->unk_token = c->special[TOK_UNK].set
-                       ? arena_str(&tk->arena, c->special[TOK_UNK].token.content)
-                       : STR("<unk>");
-    s->pad_token = c->special[TOK_PAD].set
-                       ? arena_str(&tk->arena, c->special[TOK_PAD].token.content)
-                       : STR("");
-    if (s->kind == SLOW_MARIAN || s->kind == SLOW_M2M100) {
-        st = tok_read_vocab_json(&v, dir, "vocab.json", err);
-        s->vocab_size = v.live;
-        if (st == MLTF_OK && s->kind == SLOW_M2M100) { // language tokens lie behind the vocabulary
-            const char *const *codes =
-                str_is(json_string(json_get(c->config.root, "language_codes"), STR("m2m100")),
-                       "wmt21")
-                    ? tok_codes_wmt21
-                    : tok_codes_m2m100;
-            for (int32_t id = (int32_t)s->vocab_size; *codes && st == MLTF_OK; codes++, id++) {
-                const char *name = arena_printf(&tk->arena, "__%s__", *codes);
-                if (!name || !vocab_put(&v, str_from(name), id)) st = mltf_fail_memory(err);
-            }
-        }
-        if (st == MLTF_OK) st = vocab_model(tk, &v, s->unk_token, err);
-        if (st == MLTF_OK)
-            st = load_spm_file(&s->spm, dir,
-                               s->kind == SLOW_MARIAN ? "source.spm" : "sentencepiece.bpe.model",
-                               err);
-        if (st == MLTF_OK && s->kind == SLOW_MARIAN && tok_has_file(dir, "target.spm"))
-            st = load_spm_file(&s->target, dir, "target.spm", err);
-    } else if (s->kind == SLOW_SIGLIP) {
-        st = load_spm_file(&s->spm, dir,
-                           tok_has_file(dir, "spiece.model") ? "spiece.model" : "tokenizer.model",
-                           err);
-        for (size_t i = 0; st == MLTF_OK && i < tok_spm_about(s->spm)->n; i++)
-            if (!vocab_put(&v, tok_spm_piece(s->spm, i), (int32_t)i)) st = mltf_fail_memory(err);
-        if (st == MLTF_OK) st = vocab_model(tk, &v, s->unk_token, err);
-        if (st == MLTF_OK) {
-            tok_spm_set_dummy_prefix(s->spm, false);
-            s->vocab_size = tok_spm_about(s->spm)->n;
-            s->lower = tok_settings_bool(c, "do_lower_case", true);
-            tok_spm_pieces p = {0};
-            st = tok_spm_encode(s->spm, &p, s->unk_token, err);
-            s->unk_pieces = p.n;
-            tok_spm_pieces_release(&p);
-        }
-        for (int i = 0; i < TOK_SPECIAL_COUNT; i++) // strings strip on both sides
-            if (c->special[i].set && c->special[i].was_string &&
-                (i == TOK_PAD || i == TOK_UNK || i == TOK_EOS))
-                c->special[i].token.lstrip = c->special[i].token.rstrip = true;
-    } else if (s->kind == SLOW_CTC) {
-        st = load_ctc_vocab(&v, c, dir, err);
-        if (st == MLTF_OK) st = vocab_model(tk, &v, s->unk_token, err);
-        s->delimiter = arena_str(
-            &tk->arena, json_string(json_get(c->config.root, "word_delimiter_token"), STR("|")));
-        s->replaced = arena_str(
-            &tk->arena,
-            json_string(json_get(c->config.root, "replace_word_delimiter_char"), STR(" ")));
-        s->lower = tok_settings_bool(c, "do_lower_case", false);
-        for (size_t i = 0; st == MLTF_OK && i < tk->model->vocab.n; i++) {
-            const mltf_str t = vocab_at(&tk->model->vocab, i);
-            if (utf8_count(t.p, t.n) < 2) continue;
-            if (!ARRAY_RESERVE(more.v, more.cap, more.n + 1))
-                st = mltf_fail_memory(err);
-            else
-                more.v[more.n++] = (tok_added_token){
-                    .content = t, .id = tk->model->vocab.ids[i], .lstrip = true, .rstrip = true};
-        }
-        if (st == MLTF_OK) s->vocab_size = tk->model->vocab.live;
-    } else {
-        for (int i = 0; i < 256 && st == MLTF_OK; i++) {
-            char b[4];
-            const size_t n = utf8_encode(b, (uint32_t)i);
-            if (!vocab_put(&v, (mltf_str){b, n}, i + 3)) st = mltf_fail_memory(err);
-        }
-        static const tok_special first[3] = {TOK_PAD, TOK_EOS, TOK_UNK};
-        for (int i = 0; i < 3 && st == MLTF_OK; i++) {
-            if (!c->special[first[i]].set) continue;
-            tok_added_token t = c->special[first[i]].token;
-            if (c->special[first[i]].was_string)
-                t = (tok_added_token){.content = t.content, .lstrip = true, .rstrip = true};
-            t.id = i;
-            if (!vocab_put(&v, t.content, i) || !ARRAY_RESERVE(more.v, more.cap, more.n + 1))
-                st = mltf_fail_memory(err);
-            else
-                more.v[more.n++] = t;
-        }
-        if (st == MLTF_OK) st = vocab_model(tk, &v, s->unk_token, err);
-        s->vocab_size = 256;
-    }
-    vocab_release(&v);
+    slow_parts p = {0};
+    s->unk_token = special_or(tk, c, TOK_UNK, STR("<unk>"));
+    s->pad_token = special_or(tk, c, TOK_PAD, STR(""));
+    mltf_status st = s->kind == SLOW_MARIAN || s->kind == SLOW_M2M100
+                         ? load_spm_and_vocab(tk, s, c, dir, &p, err)
+                     : s->kind == SLOW_SIGLIP ? load_siglip(tk, s, c, dir, &p, err)
+                     : s->kind == SLOW_CTC    ? load_ctc(tk, s, c, dir, &p, err)
+                                              : load_bytes(tk, s, c, &p, err);
+    vocab_release(&p.vocab);
     if (st == MLTF_OK) st = tok_class_extra(tk, c, err);
     if (st == MLTF_OK) st = special_list(tk, s, c, err);
-    if (st == MLTF_OK) st = load_added(tk, c, more.v, more.n, err);
-    free(more.v);
+    if (st == MLTF_OK) st = load_added(tk, c, p.more.v, p.more.n, err);
+    free(p.more.v);
     return st;
 }
 
