@@ -179,6 +179,65 @@ static convert_op op_for(const convert_rule *r, const gguf_tensor *t, mltf_str s
     return r->op;
 }
 
+/* Shape and type of the one tensor that an operation makes of p->t, which *s describes as the file has it. */
+static mltf_status plan_one(convert_job *j, convert_piece *p, st_spec *s)
+{
+    const gguf_tensor *t = p->t;
+    const size_t last = t->ndim ? t->ndim - 1 : 0, before = last ? last - 1 : 0;
+    switch (p->op) {
+    case CONVERT_TRANSPOSE:
+        swap(&s->shape[last], &s->shape[before]);
+        break;
+    case CONVERT_WEAVE:
+        s->shape[last] *= 2;
+        p->rows *= 2;
+        break;
+    case CONVERT_WEAVE_TURNED:
+        swap(&s->shape[last], &s->shape[before]);
+        s->shape[last] *= 2;
+        break;
+    case CONVERT_JOIN:
+        s->shape[before] += p->joined->shape[1];
+        p->rows += p->joined->count / p->joined->shape[0];
+        break;
+    case CONVERT_KV_B:
+        if (t->ndim != 3) return does_not_fit(j, t);
+        s->ndim = 2;
+        s->shape[0] = t->shape[2] * (t->shape[0] + p->joined->shape[1]);
+        s->shape[1] = t->shape[1];
+        break;
+    case CONVERT_FROM_TWO:
+        if (t->ndim != 2) return does_not_fit(j, t);
+        s->shape[0] += 2;
+        break;
+    case CONVERT_LOG_MINUS:
+        s->dtype = DT_F32;
+        if (t->shape[0] > 1) break;
+        s->ndim = 1;
+        s->shape[0] = t->count;
+        break;
+    case CONVERT_VECTOR:
+        s->ndim = 1;
+        s->shape[0] = t->count;
+        break;
+    case CONVERT_ONE_ROW:
+        if (t->ndim != 1) break;
+        s->ndim = 2;
+        s->shape[0] = 1;
+        s->shape[1] = t->count;
+        break;
+    case CONVERT_CHANNELS:
+        if (t->ndim != 2) return does_not_fit(j, t);
+        s->ndim = 3;
+        s->shape[2] = s->shape[1];
+        s->shape[1] = 1;
+        break;
+    default:
+        break;
+    }
+    return add_piece(j, p, s);
+}
+
 static mltf_status plan_tensor(convert_job *j, const gguf_tensor *t)
 {
     int64_t layer;
@@ -216,7 +275,6 @@ static mltf_status plan_tensor(convert_job *j, const gguf_tensor *t)
     s.name = to;
     if (p.op == CONVERT_KV_B || p.op == CONVERT_JOIN || is_woven(p.op))
         TRY(find_joined(j, r + 1, layer, suffix, &p));
-    const size_t last = t->ndim ? t->ndim - 1 : 0, before = last ? last - 1 : 0;
     switch (p.op) {
     case CONVERT_SPLIT:
         return plan_split(j, &p, &s, to);
@@ -228,57 +286,9 @@ static mltf_status plan_tensor(convert_job *j, const gguf_tensor *t)
         p.rows *= 2;
         s.shape[1] *= 2;
         return plan_mxfp4(j, &p, &s, to);
-    case CONVERT_TRANSPOSE:
-        swap(&s.shape[last], &s.shape[before]);
-        break;
-    case CONVERT_WEAVE:
-        s.shape[last] *= 2;
-        p.rows *= 2;
-        break;
-    case CONVERT_WEAVE_TURNED:
-        swap(&s.shape[last], &s.shape[before]);
-        s.shape[last] *= 2;
-        break;
-    case CONVERT_JOIN:
-        s.shape[before] += p.joined->shape[1];
-        p.rows += p.joined->count / p.joined->shape[0];
-        break;
-    case CONVERT_KV_B:
-        if (t->ndim != 3) return does_not_fit(j, t);
-        s.ndim = 2;
-        s.shape[0] = t->shape[2] * (t->shape[0] + p.joined->shape[1]);
-        s.shape[1] = t->shape[1];
-        break;
-    case CONVERT_FROM_TWO:
-        if (t->ndim != 2) return does_not_fit(j, t);
-        s.shape[0] += 2;
-        break;
-    case CONVERT_LOG_MINUS:
-        s.dtype = DT_F32;
-        if (t->shape[0] > 1) break;
-        s.ndim = 1;
-        s.shape[0] = t->count;
-        break;
-    case CONVERT_VECTOR:
-        s.ndim = 1;
-        s.shape[0] = t->count;
-        break;
-    case CONVERT_ONE_ROW:
-        if (t->ndim != 1) break;
-        s.ndim = 2;
-        s.shape[0] = 1;
-        s.shape[1] = t->count;
-        break;
-    case CONVERT_CHANNELS:
-        if (t->ndim != 2) return does_not_fit(j, t);
-        s.ndim = 3;
-        s.shape[2] = s.shape[1];
-        s.shape[1] = 1;
-        break;
     default:
-        break;
+        return plan_one(j, &p, &s);
     }
-    return add_piece(j, &p, &s);
 }
 
 /* ---- all of them --------------------------------------------------------------------------- */
