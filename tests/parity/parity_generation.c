@@ -100,6 +100,13 @@ static const char *library_defect(const runner *r, const gen_config *cfg, size_t
                                   size_t total, size_t left)
 {
     const arch_info *info = arch_model_info(r->m);
+    const size_t start = info->kind == ARCH_ENCODER_DECODER ? 1 : prompt;
+    const int64_t last =
+        cfg->max_new_tokens == GEN_NONE ? cfg->max_length : cfg->max_new_tokens + (int64_t)start;
+    if (cfg->exponential_decay_length_penalty.factor != 0 && !cfg->remove_invalid_values &&
+        cfg->forced_eos_token_id.n && (int64_t)total == last)
+        return "the exponential decay makes a NaN of the score of an end token that the forced one "
+               "forbids, and that one is taken";
     if (!info->stepwise) return NULL;
     if (left)
         return "the library takes the rotary frequencies of the longest row for all rows; here a "
