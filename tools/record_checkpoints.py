@@ -439,7 +439,9 @@ FAMILIES = {
     "family-olmoe": ("olmoe", "OlmoeForCausalLM", {"rope_scaling": None}),
     "family-openai-gpt": ("openai-gpt", "OpenAIGPTLMHeadModel", {}),
     "family-persimmon": ("persimmon", "PersimmonForCausalLM", {"qk_layernorm": True, "rope_scaling": None}),
+    "family-pegasus-x": ("pegasus_x", "PegasusXForConditionalGeneration", {"decoder_layers": 1, "decoder_attention_heads": 2, "num_global_tokens": 2, "block_size": 4, "stagger_local_blocks": True}),
     "family-phimoe": ("phimoe", "PhimoeForCausalLM", {"rope_scaling": None, "num_local_experts": 3, "router_jitter_noise": 0.3}),
+    "family-prophetnet": ("prophetnet", "ProphetNetForConditionalGeneration", {"num_decoder_layers": 1, "num_decoder_attention_heads": 2, "ngram": 2, "num_buckets": 4, "relative_max_distance": 17}),
     "family-qwen3-next": ("qwen3_next", "Qwen3NextForCausalLM", {"num_experts": 3, "num_experts_per_tok": 2, "decoder_sparse_step": 1, "mlp_only_layers": [], "linear_num_value_heads": 4, "linear_conv_kernel_dim": 4}),
     "family-recurrent-gemma": ("recurrent_gemma", "RecurrentGemmaForCausalLM", {"block_types": ["recurrent", "attention"], "conv1d_width": 4, "lru_width": None, "hidden_size": 16}),
     "family-rembert": ("rembert", "RemBertForMaskedLM", {"is_decoder": False}),
@@ -482,7 +484,7 @@ def family(name, of, cls, fixed):
     inputs = {k: c for k, c in cases().items() if masked or "attention_mask" not in c}
     if model.config.is_encoder_decoder and not cls.endswith(("ForCausalLM", "EncoderModel")):
         for c in inputs.values():
-            c["decoder_input_ids"] = c["input_ids"][:, :3]
+            c["decoder_input_ids"] = c["input_ids"][:, : 1 if of == "prophetnet" else 3]
             c.setdefault("attention_mask", torch.ones_like(c["input_ids"]))
     fresh.expect(model, inputs, folder, {"class": cls, "stored_dtype": "float16"})
 

@@ -1,5 +1,5 @@
 /* BART and the encoder-decoders of its block: bart, mbart, marian, pegasus, blenderbot, m2m_100 (nllb), led, fsmt,
- * bigbird_pegasus, nllb-moe.
+ * bigbird_pegasus, nllb-moe, pegasus_x.
  * Lewis et al. 2019, arXiv:1910.13461; transformers 4.57 models/{bart,mbart,marian,pegasus,blenderbot,m2m_100}.
  *
  *   ids ─ scaled embedding + position ─ (bart, mbart: norm) ─┐
@@ -19,6 +19,9 @@
  *   bigbird_pegasus before  learned                           no, biases as use_bias says, and the last norms have
  *                                                             the name layernorm_embedding
  *   nllb-moe  before    those of m2m_100                      no; in every so many layers two experts a token
+ *   pegasus_x before    sine | cosine, from 0                 no, nor biases in attention; the encoder sees blocks, every
+ *                                                             other layer's shifted by half of one, and global rows
+ *                                                             that go through the layers beside the text
  *   mvp, plbart: bart, under other names
  *
  * Easy to get wrong: bart's table has two rows more than positions; final_logits_bias is a stored buffer;
@@ -57,11 +60,14 @@ typedef struct {
     size_t experts;           // num_experts, in every encoder_sparse_step layers; 0: none
     float expert_scale;       // 1 - moe_token_dropout
     bool router_bias;
+    bool sines_from_0; // pegasus_x
+    nn_blocks blocks;  // of its encoder; shift in odd layers
 } bart_config;
 
 typedef struct {
     nn_attn_w attn, cross;         // q k v o [H, H]
     nn_norm_w norm1, norm2, norm3; // self, cross, mlp
+    nn_norm_w global_norm;         // self, of the global rows
     nn_mlp_w mlp;
     nn_moe_w moe;  // n > 0: instead of mlp
     size_t window; // led: keys on each side, itself not counted; 0: all
@@ -69,6 +75,7 @@ typedef struct {
 
 typedef struct {
     nn_embed_w words, positions; // [V, H], [P + offset, H]
+    const float *globals;        // [G, H] or NULL
     nn_norm_w embed_norm, norm;  // kind NONE where there is none
     bart_layer *layers;
     size_t n, heads;
@@ -101,6 +108,17 @@ static void read_experts(arch_config *c, bart_config *o)
         cfg_fail(c, "\"router_dtype\" other than float32 is not supported");
 }
 
+static void read_blocks(arch_config *c, bart_config *o)
+{
+    o->blocks.rows = cfg_size(c, "block_size", 512, 1, 1 << 24);
+    o->blocks.globals = cfg_size(c, "num_global_tokens", 32, 1, 1 << 16);
+    if (cfg_bool(c, "stagger_local_blocks", true)) o->blocks.shift = o->blocks.rows / 2;
+    if (o->blocks.rows % 2 && o->blocks.shift)
+        cfg_fail(c, "\"block_size\" %zu must be even to be shifted by half", o->blocks.rows);
+    if (o->hidden % 2 || o->hidden < 4)
+        cfg_fail(c, "\"d_model\" %zu has no room for sines and cosines", o->hidden);
+}
+
 static void read_config(arch_config *c, bart_config *o, mltf_str type)
 {
     const bool mvp = str_is(type, "mvp"), plbart = str_is(type, "plbart");
@@ -110,14 +128,15 @@ static void read_config(arch_config *c, bart_config *o, mltf_str type)
     const bool blender = str_is(type, "blenderbot");
     const bool led = str_is(type, "led"), small = str_is(type, "blenderbot-small");
     const bool fsmt = str_is(type, "fsmt"), bird = str_is(type, "bigbird_pegasus");
+    const bool px = str_is(type, "pegasus_x");
     o->hidden = cfg_dim(c, "d_model|hidden_size", blender ? 2560 : small ? 512 : 1024);
     o->vocab = cfg_dim(c, fsmt ? "src_vocab_size" : "vocab_size",
-                       m2m       ? 128112
-                       : blender ? 8008
-                       : marian  ? 58101
-                       : fsmt    ? 42024
-                       : bird    ? 96103
-                                 : 50265);
+                       m2m          ? 128112
+                       : blender    ? 8008
+                       : marian     ? 58101
+                       : fsmt       ? 42024
+                       : bird || px ? 96103
+                                    : 50265);
     const size_t positions = led ? 0
                                  : cfg_dim(c, "max_position_embeddings",
                                            blender ? 128
@@ -126,27 +145,34 @@ static void read_config(arch_config *c, bart_config *o, mltf_str type)
                                                    : 1024);
     o->enc.positions = led ? cfg_dim(c, "max_encoder_position_embeddings", 16384) : positions;
     o->dec.positions = led ? cfg_dim(c, "max_decoder_position_embeddings", 1024) : positions;
-    o->enc.layers = cfg_layers(c, "encoder_layers", blender ? 2 : small ? 8 : bird ? 16 : 12);
-    o->dec.layers = cfg_layers(c, "decoder_layers", blender ? 24 : small ? 8 : bird ? 16 : 12);
+    o->enc.layers = cfg_layers(c, "encoder_layers", blender ? 2 : small ? 8 : bird || px ? 16 : 12);
+    o->dec.layers = cfg_layers(c, "decoder_layers",
+                               blender      ? 24
+                               : small      ? 8
+                               : bird || px ? 16
+                                            : 12);
     o->enc.heads = cfg_dim(c, "encoder_attention_heads", blender ? 32 : 16);
     o->dec.heads = cfg_dim(c, "decoder_attention_heads", blender ? 32 : 16);
     o->enc.ffn = cfg_dim(c, "encoder_ffn_dim", blender ? 10240 : small ? 2048 : 4096);
     o->dec.ffn = cfg_dim(c, "decoder_ffn_dim", blender ? 10240 : small ? 2048 : 4096);
     o->act = cfg_act(c, "activation_function", m2m || fsmt ? "relu" : bird ? "gelu_new" : "gelu");
-    o->scale = cfg_bool(c, "scale_embedding", m2m || plbart || fsmt || bird)
+    o->scale = cfg_bool(c, "scale_embedding", m2m || plbart || fsmt || bird || px)
                    ? sqrtf((float)o->hidden)
                    : 1.0f;
     o->pad = cfg_token(c, "pad_token_id",
                        marian                                ? 58100
                        : bart || mbart || m2m || led || fsmt ? 1
                                                              : 0);
-    o->eos = cfg_token(c, "eos_token_id", marian ? 0 : str_is(type, "pegasus") || bird ? 1 : 2);
-    o->start = cfg_token(c, "decoder_start_token_id", small ? 1 : 2);
+    o->eos = cfg_token(c, "eos_token_id",
+                       marian                                  ? 0
+                       : str_is(type, "pegasus") || bird || px ? 1
+                                                               : 2);
+    o->start = cfg_token(c, "decoder_start_token_id", small ? 1 : px ? 0 : 2);
     o->shared = !fsmt && (!marian || cfg_bool(c, "share_encoder_decoder_embeddings", true));
     o->decoder_vocab =
         o->shared ? o->vocab : cfg_dim(c, fsmt ? "tgt_vocab_size" : "decoder_vocab_size", o->vocab);
     o->fsmt = fsmt;
-    o->attn_bias = !bird || cfg_bool(c, "use_bias", false) ? NN_BIAS : NN_NO_BIAS;
+    o->attn_bias = !(bird || px) || (bird && cfg_bool(c, "use_bias", false)) ? NN_BIAS : NN_NO_BIAS;
     if (bird && str_is(cfg_str(c, "attention_type", "block_sparse"), "block_sparse"))
         o->limit = (5 + 2 * cfg_size(c, "num_random_blocks", 3, 0, 1 << 20)) *
                    cfg_size(c, "block_size", 64, 1, 1 << 20);
@@ -156,6 +182,8 @@ static void read_config(arch_config *c, bart_config *o, mltf_str type)
     o->led = led;
     o->sines = marian || str_is(type, "pegasus") || m2m || fsmt;
     o->sines_exp = m2m || fsmt;
+    o->sines_from_0 = px;
+    if (px) read_blocks(c, o);
     o->offset = bart || mbart ? 2 : fsmt ? (size_t)o->pad + 1 : 0;
     o->shifts = bart || mbart || led || bird;
     o->shift_last = mbart || plbart;
@@ -254,7 +282,9 @@ static void load_stack(arch_build *b, bart_stack *s, const bart_config *c, bool 
                               : "encoder.embed_tokens",
                       "input id", decoder ? c->decoder_vocab : c->vocab, c->hidden, 0);
     nn_scope(ld, "%s%s.", ld->base, side);
-    if (!c->sines_exp || c->fsmt) // tables of sines may be left out of a file
+    if (c->blocks.globals && !decoder)
+        s->globals = nn_load_vector(ld, "embed_global.weight", c->blocks.globals * c->hidden, 0);
+    if (!(c->sines_exp || c->sines_from_0) || c->fsmt) // tables of sines may be left out of a file
         nn_load_embed(ld, &s->positions, "embed_positions", "position",
                       (decoder ? c->dec.positions : c->enc.positions) + c->offset, c->hidden,
                       c->sines ? NN_OPTIONAL : 0);
@@ -267,6 +297,9 @@ static void load_stack(arch_build *b, bart_stack *s, const bart_config *c, bool 
     for (size_t il = 0; s->layers && il < s->n; il++) {
         nn_scope(ld, "%s%s.layers.%zu.", ld->base, side, il);
         load_layer(b, &s->layers[il], c, decoder, il);
+        if (c->blocks.globals && !decoder)
+            nn_load_norm(ld, &s->layers[il].global_norm, "global_self_attn_layer_norm",
+                         NN_NORM_LAYER, c->hidden, 1e-5f, NN_BIAS);
         if (c->led && !decoder) s->layers[il].window = cfg_window_side(&b->cfg, il);
     }
 }
@@ -317,9 +350,10 @@ static mltf_status load(arch_build *b, mltf_err *err)
         return arch_done(b, m, c->hidden, c->decoder_vocab, c->dec.layers, c->dec.positions, err);
     }
     b->m->cross_shape = b->m->cache_shape;
-    b->m->info.max_target_positions = c->sines_exp ? SIZE_MAX : c->dec.positions;
+    const bool unbound = c->sines_exp || c->sines_from_0;
+    b->m->info.max_target_positions = unbound ? SIZE_MAX : c->dec.positions;
     return arch_done(b, m, c->hidden, c->decoder_vocab, c->enc.layers,
-                     c->sines_exp ? SIZE_MAX : c->enc.positions, err);
+                     unbound ? SIZE_MAX : c->enc.positions, err);
 }
 
 /* ------------------------------------------------------------------ forward */
@@ -329,8 +363,8 @@ static mltf_status load(arch_build *b, mltf_err *err)
 static void add_sines(float *x, size_t pos, const bart_config *c)
 {
     const size_t H = c->hidden, half = H / 2, sines = H % 2 && !c->sines_exp ? half + 1 : half;
-    if (c->sines_exp) {
-        if ((int64_t)pos != c->pad) arch_add_sines(x, pos, H);
+    if (c->sines_exp || c->sines_from_0) {
+        if (c->sines_from_0 || (int64_t)pos != c->pad) arch_add_sines(x, pos, H);
         return;
     }
     for (size_t i = 0; i < sines; i++)
@@ -361,7 +395,7 @@ static void add_positions(arch_run *r, float *x, const bart_stack *s, const bart
     for (size_t t = 0; nn_ok(r->cx) && t < r->seqs.rows; t++) {
         const size_t pos = (size_t)r->seqs.pos[t];
         const size_t n = s->decoder ? c->dec.positions : c->enc.positions;
-        if (!c->sines_exp && pos >= n)
+        if (!c->sines_exp && !c->sines_from_0 && pos >= n)
             nn_fail(r->cx, MLTF_INVALID_INPUT,
                     "position %zu is outside of the model's table of %zu", pos, n);
         else
@@ -394,6 +428,44 @@ static void residual(arch_run *r, float *x, const bart_layer *w, part which, con
     if (nn_ok(cx)) nn_restore(cx, mark);
 }
 
+/* A layer of pegasus_x's encoder: x [T, H], and the global rows of all sequences, g [seqs G, H]. */
+static void block_layer(arch_run *r, float *x, float *g, const bart_layer *w, const nn_attn *attn,
+                        size_t il)
+{
+    nn_ctx *cx = r->cx;
+    const bart_config *c = &((const bart_model *)r->impl)->cfg;
+    const size_t T = r->seqs.rows, H = c->hidden, G = r->seqs.n * c->blocks.globals;
+    nn_blocks blocks = c->blocks;
+    if (il % 2 == 0) blocks.shift = 0;
+    const nn_mark mark = nn_save(cx);
+    float *y = nn_f32(cx, T, H), *yg = nn_f32(cx, G, H);
+    nn_norm(cx, y, x, &w->norm1, T);
+    nn_norm(cx, yg, g, &w->global_norm, G);
+    nn_block_attention(cx, y, yg, &w->attn, attn, &r->seqs, &blocks);
+    nn_add(cx, x, y, T * H);
+    nn_add(cx, g, yg, G * H);
+    nn_tap(cx, "attn", (int)il, x, T, H);
+    nn_norm(cx, y, x, &w->norm3, T);
+    nn_norm(cx, yg, g, &w->norm3, G);
+    nn_mlp(cx, y, y, &w->mlp, T);
+    nn_mlp(cx, yg, yg, &w->mlp, G);
+    nn_add(cx, x, y, T * H);
+    nn_add(cx, g, yg, G * H);
+    nn_tap(cx, "out", (int)il, x, T, H);
+    if (nn_ok(cx)) nn_restore(cx, mark);
+}
+
+/* The global rows before the first layer, [seqs G, H]; NULL where there are none. */
+static float *global_rows(arch_run *r, const bart_stack *s, const bart_config *c)
+{
+    if (!s->globals) return NULL;
+    const size_t n = c->blocks.globals * c->hidden;
+    float *g = nn_f32(r->cx, r->seqs.n, n);
+    for (size_t i = 0; nn_ok(r->cx) && i < r->seqs.n; i++)
+        memcpy(g + i * n, s->globals, n * sizeof *g);
+    return g;
+}
+
 static float *stack_forward(arch_run *r, const bart_stack *s)
 {
     nn_ctx *cx = r->cx;
@@ -418,8 +490,13 @@ static float *stack_forward(arch_run *r, const bart_stack *s)
     if (early) nn_norm(cx, x, x, &s->embed_norm, T);
     add_positions(r, x, s, c);
     if (c->embed_norm && !early) nn_norm(cx, x, x, &s->embed_norm, T);
+    float *g = global_rows(r, s, c);
     for (size_t il = 0; il < s->n; il++) {
         arch_keep_hidden(r, x, H);
+        if (s->globals) {
+            block_layer(r, x, g, &s->layers[il], &attn, il);
+            continue;
+        }
         residual(r, x, &s->layers[il], SELF, &attn, c->pre_norm, il);
         if (s->decoder && !c->alone) residual(r, x, &s->layers[il], CROSS, &attn, c->pre_norm, il);
         residual(r, x, &s->layers[il], MLP, &attn, c->pre_norm, il);
@@ -507,7 +584,7 @@ static void forward(arch_run *r)
 const arch_family arch_bart = {
     .model_types = (const char *const[]){"bart", "mbart", "marian", "pegasus", "blenderbot",
                                          "m2m_100", "led", "blenderbot-small", "mvp", "plbart",
-                                         "fsmt", "bigbird_pegasus", "nllb-moe", NULL},
+                                         "fsmt", "bigbird_pegasus", "nllb-moe", "pegasus_x", NULL},
     .classes = (const char *const[]){CLASSES_OF_TEXTS("Bart"),
                                      CLASSES_OF_TEXTS("MBart"),
                                      "MarianModel",
@@ -518,6 +595,8 @@ const arch_family arch_bart = {
                                      CLASSES("BlenderbotSmall"),
                                      "M2M100Model",
                                      "M2M100ForConditionalGeneration",
+                                     "PegasusXModel",
+                                     "PegasusXForConditionalGeneration",
                                      "NllbMoeModel",
                                      "NllbMoeForConditionalGeneration",
                                      "LEDModel",

@@ -84,6 +84,7 @@
     X(phi3) \
     X(phimoe) \
     X(prelayernorm) \
+    X(prophetnet) \
     X(qwen3_next) \
     X(recurrent_gemma) \
     X(rembert) \

@@ -383,7 +383,7 @@ typedef struct nn_attn {
 } nn_attn;
 
 /* out [T, heads * v_dim] = attention of each row over its own sequence: what its cache holds (layer `layer`;
- * k and v are appended there first) and the rows of this forward. out may be q.p only if q is dense. */
+ * k and v are appended there first) and the rows of this forward. out must overlap none of them. */
 void nn_attend(nn_ctx *cx, float *out, nn_heads q, nn_heads k, nn_heads v, const nn_seqs *seqs,
                const nn_attn *a, size_t layer);
 /* Rows that see no key at all (all masked, or all within the window masked; with `queries` every masked row):
@@ -425,6 +425,15 @@ void nn_cross_attention(nn_ctx *cx, float *y, const float *x, const nn_attn_w *w
 /* Keys and values of encoder rows [T] for one decoder layer, into each sequence's memory. */
 void nn_memory_fill(nn_ctx *cx, const float *x, const nn_attn_w *w, const nn_attn *a,
                     const nn_seqs *seqs, size_t layer);
+
+/* Long texts: the rows of a sequence lie in blocks, which begin `shift` rows before it, and see their own block and
+ * `globals` rows that belong to the sequence beside its text; those see everything. */
+typedef struct nn_blocks {
+    size_t rows, shift, globals;
+} nn_blocks;
+/* x [T, H] and global [seqs globals, H] in place; without caches. */
+void nn_block_attention(nn_ctx *cx, float *x, float *global, const nn_attn_w *w, const nn_attn *a,
+                        const nn_seqs *seqs, const nn_blocks *b);
 
 /* a->rel from a table [buckets, heads] by T5's logarithmic buckets of distance, in scratch; causal: keys
  * ahead do not count (decoders). Long enough for every sequence of this forward and its cache; what lies outside of

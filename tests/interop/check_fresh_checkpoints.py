@@ -434,6 +434,9 @@ FAMILIES = {
     "gemma3n_text": (["Gemma3nForCausalLM"] * 3 + ["Gemma3nTextModel"], "Gemma3nTextConfig", gemma3n),
     "t5gemma": (["T5GemmaForConditionalGeneration"] * 2 + ["T5GemmaModel"], "T5GemmaConfig", t5gemma),
     "t5gemma-encoder": (["T5GemmaEncoderModel", "T5GemmaForSequenceClassification", "T5GemmaForTokenClassification"], "T5GemmaConfig", lambda r: {**t5gemma(r), "is_encoder_decoder": False}),
+    "prophetnet": (["ProphetNetForConditionalGeneration"] * 3 + ["ProphetNetModel"], "ProphetNetConfig", lambda r: dict(vocab_size=max(r.vocab, 7), hidden_size=r.hidden, encoder_ffn_dim=r.inter, decoder_ffn_dim=r.choice([24, 33]), num_encoder_layers=r.layers, num_decoder_layers=r.layers, num_encoder_attention_heads=r.heads,
+                   num_decoder_attention_heads=r.choice([h for h in range(1, r.heads + 1) if r.hidden % h == 0]), max_position_embeddings=64, activation_function=r.act(), ngram=r.choice([1, 2, 3]), num_buckets=r.choice([4, 5, 32]), relative_max_distance=r.choice([17, 128]), tie_word_embeddings=r.flag(), pad_token_id=0, bos_token_id=1, eos_token_id=2, decoder_start_token_id=1)),
+    "pegasus_x": (["PegasusXForConditionalGeneration"] * 2 + ["PegasusXModel"], "PegasusXConfig", lambda r: bart(r, vocab_size=max(r.vocab, 7), d_model=r.hidden if r.hidden >= 4 else 4 * r.hidden, decoder_start_token_id=0, num_global_tokens=r.choice([1, 3, 8]), block_size=r.choice([2, 4, 8, 16, 64]), stagger_local_blocks=r.flag())),
     "xmod": (encoder("Xmod", more=("ForCausalLM",)), "XmodConfig", lambda r: {**bert(r), "vocab_size": max(r.vocab, 7), "pad_token_id": 1, "is_decoder": r.flag(), "pre_norm": r.flag(), "adapter_reduction_factor": 1, "adapter_layer_norm": r.flag(), "adapter_reuse_layer_norm": r.flag(), "ln_before_adapter": r.flag(), "languages": ["en_XX", "de_DE"], "default_language": r.choice(["en_XX", "de_DE"])}),
     "big_bird": (encoder("BigBird", drop=("ForQuestionAnswering",), more=("ForCausalLM",)), "BigBirdConfig", lambda r: bert(r, attention_type=r.choice(["block_sparse", "original_full"]), rescale_embeddings=r.flag(), is_decoder=r.flag())),
     "ernie4_5_moe": (["Ernie4_5_MoeForCausalLM"] * 2 + ["Ernie4_5_MoeModel"], "Ernie4_5_MoeConfig", lambda r: {**grouped(r, use_bias=r.flag(), moe_intermediate_size=r.choice([10, 24]), moe_k=r.choice([1, 2, 3]), moe_num_experts=r.choice([3, 8]), moe_num_shared_experts=r.choice([0, 1, 2]), moe_layer_start_index=r.choice([0, 1]), moe_layer_end_index=r.choice([-1, 1]), moe_layer_interval=r.choice([1, 2])), **r.rope()}),
@@ -514,7 +517,7 @@ def cases_of(model, cfg, r, seq2seq, decoder, cls):
         if cls.endswith("SequenceClassification") and seq2seq:
             continue
         if seq2seq and not cls.endswith("QuestionAnswering"):
-            c["decoder_input_ids"] = torch.randint(low, cfg.vocab_size, (c["input_ids"].shape[0], r.choice([1, 4, 13])), generator=g)
+            c["decoder_input_ids"] = torch.randint(low, cfg.vocab_size, (c["input_ids"].shape[0], 1 if cls == "ProphetNetForConditionalGeneration" else r.choice([1, 4, 13])), generator=g)  # docs/differences.md
         if seq2seq and "attention_mask" not in c:
             c["attention_mask"] = torch.ones_like(c["input_ids"])
     return cases
@@ -523,10 +526,14 @@ def cases_of(model, cfg, r, seq2seq, decoder, cls):
 def flatten(out):
     flat = {}
     for k, v in out.items():
+        if "ngram" in k:
+            continue
         if torch.is_tensor(v) and not k.endswith("_loss"):
             flat[k] = v
         elif isinstance(v, tuple) and k.endswith("hidden_states"):
-            flat.update({"%s.%d" % (k, i): x[0] if x.dim() == 4 else x for i, x in enumerate(v) if x is not None})  # of gemma3n's streams the first
+            v = [x[0] if isinstance(x, tuple) or x is not None and x.dim() == 4 else x for x in v]  # of pegasus_x's last the text, of gemma3n's streams the first
+            width = v[-1].shape[1] if v[-1] is not None else 0  # pegasus_x fills its blocks up
+            flat.update({"%s.%d" % (k, i): x[:, :width] for i, x in enumerate(v) if x is not None})
     return flat
 
 
