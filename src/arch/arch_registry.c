@@ -14,6 +14,7 @@
  *     tests/interop/check_fresh_checkpoints.py gets a line as well, tools/record_checkpoints.py makes its small
  *     recording for make test. Where logits differ, build/parity --taps shows what each part of each layer gave. */
 #include <ctype.h>
+#include <string.h>
 
 #include "arch/arch_internal.h"
 
@@ -171,4 +172,12 @@ const char *arch_base_class(mltf_str model_type)
             return *c;
     }
     return f->classes[0];
+}
+
+bool arch_has_class(const char *class_name)
+{
+    for (size_t i = 0; i < N_FAMILIES; i++)
+        for (const char *const *c = families[i]->classes; *c; c++)
+            if (strcmp(*c, class_name) == 0) return true;
+    return false;
 }

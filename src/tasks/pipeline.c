@@ -24,7 +24,6 @@ static size_t class_stem(const char *architecture)
                                         "ForNextSentencePrediction",
                                         "DoubleHeadsModel",
                                         "WithLMHeadModel",
-                                        "ForNextSentencePrediction",
                                         "LMHeadModel",
                                         "EncoderModel",
                                         "MTModel",
@@ -38,11 +37,35 @@ static size_t class_stem(const char *architecture)
     return 0;
 }
 
-/* The class that the task's AutoModel makes of a checkpoint of this class; NULL: that one itself. */
-static const char *class_for_task(const task_def *def, const char *architecture, mltf_arena *arena)
+/* What config.json says before the model is loaded. In the pipeline's arena. */
+typedef struct {
+    const char *architecture; /* the class that it names, or NULL */
+    const char *base; /* the class without a head of its model_type; NULL: the type is not known */
+} model_names;
+
+static mltf_status read_names(model_names *out, const char *dir, const json *overrides,
+                              mltf_arena *arena, mltf_err *err)
 {
-    if (!def->class_suffix || !architecture) return NULL;
-    const mltf_str s = str_from(architecture);
+    char *path = path_join(dir, "config.json");
+    if (!path) return mltf_fail_memory(err);
+    json_doc doc = JSON_DOC_INIT;
+    const mltf_status st = json_parse_file(&doc, path, NULL, err);
+    free(path);
+    const json *list = json_get(overrides, "architectures");
+    if (!list) list = json_get(doc.root, "architectures");
+    const mltf_str name = json_string(json_at(list, 0), (mltf_str){0});
+    out->architecture = name.p ? arena_strdup(arena, name.p, name.n) : NULL;
+    out->base = arch_base_class(json_string(json_get(doc.root, "model_type"), STR("")));
+    json_doc_release(&doc);
+    return st;
+}
+
+/* The class that the task's AutoModel makes of the checkpoint; NULL: that of the checkpoint itself. */
+static const char *class_for_task(const task_def *def, const model_names *names, mltf_arena *arena)
+{
+    const char *given = names->architecture ? names->architecture : names->base;
+    if (!def->class_suffix || !given) return NULL;
+    const mltf_str s = str_from(given);
     const bool base = strcmp(def->class_suffix, "Model") == 0;
     const bool with_head = str_ends(s, "LMHeadModel") || str_ends(s, "MTModel") ||
                            str_ends(s, "DoubleHeadsModel") || str_ends(s, "EncoderModel");
@@ -50,39 +73,13 @@ static const char *class_for_task(const task_def *def, const char *architecture,
     for (size_t i = 0; def->class_also && def->class_also[i]; i++)
         if (str_ends(s, def->class_also[i])) return NULL;
 
-    const size_t stem = class_stem(architecture);
+    const int stem = (int)class_stem(given);
     if (stem == 0) return NULL;
-    const mltf_str name = {architecture, stem};
-    const char *suffix = def->class_suffix;
-    if (strcmp(suffix, "ForCausalLM") == 0 && (str_is(name, "GPT2") || str_is(name, "Bert")))
-        suffix = "LMHeadModel";
-    if (base && str_is(name, "Marian")) return "MarianModel";
-    if (base && str_is(name, "Gemma3")) suffix = "TextModel";
-    return arena_printf(arena, STR_FMT "%s", STR_ARG(name), suffix);
-}
-
-/* config.json as far as it is needed before the model is loaded: the class that it names (or NULL), and that or the
- * base class of its model_type. */
-static mltf_status read_architecture(const char *dir, const json *overrides, mltf_arena *arena,
-                                     const char **architecture, const char **known, mltf_err *err)
-{
-    char *path = path_join(dir, "config.json");
-    if (!path) return mltf_fail_memory(err);
-    json_doc doc = JSON_DOC_INIT;
-    const mltf_status st = json_parse_file(&doc, path, NULL, err);
-    free(path);
-    if (st) {
-        json_doc_release(&doc);
-        return st;
-    }
-    const json *list = json_get(overrides, "architectures");
-    if (!list) list = json_get(doc.root, "architectures");
-    const mltf_str name = json_string(json_at(list, 0), (mltf_str){0});
-    *architecture = name.p ? arena_strdup(arena, name.p, name.n) : NULL;
-    *known = name.p ? *architecture
-                    : arch_base_class(json_string(json_get(doc.root, "model_type"), STR("")));
-    json_doc_release(&doc);
-    return MLTF_OK;
+    if (base && names->base) return names->base;
+    const char *name = arena_printf(arena, "%.*s%s", stem, given, def->class_suffix);
+    if (strcmp(def->class_suffix, "ForCausalLM") != 0 || !name || arch_has_class(name)) return name;
+    const char *older = arena_printf(arena, "%.*sLMHeadModel", stem, given);
+    return older && arch_has_class(older) ? older : name;
 }
 
 /* "translation" alone takes the first translation_… of the model's task_specific_params. */
@@ -122,79 +119,72 @@ const char *pipeline_model_root(const char *dir, mltf_arena *arena)
     return root;
 }
 
+/* p->def and p->task: the task asked for, or the one that the checkpoint's class is made for. */
+static mltf_status find_task(pipeline *p, const char *task, const char *architecture, mltf_err *err)
+{
+    if (!task && architecture) task = task_from_architecture(architecture);
+    if (!task)
+        return mltf_fail(
+            err, MLTF_INVALID_INPUT,
+            "the task of the model in \"%s\" is not known from its architecture %s; name the task",
+            p->model_dir, architecture ? architecture : "(none in config.json)");
+    p->def = task_def_find(task);
+    if (!p->def)
+        return mltf_fail(err, MLTF_INVALID_INPUT,
+                         "unknown task \"%s\"; a task is named as in transformers, such as %s",
+                         task, "\"text-generation\" or \"text-classification\"");
+    if (!p->def->call)
+        return mltf_fail(err, MLTF_UNSUPPORTED, "the task \"%s\" is not served by this version",
+                         p->def->info.name);
+    p->task = strdup(strncmp(task, "translation_", 12) == 0 ? task : p->def->info.name);
+    return p->task ? MLTF_OK : mltf_fail_memory(err);
+}
+
+/* Some tasks do without, but not with a broken one. */
+static mltf_status load_tokenizer(pipeline *p, const char *dir, mltf_err *err)
+{
+    mltf_err why = {0};
+    const mltf_status st = tokenizer_load(&p->tk, dir, &why);
+    if (!st || (p->def->no_tokenizer && st == MLTF_NOT_FOUND)) return MLTF_OK;
+    if (err) *err = why;
+    return st;
+}
+
+static mltf_status load_parts(pipeline *p, const pipeline_options *given, mltf_err *err)
+{
+    const char *dir = pipeline_model_root(given->model_dir, &p->arena);
+    if (!dir) return mltf_fail_memory(err);
+    p->model_dir = strdup(dir);
+    p->folder = strdup(given->model_dir);
+    if (!p->model_dir || !p->folder) return mltf_fail_memory(err);
+
+    arch_load_options arch = given->arch;
+    model_names names = {0};
+    TRY(read_names(&names, dir, arch.config_overrides, &p->arena, err));
+    TRY(find_task(p, given->task, names.architecture, err));
+    if (!arch.architecture) arch.architecture = class_for_task(p->def, &names, &p->arena);
+    TRY(arch_model_load(&p->model, dir, &arch, err));
+    p->info = arch_model_info(p->model);
+    TRY(load_tokenizer(p, given->tokenizer_dir ? given->tokenizer_dir : dir, err));
+    TRY(task_forwards_new(&p->forwards, err));
+    TRY(settle_translation(p, err));
+    if (p->def->info.generates) TRY(task_generation_init(p, err));
+    return p->def->init ? p->def->init(p, err) : MLTF_OK;
+}
+
 mltf_status pipeline_load(pipeline **out, const pipeline_options *given, mltf_err *err)
 {
     *out = NULL;
     pipeline *p = calloc(1, sizeof *p);
-    if (!p) return mltf_fail_memory(err);
-    pipeline_options resolved = *given;
-    const pipeline_options *opts = &resolved;
-    resolved.model_dir = pipeline_model_root(given->model_dir, &p->arena);
-    if (!resolved.model_dir) {
+    if (!p || pthread_mutex_init(&p->lock, NULL) != 0) {
         free(p);
         return mltf_fail_memory(err);
     }
-    if (pthread_mutex_init(&p->lock, NULL) != 0) {
-        arena_release(&p->arena);
-        free(p);
-        return mltf_fail_memory(err);
-    }
-
-    mltf_status st = MLTF_OK;
-    const char *architecture = NULL, *known = NULL;
-    arch_load_options arch = opts->arch;
-    if ((st = read_architecture(opts->model_dir, arch.config_overrides, &p->arena, &architecture,
-                                &known, err)))
-        goto failed;
-
-    const char *task = opts->task;
-    if (!task && architecture) task = task_from_architecture(architecture);
-    if (!task) {
-        st = mltf_fail(
-            err, MLTF_INVALID_INPUT,
-            "the task of the model in \"%s\" is not known from its architecture %s; name the task",
-            opts->model_dir, architecture ? architecture : "(none in config.json)");
-        goto failed;
-    }
-    p->def = task_def_find(task);
-    if (!p->def) {
-        st = mltf_fail(err, MLTF_INVALID_INPUT,
-                       "unknown task \"%s\"; a task is named as in transformers, such as %s", task,
-                       "\"text-generation\" or \"text-classification\"");
-        goto failed;
-    }
-    if (!p->def->call) {
-        st = mltf_fail(err, MLTF_UNSUPPORTED, "the task \"%s\" is not served by this version",
-                       p->def->info.name);
-        goto failed;
-    }
-    p->task = strdup(strncmp(task, "translation_", 12) == 0 ? task : p->def->info.name);
-    p->model_dir = strdup(opts->model_dir);
-    p->folder = strdup(given->model_dir);
-    if (!p->task || !p->model_dir || !p->folder) {
-        st = mltf_fail_memory(err);
-        goto failed;
-    }
-
-    if (!arch.architecture) arch.architecture = class_for_task(p->def, known, &p->arena);
-    if ((st = arch_model_load(&p->model, opts->model_dir, &arch, err))) goto failed;
-    p->info = arch_model_info(p->model);
-    const char *tokenizer_dir = opts->tokenizer_dir ? opts->tokenizer_dir : opts->model_dir;
-    mltf_err no_tokenizer = {0};
-    st = tokenizer_load(&p->tk, tokenizer_dir, p->def->no_tokenizer ? &no_tokenizer : err);
-    if (st && !(p->def->no_tokenizer && st == MLTF_NOT_FOUND)) {
-        if (p->def->no_tokenizer && err) *err = no_tokenizer;
-        goto failed;
-    }
-    if ((st = task_forwards_new(&p->forwards, err))) goto failed;
-    if ((st = settle_translation(p, err))) goto failed;
-    if (p->def->info.generates && (st = task_generation_init(p, err))) goto failed;
-    if (p->def->init && (st = p->def->init(p, err))) goto failed;
-    *out = p;
-    return MLTF_OK;
-
-failed:
-    pipeline_free(p);
+    const mltf_status st = load_parts(p, given, err);
+    if (st)
+        pipeline_free(p);
+    else
+        *out = p;
     return st;
 }
 
