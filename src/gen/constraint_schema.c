@@ -173,7 +173,7 @@ static ast *of_difference(schema_builder *s, const json *schema, const json * no
     const json *others = negations_for(s, schema, not );
     if (json_len(others) == 0 && s->doc.partial)
         ast_fail(s->b, MLTF_UNSUPPORTED,
-                 "\"not\" is not supported of uniqueItems, format and unevaluatedItems or "
+                 "\"not\" is not supported of uniqueItems and unevaluatedItems or "
                  "unevaluatedProperties alone");
     return of_each(s, schema, others);
 }

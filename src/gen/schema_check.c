@@ -1,4 +1,5 @@
-/* Does a value satisfy a JSON schema (draft 2020-12; older tuples too)? Formats are not checked. */
+/* Does a value satisfy a JSON schema (draft 2020-12; older tuples too)? Any text has a format that is asked for, and
+ * those that look like it have one that is denied. */
 #include <math.h>
 #include <string.h>
 
@@ -61,6 +62,15 @@ static bool number_holds(const json *v, const json *schema)
     return !(step > 0) || schema_is_multiple(v, step);
 }
 
+/* What `not` wants: that the value does not satisfy the schema. */
+static bool denied_fails(schema_doc *s, const json *v, const json *schema)
+{
+    s->denied = !s->denied;
+    const bool holds = schema_holds(s, v, schema);
+    s->denied = !s->denied;
+    return !holds;
+}
+
 static bool string_holds(schema_doc *s, const json *v, const json *schema)
 {
     const json *pattern = json_get(schema, "pattern"), *also = json_get(schema, "$alsoText"),
@@ -68,7 +78,8 @@ static bool string_holds(schema_doc *s, const json *v, const json *schema)
     for (size_t i = 0; i < json_len(also); i++)
         if (!schema_holds(s, v, json_at(also, i))) return false;
     for (size_t i = 0; i < json_len(not ); i++)
-        if (schema_holds(s, v, json_at(not, i))) return false;
+        if (!denied_fails(s, v, json_at(not, i))) return false;
+    if (schema_format_denied(s, json_get(schema, "format"), v->s)) return false;
     if (!within((double)code_points(v->s), schema, "minLength", "maxLength")) return false;
     return !json_is(pattern, JSON_STRING) || schema_pattern_matches(s, pattern->s, v->s);
 }
@@ -249,7 +260,7 @@ static bool combined_holds(schema_doc *s, const json *v, const json *schema)
     for (size_t i = 0; i < json_len(any) && !some; i++) some = schema_holds(s, v, json_at(any, i));
     size_t ones = 0;
     for (size_t i = 0; i < json_len(one); i++) ones += schema_holds(s, v, json_at(one, i));
-    if (!some || (one && ones != 1) || (not &&schema_holds(s, v, not ))) return false;
+    if (!some || (one && ones != 1) || (not &&!denied_fails(s, v, not ))) return false;
     const json *then =
         condition ? json_get(schema, schema_holds(s, v, condition) ? "then" : "else") : NULL;
     return !then || schema_holds(s, v, then);

@@ -38,7 +38,7 @@ typedef struct schema_doc {
     schema_made *made; /* [n_made] */
     size_t n_made, cap_made;
     struct text_dfa *any_text;
-    int denied;   /* texts are asked for to be excluded */
+    bool denied;  /* what is asked for is to be excluded: rather too much of it than too little */
     bool partial; /* set by schema_negations() where there are ways that it does not list */
 } schema_doc;
 
@@ -59,7 +59,7 @@ const json *schema_both(schema_doc *s, const json *a, const json *b);
 const json *schema_later(schema_doc *s, const json *x, const json *y);
 const json *schema_not(schema_doc *s, const json *x);
 
-/* An array of schemas. Sets s->partial where there are more ways not to satisfy it: of uniqueItems, formats and what is
+/* An array of schemas. Sets s->partial where there are more ways not to satisfy it: of uniqueItems and what is
  * unevaluated nothing here is the opposite, and combinations may be too many. */
 const json *schema_negations(schema_doc *s, const json *schema);
 
@@ -72,7 +72,7 @@ bool schema_excludes(schema_doc *s, const json *a, const json *b);
 /* A schema as a part of another: what it leaves unevaluated are its own additional members, before the other's join. */
 const json *schema_part(schema_doc *s, const json *schema);
 
-/* The strings that satisfy a schema, whatever it combines; fails for formats that it denies. */
+/* The strings that satisfy a schema, whatever it combines. */
 struct text_dfa *schema_texts(schema_doc *s, const json *schema);
 
 /* Is it the same piece of a document, though maybe copied into another parent? */
@@ -80,6 +80,8 @@ bool schema_is_same(const json *x, const json *y);
 
 /* Is the format one whose texts are known? Others describe only. */
 bool schema_format_known(const json *format);
+/* Where s->denied: would no reader take the text for one of the format? */
+bool schema_format_denied(schema_doc *s, const json *format, mltf_str text);
 
 /* The types that both lists allow. */
 json *schema_common_types(schema_doc *s, const json *a, const json *b);

@@ -205,6 +205,9 @@ static void deny_bounds(schema_doc *s, json *list, const json *schema)
 static void deny_texts(schema_doc *s, json *list, const json *schema)
 {
     static const char *const keys[] = {"pattern", "$alsoText", "$notText", NULL};
+    const json *format = json_get(schema, "format");
+    if (schema_format_known(format))
+        deny(s, list, "string", "$notText", list_of(s, schema_of(s, "format", format)));
     for (const char *const *k = keys; *k; k++)
         if (json_get(schema, *k))
             deny(s, list, "string", "$notText", list_of(s, schema_of(s, *k, json_get(schema, *k))));
@@ -348,7 +351,6 @@ const json *schema_negations(schema_doc *s, const json *schema)
                    *except = json_get(schema, "$except"), *and = json_get(schema, "$and");
         s->partial |= json_get(schema, "unevaluatedProperties") ||
                       json_get(schema, "unevaluatedItems") ||
-                      schema_format_known(json_get(schema, "format")) ||
                       json_bool(json_get(schema, "uniqueItems"), false);
         if (json_get(schema, "type")) deny_type(s, list, json_get(schema, "type"));
         if (value) deny_values(s, list, list_of(s, value));

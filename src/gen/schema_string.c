@@ -13,31 +13,50 @@
 #define LABEL "[A-Za-z0-9]([A-Za-z0-9-]{0,30}[A-Za-z0-9])?"
 #define HOST  LABEL "(\\." LABEL "){0,4}"
 
-/* Texts that certainly have the format; some rare ones (29 February) are left out. */
-static const char *format_pattern(mltf_str name)
+/* What is known of a format. */
+typedef struct text_format {
+    const char *name;
+    const char
+        *written;      /* texts that certainly have it; some rare ones (29 February) are left out */
+    const char *shape; /* found in every text that any reader would take for one */
+} text_format;
+
+static const text_format *find_format(const json *name)
 {
-    static const char *const table[][2] = {
-        {"date", DATE},
-        {"time", TIME},
-        {"date-time", DATE "T" TIME},
-        {"uuid", "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"},
-        {"ipv4", "((25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])\\.){3}(25[0-5]|2[0-4][0-9]|1[0-9]["
-                 "0-9]|[1-9]?[0-9])"},
-        {"ipv6", "([0-9a-fA-F]{1,4}:){7}[0-9a-fA-F]{1,4}"},
-        {"email", "[A-Za-z0-9_+-]{1,32}(\\.[A-Za-z0-9_+-]{1,32}){0,2}@" HOST},
-        {"hostname", HOST},
-        {"uri", "https?://" HOST "(:[1-9][0-9]{0,3})?(/[A-Za-z0-9._~-]{0,64}){0,8}"},
-        {"duration", "P([0-9]{1,6}W|[0-9]{1,6}D(T[0-9]{1,6}H)?|T[0-9]{1,6}(H([0-9]{1,6}M)?|M([0-9]{"
-                     "1,6}S)?|S))"},
+    static const text_format table[] = {
+        {"date", DATE, "^[0-9Ww-]+$"},
+        {"time", TIME, "^[0-9]+:[0-9:.,]*([Zz]|[+-][0-9:]+)?$"},
+        {"date-time", DATE "T" TIME, "^[0-9-]+[Tt _][0-9:.,]+([Zz]|[+-][0-9:]+)?$"},
+        {"uuid", "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}",
+         "^[0-9a-zA-Z{}:-]{32,}$"},
+        {"ipv4",
+         "((25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])\\.){3}(25[0-5]|2[0-4][0-9]|1[0-9]["
+         "0-9]|[1-9]?[0-9])",
+         "^[0-9a-fA-FxX.]+$"},
+        {"ipv6", "([0-9a-fA-F]{1,4}:){7}[0-9a-fA-F]{1,4}", ":[^:]*:"},
+        {"email", "[A-Za-z0-9_+-]{1,32}(\\.[A-Za-z0-9_+-]{1,32}){0,2}@" HOST, "@"},
+        {"hostname", HOST, "^[^\\s/@:?#]+$"},
+        {"uri", "https?://" HOST "(:[1-9][0-9]{0,3})?(/[A-Za-z0-9._~-]{0,64}){0,8}",
+         "^[A-Za-z][A-Za-z0-9+.-]*:"},
+        {"duration",
+         "P([0-9]{1,6}W|[0-9]{1,6}D(T[0-9]{1,6}H)?|T[0-9]{1,6}(H([0-9]{1,6}M)?|M([0-9]{"
+         "1,6}S)?|S))",
+         "^[+-]?[Pp]"},
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
-        if (str_is(name, table[i][0])) return table[i][1];
+        if (str_is(json_string(name, STR("")), table[i].name)) return &table[i];
     return NULL;
 }
 
 bool schema_format_known(const json *format)
 {
-    return json_is(format, JSON_STRING) && format_pattern(format->s);
+    return find_format(format) != NULL;
+}
+
+bool schema_format_denied(schema_doc *s, const json *format, mltf_str text)
+{
+    const text_format *f = find_format(format);
+    return s->denied && f && !schema_pattern_matches(s, str_from(f->shape), text);
 }
 
 /* ---- texts that satisfy a schema ----------------------------------------------------------- */
@@ -56,12 +75,18 @@ static text_dfa *any_text(schema_doc *s)
     return s->any_text;
 }
 
+/* The strings that a text must not be: rather too many than too few, where it is not certain. */
+static text_dfa *denied_texts(schema_doc *s, const json *schema)
+{
+    s->denied = !s->denied;
+    text_dfa *x = schema_texts(s, schema);
+    s->denied = !s->denied;
+    return x;
+}
+
 static text_dfa *without(schema_doc *s, text_dfa *x, const json *schema)
 {
-    s->denied++;
-    text_dfa *out = text_dfa_without(s->b, x, schema_texts(s, schema));
-    s->denied--;
-    return out;
+    return text_dfa_without(s->b, x, denied_texts(s, schema));
 }
 
 /* The strings of a list. */
@@ -91,32 +116,37 @@ static text_dfa *of_lengths(schema_doc *s, const json *schema)
     return text_dfa_of(s->b, &from, a);
 }
 
-/* Of the alternatives any, or exactly one. */
-static text_dfa *of_alternatives(schema_doc *s, text_dfa *x, const json *alternatives, bool one)
+/* Of the alternatives any. */
+static text_dfa *of_any(schema_doc *s, text_dfa *x, const json *alternatives)
+{
+    text_dfa *some = text_dfa_new(s->b, 1, 1);
+    for (size_t i = 0; i < json_len(alternatives) && ast_ok(s->b); i++)
+        some = text_dfa_either(s->b, some, schema_texts(s, json_at(alternatives, i)));
+    return text_dfa_both(s->b, x, some);
+}
+
+/* Of the alternatives exactly one. */
+static text_dfa *of_one(schema_doc *s, text_dfa *x, const json *alternatives)
 {
     text_dfa *some = text_dfa_new(s->b, 1, 1), *twice = text_dfa_new(s->b, 1, 1);
-    s->denied += one;
     for (size_t i = 0; i < json_len(alternatives) && ast_ok(s->b); i++) {
-        text_dfa *of = schema_texts(s, json_at(alternatives, i));
-        if (one) twice = text_dfa_either(s->b, twice, text_dfa_both(s->b, some, of));
+        text_dfa *of = denied_texts(s, json_at(alternatives, i));
+        twice = text_dfa_either(s->b, twice, text_dfa_both(s->b, some, of));
         some = text_dfa_either(s->b, some, of);
     }
-    s->denied -= one;
-    return text_dfa_both(s->b, x, one ? text_dfa_without(s->b, some, twice) : some);
+    return text_dfa_without(s->b, of_any(s, x, alternatives), twice);
 }
 
 static text_dfa *of_condition(schema_doc *s, text_dfa *x, const json *schema)
 {
     static const json any = {.type = JSON_BOOL, .b = true};
-    const json *then = json_get(schema, "then"), *otherwise = json_get(schema, "else");
-    s->denied++;
-    text_dfa *condition = schema_texts(s, json_get(schema, "if"));
-    s->denied--;
-    return text_dfa_either(
-        s->b,
-        text_dfa_both(s->b, text_dfa_both(s->b, x, condition), schema_texts(s, then ? then : &any)),
-        text_dfa_both(s->b, text_dfa_without(s->b, x, condition),
-                      schema_texts(s, otherwise ? otherwise : &any)));
+    const json *then = json_get(schema, "then"), *otherwise = json_get(schema, "else"),
+               *condition = json_get(schema, "if");
+    return text_dfa_either(s->b,
+                           text_dfa_both(s->b, text_dfa_both(s->b, x, schema_texts(s, condition)),
+                                         schema_texts(s, then ? then : &any)),
+                           text_dfa_both(s->b, without(s, x, condition),
+                                         schema_texts(s, otherwise ? otherwise : &any)));
 }
 
 static bool has_type_string(const json *type)
@@ -142,8 +172,8 @@ static text_dfa *of_parts(schema_doc *s, text_dfa *x, const json *schema)
         for (size_t i = 0; i < json_len(all); i++)
             x = text_dfa_both(s->b, x, schema_texts(s, json_at(all, i)));
     }
-    if (any) x = of_alternatives(s, x, any, false);
-    if (one) x = of_alternatives(s, x, one, true);
+    if (any) x = of_any(s, x, any);
+    if (one) x = of_one(s, x, one);
     if (not ) x = without(s, x, not );
     for (size_t i = 0; i < json_len(denied); i++) x = without(s, x, json_at(denied, i));
     if (json_get(schema, "if")) x = of_condition(s, x, schema);
@@ -165,13 +195,13 @@ text_dfa *schema_texts(schema_doc *s, const json *schema)
     const json *pattern = json_get(schema, "pattern"), *format = json_get(schema, "format"),
                *value = json_get(schema, "const"), *values = json_get(schema, "enum"),
                *except = json_get(schema, "$except");
-    const char *known = json_is(format, JSON_STRING) ? format_pattern(format->s) : NULL;
-    if (known && s->denied)
-        ast_fail(b, MLTF_UNSUPPORTED, "\"not\" of the format \"" STR_FMT "\" is not supported",
-                 STR_ARG(format->s));
+    const text_format *known = find_format(format);
     if (json_is(pattern, JSON_STRING))
         x = text_dfa_both(b, x, text_dfa_of_pattern(b, pattern->s, true));
-    if (known) x = text_dfa_both(b, x, text_dfa_of_pattern(b, str_from(known), false));
+    if (known) {
+        const char *of = s->denied ? known->shape : known->written;
+        x = text_dfa_both(b, x, text_dfa_of_pattern(b, str_from(of), s->denied));
+    }
     if (json_get(schema, "minLength") || json_get(schema, "maxLength"))
         x = text_dfa_both(b, x, of_lengths(s, schema));
     if (value) {
@@ -210,7 +240,7 @@ ast *schema_string(schema_builder *s, const json *schema)
     const json *pattern = json_get(schema, "pattern"), *format = json_get(schema, "format");
     const uint32_t min = schema_bound(s, schema, "minLength", 0),
                    max = schema_bound(s, schema, "maxLength", AST_MANY);
-    const char *known = json_is(format, JSON_STRING) ? format_pattern(format->s) : NULL;
+    const text_format *known = find_format(format);
     const bool lengths = min || max != AST_MANY, sets = has_string(json_get(schema, "$except")) ||
                                                         json_get(schema, "$notText") ||
                                                         json_get(schema, "$alsoText");
@@ -222,7 +252,7 @@ ast *schema_string(schema_builder *s, const json *schema)
         return grammar_quoted(b, text_dfa_ast(b, texts, true));
     }
     if (json_is(pattern, JSON_STRING)) return of_pattern(s, pattern->s, true);
-    if (known) return of_pattern(s, str_from(known), false);
+    if (known) return of_pattern(s, str_from(known->written), false);
     if (!lengths) return grammar_any_string(s);
     return grammar_quoted(b, ast_repeat(b, grammar_string_char(b), min, max));
 }

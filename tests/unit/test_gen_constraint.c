@@ -212,6 +212,45 @@ static void test_multiples_are_told_by_their_digits(void **state)
     gen_constraint_free(c);
 }
 
+static void test_schema_denies_formats(void **state)
+{
+    (void)state;
+    gen_constraint *c = schema("{\"type\": \"string\", \"not\": {\"format\": \"date\"}}");
+    check(c, "\"soon\"", COMPLETE);
+    check(c, "\"2024-02-29\"", NO); // a date, though none that would be written
+    check(c, "\"2024-02-29T\"", COMPLETE);
+    gen_constraint_free(c);
+    c = schema("{\"type\": \"string\", \"not\": {\"not\": {\"format\": \"date\"}}}");
+    check(c, "\"2024-02-28\"", COMPLETE);
+    check(c, "\"2024-02-29\"", NO);
+    gen_constraint_free(c);
+    // of several exactly one, and nothing that is perhaps two of them
+    c = schema("{\"oneOf\": [{\"type\": \"string\", \"format\": \"email\"}, {\"type\": \"string\", "
+               "\"format\": \"date-time\"}, {\"type\": \"string\", \"format\": \"date\"}]}");
+    check(c, "\"a@b.de\"", COMPLETE);
+    check(c, "\"2024-02-28\"", COMPLETE);
+    check(c, "\"2024-02-28T10:00:00Z\"", COMPLETE);
+    check(c, "\"soon\"", NO);
+    gen_constraint_free(c);
+    c = schema("{\"oneOf\": [{\"type\": \"string\", \"format\": \"ipv4\"}, {\"type\": \"string\", "
+               "\"format\": \"hostname\"}]}");
+    check(c, "\"a-z.org\"", COMPLETE);
+    check(c, "\"10.0.0.1\"", NO); // a name of a host as well
+    gen_constraint_free(c);
+    c = schema("{\"enum\": [\"soon\", \"2024-02-29\"], \"not\": {\"format\": \"date\"}}");
+    check(c, "\"soon\"", COMPLETE);
+    check(c, "\"2", NO);
+    gen_constraint_free(c);
+    c = schema(
+        "{\"type\": \"object\", \"properties\": {\"v\": {\"type\": \"string\"}, \"k\": {\"type\": "
+        "\"integer\"}}, \"required\": [\"v\"], \"if\": {\"properties\": {\"v\": {\"format\": "
+        "\"ipv6\"}}}, \"then\": {\"required\": [\"k\"]}}");
+    check(c, "{\"v\": \"x\"}", COMPLETE);
+    check(c, "{\"v\": \"0:0:0:0:0:0:0:1\"}", NO);
+    check(c, "{\"v\": \"0:0:0:0:0:0:0:1\", \"k\": 3}", COMPLETE);
+    gen_constraint_free(c);
+}
+
 static void test_schema_names_what_it_does_not_know(void **state)
 {
     (void)state;
@@ -224,13 +263,13 @@ static void test_schema_names_what_it_does_not_know(void **state)
          "\"multipleOf\" in the schema has to be a number above 0"},
         {"{\"type\": \"integer\", \"multipleOf\": 7, \"minimum\": 1, \"maximum\": 6}",
          "no text can satisfy the constraint: no multiple of \"multipleOf\" is within the bounds"},
-        {"{\"oneOf\": [{\"type\": \"string\"}, {\"type\": \"string\", \"format\": \"date\"}]}",
+        {"{\"oneOf\": [{\"type\": \"array\"}, {\"type\": \"array\", \"uniqueItems\": true}]}",
          "alternatives 0 and 1 of \"oneOf\" may hold for the same value, and what tells them apart "
          "is not understood; \"anyOf\" has no such rule"},
         {"{\"oneOf\": [{\"type\": \"string\"}, {\"type\": \"string\"}]}",
          "no text can satisfy the constraint"},
-        {"{\"type\": \"string\", \"not\": {\"format\": \"date\"}}",
-         "\"not\" is not supported of uniqueItems, format and unevaluatedItems or "
+        {"{\"type\": \"array\", \"not\": {\"uniqueItems\": true}}",
+         "\"not\" is not supported of uniqueItems and unevaluatedItems or "
          "unevaluatedProperties alone"},
         {"{\"type\": \"string\", \"pattern\": \"^ab+$\", \"maxLength\": 1}",
          "no text can satisfy the constraint: no string satisfies all of a schema's conditions"},
@@ -527,6 +566,7 @@ int main(void)
         cmocka_unit_test(test_schema_of_an_object),
         cmocka_unit_test(test_schema_with_references_tuples_patterns_and_additional_members),
         cmocka_unit_test(test_multiples_are_told_by_their_digits),
+        cmocka_unit_test(test_schema_denies_formats),
         cmocka_unit_test(test_schema_names_what_it_does_not_know),
         cmocka_unit_test(test_whatever_a_schema_lets_through_satisfies_it),
     };
