@@ -43,8 +43,8 @@ typedef struct arch_load_options {
     mltf_pool *pool;         /* borrowed; NULL: the caller's thread alone */
     const char *torch_dtype; /* "float32", "bfloat16", "float16", NULL: as stored */
     const char *quantize;    /* NULL, "int8", "int4" */
-    const char *
-        architecture; /* overrides architectures[0] of config.json ("BertModel" for feature extraction) */
+    /* overrides architectures[0] of config.json ("BertModel" for feature extraction) */
+    const char *architecture;
     const json *config_overrides; /* merged over config.json; NULL: none */
     const char *adapter_dir;      /* PEFT adapter applied on top; NULL: none */
     bool check_only; /* all is there and fits; no weight is copied, and the model must not be run */
@@ -63,8 +63,8 @@ void arch_model_free(arch_model *m);
 /* Facts about the model, borrowed from it. */
 typedef struct arch_info {
     const char *model_type; /* "bert" */
-    const char
-        *architecture; /* "BertForSequenceClassification": the class that transformers would make */
+    /* "BertForSequenceClassification": the class that transformers would make */
+    const char *architecture;
     arch_kind kind;
     arch_head head;
     size_t hidden, vocab, n_layers, n_labels;
@@ -76,9 +76,9 @@ typedef struct arch_info {
     const json *config;          /* config.json, with overrides */
     const char *const *warnings; /* [n_warnings]: surplus tensors, newly initialised ones … */
     size_t n_warnings;
-    bool
-        stepwise; /* rotary frequencies follow the length (dynamic, longrope): with a cache the answer depends
-                    * on how tokens are split over calls. Feed a prompt whole, then token by token. */
+    /* rotary frequencies follow the length (dynamic, longrope): with a cache the answer depends
+     * on how tokens are split over calls. Feed a prompt whole, then token by token. */
+    bool stepwise;
     bool stateful; /* recurrent layers: no token that a cache holds can be taken back */
 } arch_info;
 const arch_info *arch_model_info(const arch_model *m);
@@ -123,8 +123,8 @@ typedef struct arch_attention {
 } arch_attention;
 
 typedef struct arch_output {
-    size_t
-        n_hidden; /* columns of hidden: H, or less where the body ends in a narrower projection (opt-350m) */
+    /* columns of hidden: H, or less where the body ends in a narrower projection (opt-350m) */
+    size_t n_hidden;
     float *hidden; /* [T, H] or NULL */
     float *pooled; /* [n_seqs, H] or NULL: this model has no pooler */
     float *logits; /* [logit_rows, n_logits] or NULL */

@@ -17,9 +17,9 @@ typedef struct decoder_layer {
     nn_attn_w attn;
     nn_mlp_w mlp;
     nn_moe_w moe; /* n > 0: instead of mlp; neither: the layer ends with its attention */
-    nn_norm_w
-        cross_norm;  /* of a decoder beside an encoder: x += cross(cross_norm x) behind attention */
-    nn_attn_w cross; /* absent: none */
+    /* of a decoder beside an encoder: x += cross(cross_norm x) behind attention */
+    nn_norm_w cross_norm;
+    nn_attn_w cross;     /* absent: none */
     const nn_rope *rope; /* NULL: this layer does not rotate */
     size_t window;       /* 0: none */
     const float *sinks;  /* [heads] or NULL */
@@ -45,14 +45,14 @@ typedef struct arch_decoder {
     /* instead of nn_self_attention: y = attention(x) with projections of its own (deepseek); NULL: the usual */
     void (*attention)(arch_run *r, float *y, const float *x, const decoder_layer *w,
                       const nn_attn *a, const nn_rope_rows *rope, size_t il);
-    bool
-        input_unseen; /* all hidden states are those behind each layer, then the normed ones (mamba) */
+    /* all hidden states are those behind each layer, then the normed ones (mamba) */
+    bool input_unseen;
     bool norm_unseen; /* the last of all hidden states is the one before `norm` (biogpt) */
     nn_embed_w words;
     nn_embed_w positions; /* learned; absent: none */
     bool sines;           /* positions are sines, of any length (xglm) */
-    bool
-        types_are_words; /* type ids, if the tokenizer gives them, are looked up in `words` (gpt2) */
+    /* type ids, if the tokenizer gives them, are looked up in `words` (gpt2) */
+    bool types_are_words;
     size_t position_offset;              /* opt, xglm: rows before position 0 */
     nn_linear_w project_in, project_out; /* where the embedding is narrower than the body */
     nn_norm_w embed_norm, norm;
@@ -107,11 +107,11 @@ typedef struct decoder_plan {
     float norm_offset;             /* 1: they multiply by weight + 1 (gemma) */
     /* norms in a layer; NULL: none. All four NULL: input_layernorm and post_attention_layernorm before. */
     const char *norm1, *norm2, *post1, *post2;
-    const char *q_norm, *k_norm;     /* of each head; NULL: none */
-    bool row_norms;                  /* they are of all heads as one row */
-    bool tied;                       /* tie_word_embeddings where config.json is silent */
-    float logit_scale, logit_cap;    /* of the LM head; 0: none */
-    const experts_plan *experts;     /* instead of the mlp from layer dense_layers on; NULL: none */
+    const char *q_norm, *k_norm;  /* of each head; NULL: none */
+    bool row_norms;               /* they are of all heads as one row */
+    bool tied;                    /* tie_word_embeddings where config.json is silent */
+    float logit_scale, logit_cap; /* of the LM head; 0: none */
+    const experts_plan *experts;  /* instead of the mlp from layer dense_layers on; NULL: none */
     size_t dense_layers;
     size_t sparse_step, sparse_end; /* every so many layers, before this one; 0: all */
 } decoder_plan;

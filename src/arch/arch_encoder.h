@@ -55,13 +55,13 @@ typedef struct arch_encoder {
     bool norm_unseen;       /* the last of all hidden states is the one before `norm` */
     bool causal;            /* is_decoder */
     bool counts_padding;    /* positions count what is not padding, from pad + 1 (roberta) */
-    bool
-        counts_padding_always; /* also in generation, where the library gives others positions from 0 */
+    /* also in generation, where the library gives others positions from 0 */
+    bool counts_padding_always;
     int64_t pad;
     nn_rope rope;   /* inv_freq NULL: none */
     size_t n_sines; /* P */
-    const float
-        *sines; /* [P, D] sines, then cosines that turn q and k instead (roformer); NULL: none */
+    /* [P, D] sines, then cosines that turn q and k instead (roformer); NULL: none */
+    const float *sines;
 } arch_encoder;
 
 typedef struct encoder_layer_names {

@@ -25,8 +25,8 @@ typedef struct arch_class_head {
 
 typedef struct arch_family {
     const char *const *model_types; /* of config.json, ends with NULL */
-    const char *const *classes;     /* "BertForMaskedLM" …, ends with NULL; first the base class */
-    const arch_class_head *heads;   /* of unusual class names, ends with {0}; NULL: none */
+    const char *const *classes;   /* "BertForMaskedLM" …, ends with NULL; first the base class */
+    const arch_class_head *heads; /* of unusual class names, ends with {0}; NULL: none */
     arch_kind kind;
     const char *base_prefix;      /* "bert.", before the base model's tensors in files of heads */
     const char *const *ignorable; /* endings of stored tensors that mean nothing, ends with NULL */
@@ -221,8 +221,8 @@ typedef struct arch_head_w {
     nn_norm_w norm;  /* kind NONE: none */
     nn_linear_w out; /* absent: the head's answer is what dense gave */
     float scale;     /* of the logits; 0: 1 */
-    nn_linear_w
-        out2; /* mobilebert: reads the columns behind those of `out` and is added; absent: none */
+    /* mobilebert: reads the columns behind those of `out` and is added; absent: none */
+    nn_linear_w out2;
     float softcap; /* 0: none */
     int64_t pad;   /* POOL_LAST_TOKEN: padding id, or -1; POOL_LAST_EOS: the eos id */
 } arch_head_w;
@@ -264,8 +264,9 @@ void arch_encoder_heads_load(arch_build *b, arch_heads *h, const arch_encoder_na
  * summary_proj_to_labels; what config.json is silent about is said here. */
 typedef struct arch_summary {
     const char *type, *act; /* act NULL: none */
-    bool project, to_labels; /* to_labels: the projection gives the logits, and `out` reads them for multiple choice */
-    const char *out;         /* "logits_proj" */
+    bool project,
+        to_labels; /* to_labels: the projection gives the logits, and `out` reads them for multiple choice */
+    const char *out; /* "logits_proj" */
 } arch_summary;
 void arch_summary_load(arch_build *b, arch_heads *h, const arch_summary *s, size_t hidden);
 

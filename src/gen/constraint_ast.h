@@ -55,8 +55,8 @@ typedef struct ast_builder {
     mltf_arena arena;
     ast **rule; /* [n_rules] bodies; NULL while not given */
     size_t n_rules, cap_rules;
-    bool
-        json_text; /* characters stand inside a JSON string: quotes, backslashes, controls are escaped */
+    /* characters stand inside a JSON string: quotes, backslashes, controls are escaped */
+    bool json_text;
     char hint[200];   /* why something has no text, should that turn out to be everything */
     size_t dfa_cells; /* of all its text_dfa */
     mltf_err err;     /* the first failure */

@@ -52,8 +52,8 @@ typedef struct gen_constraint gen_constraint; /* constraint.h: JSON schema, rege
 typedef struct gen_request {
     const int32_t *ids; /* [n] prompt (decoder), or the encoder's input (encoder-decoder) */
     size_t n;
-    const int32_t
-        *decoder_ids; /* encoder-decoder: decoder prompt, or NULL: decoder_start_token_id */
+    /* encoder-decoder: decoder prompt, or NULL: decoder_start_token_id */
+    const int32_t *decoder_ids;
     size_t n_decoder;
     const gen_config *cfg;
     const tokenizer *tk;   /* for stop strings and constraints; may be NULL without them */

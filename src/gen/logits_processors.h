@@ -17,8 +17,8 @@ typedef struct gen_process_facts {
     const gen_config *cfg; /* max_length and min_length already count the prompt */
     size_t vocab;
     size_t n_prompt; /* tokens before the first generated one, decoder start included */
-    gen_ids
-        encoder_ids; /* input of an encoder-decoder's encoder; a decoder's own prompt otherwise */
+    /* input of an encoder-decoder's encoder; a decoder's own prompt otherwise */
+    gen_ids encoder_ids;
     gen_prefix_fn prefix_allowed;
     void *prefix_user;
 } gen_process_facts;

@@ -61,8 +61,8 @@ typedef struct k_attn_opts {
     size_t pos0;
     bool one_place; /* all queries stand at pos0: heads that share keys, in a decode step */
     size_t window;  /* w > 0: only keys with |pos0 + i - j| < w are seen; 0: all */
-    const uint8_t
-        *always; /* [Tk] 1: the key is seen whatever the window says, not with causal; NULL: none */
+    /* [Tk] 1: the key is seen whatever the window says, not with causal; NULL: none */
+    const uint8_t *always;
     float softcap;     /* c > 0: s = c tanh(s / c), before bias and masks; 0: none */
     float alibi;       /* slope: adds alibi * (j - (Tk - 1)); 0: none */
     const float *bias; /* [Tq, Tk], row stride ld_bias, added after scaling; NULL: none */

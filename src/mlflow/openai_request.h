@@ -9,8 +9,8 @@ typedef enum { TOOLS_NONE, TOOLS_AUTO, TOOLS_REQUIRED, TOOLS_NAMED } tool_choice
 typedef struct openai_request {
     const json *body;
     bool chat;
-    llm_settings
-        set; /* model_config overlaid by the request; stop, n, stream, arguments of generate() */
+    /* model_config overlaid by the request; stop, n, stream, arguments of generate() */
+    llm_settings set;
     bool include_usage; /* stream_options */
     bool logprobs;
     size_t top_logprobs;

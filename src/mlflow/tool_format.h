@@ -49,8 +49,8 @@ typedef struct tool_format {
     tool_marks calls[2]; /* around a call or a list of calls: the forms in use */
     tool_body body;
     const char *separator; /* TOOL_BODY_NAMED: between name and arguments */
-    const char
-        *name_close;       /* TOOL_BODY_TAGS: behind the name; NULL: the first key's mark ends it */
+    /* TOOL_BODY_TAGS: behind the name; NULL: the first key's mark ends it */
+    const char *name_close;
     tool_marks key, value; /* TOOL_BODY_TAGS: value.open NULL where it begins behind key.close */
     tool_marks text, thoughts; /* TOOL_REPLY_CHANNELS */
     tool_id id;

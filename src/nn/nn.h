@@ -177,11 +177,13 @@ bool nn_act_find(k_act *out, mltf_str name);
 typedef struct nn_mlp_w {
     nn_linear_w gate, up, down;
     k_act act;
-    const float *xielu; /* [4] instead of act: alpha of x > 0, alpha of the others, beta, eps (apertus) */
-    size_t groups; /* up and down are so many blocks on the diagonal, without gate; 0: whole */
+    const float
+        *xielu; /* [4] instead of act: alpha of x > 0, alpha of the others, beta, eps (apertus) */
+    size_t groups;  /* up and down are so many blocks on the diagonal, without gate; 0: whole */
     nn_norm_w norm; /* of what goes into down; kind NONE: none */
-    float
-        limit; /* gpt_oss: gate at most limit, up in [-limit, limit], gate sigmoid(1.702 gate) (up + 1); 0: no */
+    /* gpt_oss: gate at most limit, up in [-limit, limit], gate sigmoid(1.702 gate) (up + 1);
+     * 0: no */
+    float limit;
 } nn_mlp_w;
 void nn_mlp(nn_ctx *cx, float *y, const float *x, const nn_mlp_w *w, size_t T); /* y may be x */
 
@@ -189,8 +191,8 @@ void nn_mlp(nn_ctx *cx, float *y, const float *x, const nn_mlp_w *w, size_t T); 
 typedef enum {
     NN_MOE_SOFTMAX,      /* weights: softmax over all experts, then the top_k of them */
     NN_MOE_SOFTMAX_TOPK, /* weights: softmax over the logits of the top_k */
-    NN_MOE_MIXER,        /* sparsemixer: each choice by the softmax over what is near enough to it */
-    NN_MOE_SIGMOID,      /* weights: sigmoid of each logit; chosen by weight + correction */
+    NN_MOE_MIXER,   /* sparsemixer: each choice by the softmax over what is near enough to it */
+    NN_MOE_SIGMOID, /* weights: sigmoid of each logit; chosen by weight + correction */
 } nn_moe_scores;
 
 typedef struct nn_moe_w {
@@ -367,10 +369,10 @@ typedef struct nn_attn {
     float scale;
     bool causal;
     size_t window; /* 0: none */
-    bool
-        window_later; /* the first pass of a sequence sees all of it, the later ones the window (recurrent_gemma) */
-    const uint8_t *
-        always; /* [T] 1: rows that every row of their sequence sees, in the window or not; NULL: none. No caches */
+    /* the first pass of a sequence sees all of it, the later ones the window (recurrent_gemma) */
+    bool window_later;
+    /* [T] 1: rows that every row of their sequence sees, in the window or not; NULL: none. No caches */
+    const uint8_t *always;
     float softcap;
     const float *alibi; /* [heads] slopes or NULL */
     const float *sinks; /* [heads] or NULL */

@@ -60,8 +60,8 @@ typedef struct nn_loader {
     nn_adapter *adapter; /* PEFT's LoRA on top, or NULL */
     mltf_arena *own;     /* the model's: copies, names, warnings */
     mltf_pool *pool;
-    bool
-        part; /* other models share the checkpoint: what lies outside of root and base is no surplus */
+    /* other models share the checkpoint: what lies outside of root and base is no surplus */
+    bool part;
     const char *root;    /* before every name: a submodel of a composite checkpoint; "" */
     const char *base;    /* prefix of the base model as this checkpoint writes it: "bert." or "" */
     mltf_dtype target;   /* F32, BF16, F16, or DT_COUNT: as stored */

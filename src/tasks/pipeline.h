@@ -21,8 +21,8 @@
 typedef struct pipeline pipeline;
 
 typedef struct pipeline_options {
-    const char *
-        task; /* native name or alias ("sentiment-analysis"); NULL: from config.json's architecture */
+    /* native name or alias ("sentiment-analysis"); NULL: from config.json's architecture */
+    const char *task;
     const char *model_dir;     /* config.json, weights, generation_config.json */
     const char *tokenizer_dir; /* NULL: model_dir */
     arch_load_options arch;

@@ -8,8 +8,8 @@
 
 typedef struct qa_context {
     mltf_str text;
-    tok_span
-        *words; /* [n_words] bytes of text; end: where the next word begins, or the text's end */
+    /* [n_words] bytes of text; end: where the next word begins, or the text's end */
+    tok_span *words;
     size_t n_words;
     int32_t *ids;      /* [n] tokens of all words */
     uint32_t *word_of; /* [n] */

@@ -153,8 +153,8 @@ typedef struct task_generated {
     size_t prompt; /* which of the list */
     const gen_sequence *seqs;
     size_t n;
-    size_t
-        width; /* of the longest: where transformers returns tensors, shorter ones are filled up … */
+    /* of the longest: where transformers returns tensors, shorter ones are filled up … */
+    size_t width;
     int32_t fill; /* … with this id */
 } task_generated;
 typedef mltf_status (*task_generated_fn)(void *user, const task_generated *g, mltf_err *err);

@@ -66,8 +66,8 @@ typedef struct table_qa {
     task_seqs seqs;  /* TAPAS: the queries of all tables; type_ids are [n, TYPES] */
     table_job *jobs; /* [seqs.n] */
     size_t cap;
-    double
-        *previous; /* sequential: the probabilities of the cells for the query before; NULL: none */
+    /* sequential: the probabilities of the cells for the query before; NULL: none */
+    double *previous;
 } table_qa;
 
 /* ---- the table ---- */

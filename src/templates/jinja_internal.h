@@ -535,8 +535,8 @@ const jfunc *jinja_global(size_t i); /* NULL past the last */
 typedef struct jfilter {
     const char *name;
     jfn fn; /* self is the value */
-    const char *
-        params; /* "width,first,blank": names of the further parameters; NULL: takes what it wants */
+    /* "width,first,blank": names of the further parameters; NULL: takes what it wants */
+    const char *params;
     uint8_t min, max; /* how many of them */
 } jfilter;
 const jfilter *jinja_find_in(const jfilter *table,

@@ -30,8 +30,8 @@ typedef struct tok_dec_plan {
     bool by_token;      /* the texts of the tokens, one after the other */
     bool first_differs; /* the first token's text is another than it would be later */
     bool byte_level;    /* tokens stand for bytes, and the whole is made valid */
-    bool
-        byte_fallback; /* "<0x41>" stands for a byte; a run of them that is no text is U+FFFD for each */
+    /* "<0x41>" stands for a byte; a run of them that is no text is U+FFFD for each */
+    bool byte_fallback;
     size_t strip;      /* leading characters strip_char of the whole that go, at most */
     uint32_t strip_char;
 } tok_dec_plan;

@@ -61,8 +61,8 @@ typedef struct tok_options {
     size_t max_length;  /* 0: the tokenizer's model_max_length where truncation is on */
     size_t stride;      /* of overflowing pieces */
     bool truncate_left; /* overrides the tokenizer's truncation_side only if set */
-    bool
-        raw; /* as `tokenizers` alone: truncation and padding stored in tokenizer.json are in force */
+    /* as `tokenizers` alone: truncation and padding stored in tokenizer.json are in force */
+    bool raw;
     bool is_split_into_words; /* texts come as tokenizer_encode_words() */
     bool ids_only; /* only ids and type_ids are wanted: faster; the other arrays are NULL then */
 } tok_options;
