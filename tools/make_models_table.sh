@@ -18,7 +18,7 @@ unless the row says otherwise.
 | --- | --- | --- | --: | --: |
 HEAD
 declare -A seen
-for folder in "$@"; do
+table=$(for folder in "$@"; do
     for d in "$folder"/*/; do
         name=$(basename "$d")
         case $folder$name in *v5*) name=v5-$name ;; esac
@@ -45,16 +45,25 @@ done | sort -t "$(printf '\t')" -k1,1 | awk -F '\t' '
         if (index(dtypes, $3) == 0) dtypes = dtypes (dtypes ? ", " : "") $3
         passed += $4; failed += $5; if ($6 + 0 > worst + 0) worst = $6
     }
-    END {flush()}'
-cat <<'TAIL'
+    END {flush()}')
+echo "$table"
+# model types: in the families' files, of models that hold a text model, those whose random checkpoints are compared
+types=$(awk '/\.model_types =( \(|$)/ {p = 1} p {print} p && /NULL/ {p = 0}' src/arch/arch_*.c | grep -o '"[^"]*"' | tr -d '"' | sort -u)
+wrappers=$(sed -n '/^} wrappers/,/^};/s/^    {"\([^"]*\)", .*/\1/p' src/arch/arch_wrapper.c)
+fresh=$(sed -n 's/^    "\([a-z0-9_-]*\)": (.*/\1/p' tests/interop/check_fresh_checkpoints.py | sort)
+listed() { paste -sd, | sed 's/,/, /g' | fold -s -w "$1" | sed 's/ *$//'; }
+cat <<TAIL
 
-Text models inside of models of images and text (gemma3, mistral3, llava, llava_next, llava_onevision, internvl, aya_vision) answer
-text alone. Every model_type that is not named here is refused by name.
+Text models inside of models of images and text ($(paste -sd, <<<"$wrappers" | sed 's/,/, /g')) answer
+text alone. Further names of families: $(comm -23 <(echo "$types") <(sed 's/^| \([^ ]*\) .*/\1/' <<<"$table" | cat - <(echo "$fresh") | sort -u) | listed 200).
+Every model_type that is not named here is refused by name.
+TAIL
+cat <<'TAIL'
 
 Further families and classes have no recording. `tests/interop/check_fresh_checkpoints.py` compares random checkpoints of these,
 and of those above, with the library itself (all hidden states, answers, cached generation; other sizes and options every day):
 TAIL
-sed -n 's/^    "\([a-z0-9_-]*\)": (.*/\1/p' tests/interop/check_fresh_checkpoints.py | sort | paste -sd, | sed 's/,/, /g' | fold -s -w 118 | sed 's/ *$//'
+listed 118 <<<"$fresh"
 cat <<'TAIL'
 
 Packed weights of bitsandbytes (int8, nf4, fp4), GPTQ, AWQ, compressed-tensors (pack-, int-, float-quantized), fp8 with blocks
