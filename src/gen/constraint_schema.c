@@ -166,16 +166,39 @@ static const json *negations_for(schema_builder *s, const json *schema, const js
     return out;
 }
 
+/* What of `merged` does not satisfy `not`, one schema a way; `schema` is what it is a part of. Formats count as denied
+ * only where nothing else is left to deny: to validators that do not check them any text has any format. NULL: there
+ * may be ways, but none that is understood. */
+static json *apart_from(schema_builder *s, const json *schema, const json *merged,
+                        const json * not )
+{
+    json *apart = json_new_array(&s->b->arena);
+    for (int formats = 0; formats < 2 && json_len(apart) == 0; formats++) {
+        s->doc.deny_formats = formats;
+        s->doc.partial = false;
+        const json *others = negations_for(s, schema, not );
+        for (size_t i = 0; i < json_len(others); i++) {
+            const json *way = both(s, merged, schema_part(&s->doc, json_at(others, i)));
+            if (way && !(json_is(way, JSON_BOOL) && !way->b)) json_push(&s->b->arena, apart, way);
+        }
+        s->doc.deny_formats = false;
+        if (!s->doc.partial) return apart;
+    }
+    return json_len(apart) ? apart : NULL;
+}
+
 /* Values that satisfy `schema` and do not satisfy `not`. */
 static ast *of_difference(schema_builder *s, const json *schema, const json * not )
 {
-    s->doc.partial = false;
-    const json *others = negations_for(s, schema, not );
-    if (json_len(others) == 0 && s->doc.partial)
+    const json *apart = apart_from(s, schema, schema, not );
+    if (!apart)
         ast_fail(s->b, MLTF_UNSUPPORTED,
                  "\"not\" is not supported of uniqueItems and unevaluatedItems or "
                  "unevaluatedProperties alone");
-    return of_each(s, schema, others);
+    ast *alt = ast_alt(s->b);
+    for (size_t i = 0; i < json_len(apart) && ast_ok(s->b); i++)
+        ast_add(s->b, alt, schema_values(s, json_at(apart, i)));
+    return alt && alt->n ? alt : ast_nothing(s->b);
 }
 
 /* Some member has such a name and value: one that is declared, or one of the others. */
@@ -227,20 +250,15 @@ static ast *of_one(schema_builder *s, const json *schema, const json *one)
         for (size_t k = 0; k < json_len(one) && ast_ok(b); k++) {
             if (k == i || (json_is(merged, JSON_BOOL) && !merged->b)) continue;
             if (schema_excludes(&s->doc, merged, json_at(one, k))) continue;
-            s->doc.partial = false;
-            const json *others = negations_for(s, schema, json_at(one, k));
-            json *apart = json_new_array(&b->arena);
-            for (size_t x = 0; x < json_len(others); x++) {
-                const json *one_way = both(s, merged, json_at(others, x));
-                if (one_way && !(json_is(one_way, JSON_BOOL) && !one_way->b))
-                    json_push(&b->arena, apart, one_way);
-            }
-            if (json_len(apart) == 0 && s->doc.partial)
+            const json *apart = apart_from(s, schema, merged, json_at(one, k));
+            if (!apart)
                 ast_fail(b, MLTF_UNSUPPORTED,
                          "alternatives %zu and %zu of \"oneOf\" may hold for the same value, and "
                          "what tells them apart is not understood; \"anyOf\" has no such rule",
                          i, k);
-            merged = json_len(apart) ? schema_of(&s->doc, "anyOf", apart) : &never;
+            merged = json_len(apart) > 1    ? schema_of(&s->doc, "anyOf", apart)
+                     : json_len(apart) == 1 ? json_at(apart, 0)
+                                            : &never;
         }
         if (merged) ast_add(b, alt, schema_values(s, merged));
     }

@@ -38,8 +38,9 @@ typedef struct schema_doc {
     schema_made *made; /* [n_made] */
     size_t n_made, cap_made;
     struct text_dfa *any_text;
-    bool denied;  /* what is asked for is to be excluded: rather too much of it than too little */
-    bool partial; /* set by schema_negations() where there are ways that it does not list */
+    bool denied; /* what is asked for is to be excluded: rather too much of it than too little */
+    bool deny_formats; /* schema_negations() takes texts without the format for a way */
+    bool partial;      /* set by schema_negations() where there are ways that it does not list */
 } schema_doc;
 
 /* $ref, or $dynamicRef and $recursiveRef, which in one document lead to the same place; NULL: it has none. */
@@ -59,8 +60,8 @@ const json *schema_both(schema_doc *s, const json *a, const json *b);
 const json *schema_later(schema_doc *s, const json *x, const json *y);
 const json *schema_not(schema_doc *s, const json *x);
 
-/* An array of schemas. Sets s->partial where there are more ways not to satisfy it: of uniqueItems and what is
- * unevaluated nothing here is the opposite, and combinations may be too many. */
+/* An array of schemas. Sets s->partial where there are more ways not to satisfy it: of uniqueItems, what is
+ * unevaluated and, but for s->deny_formats, formats nothing here is the opposite, and combinations may be too many. */
 const json *schema_negations(schema_doc *s, const json *schema);
 
 bool schema_holds(schema_doc *s, const json *value, const json *schema);

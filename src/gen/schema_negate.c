@@ -206,7 +206,9 @@ static void deny_texts(schema_doc *s, json *list, const json *schema)
 {
     static const char *const keys[] = {"pattern", "$alsoText", "$notText", NULL};
     const json *format = json_get(schema, "format");
-    if (schema_format_known(format))
+    if (schema_format_known(format) && !s->deny_formats)
+        s->partial = true;
+    else if (schema_format_known(format))
         deny(s, list, "string", "$notText", list_of(s, schema_of(s, "format", format)));
     for (const char *const *k = keys; *k; k++)
         if (json_get(schema, *k))
