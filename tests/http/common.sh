@@ -3,6 +3,7 @@
 command -v curl >/dev/null || skip "curl is not installed"
 pid=
 serve() {
+    : >server.log # nothing of the server before it
     "$mltf" models serve -m "$@" -p 0 >server.out 2>server.log &
     pid=$!
     for _ in $(seq 200); do
@@ -21,4 +22,4 @@ stop_server() { # its exit status in $stopped
     pid=
 }
 trap '[ -n "$pid" ] && kill "$pid" 2>/dev/null; rm -rf "$work"' EXIT
-json() { curl -s -m 30 -o body -w '%{http_code} %{content_type}' -H 'Content-Type: application/json' -d "$2" "$url$1"; } # PATH BODY: status, the body in ./body
+json() { curl -s -m 120 -o body -w '%{http_code} %{content_type}' -H 'Content-Type: application/json' -d "$2" "$url$1"; } # PATH BODY: status, the body in ./body

@@ -5,7 +5,7 @@ metric() { curl -s "$url/metrics" | sed -n "s|^$1 ||p"; }
 fill_up() { # one long request at work, then one that waits: no room for a third
     long=()
     for gauge in running queued; do
-        curl -s -m 100 -o long -w '%{http_code}\n' -H 'Content-Type: application/json' --data-binary @texts "$url/invocations" >long.$gauge &
+        curl -s -m 400 -o long -w '%{http_code}\n' -H 'Content-Type: application/json' --data-binary @texts "$url/invocations" >long.$gauge &
         long+=($!)
         for _ in $(seq 200); do
             [ "$(metric mltf_${gauge}_requests)" = 1 ] && continue 2
