@@ -69,17 +69,47 @@ void arch_decoder_attn_load(nn_loader *ld, nn_attn_w *a, const arch_decoder *d, 
     load_attn(ld, a, d, &llama_names, qkv_flags, o_flags);
 }
 
+/* parts: gate, up, down. */
+static void load_gated(nn_loader *ld, nn_mlp_w *m, const char *name, const char *const parts[3],
+                       size_t hidden, size_t ffn, k_act act, unsigned flags)
+{
+    nn_linear_w *const to[] = {&m->gate, &m->up, &m->down};
+    for (size_t i = 0; i < 3; i++) {
+        char p[96];
+        snprintf(p, sizeof p, "%s.%s", name, parts[i]);
+        nn_load_linear(ld, to[i], p, i < 2 ? ffn : hidden, i < 2 ? hidden : ffn, flags);
+    }
+    m->act = act;
+}
+
 void arch_decoder_mlp_load(nn_loader *ld, nn_mlp_w *m, const char *name, size_t hidden, size_t ffn,
                            k_act act, unsigned flags)
 {
-    char p[96];
-    snprintf(p, sizeof p, "%s.gate_proj", name);
-    nn_load_linear(ld, &m->gate, p, ffn, hidden, flags);
-    snprintf(p, sizeof p, "%s.up_proj", name);
-    nn_load_linear(ld, &m->up, p, ffn, hidden, flags);
-    snprintf(p, sizeof p, "%s.down_proj", name);
-    nn_load_linear(ld, &m->down, p, hidden, ffn, flags);
-    m->act = act;
+    static const char *const parts[] = {"gate_proj", "up_proj", "down_proj"};
+    load_gated(ld, m, name, parts, hidden, ffn, act, flags);
+}
+
+void arch_decoder_mlp_w_load(nn_loader *ld, nn_mlp_w *m, const char *name, size_t hidden,
+                             size_t ffn, k_act act, unsigned flags)
+{
+    static const char *const parts[] = {"w1", "w3", "w2"};
+    load_gated(ld, m, name, parts, hidden, ffn, act, flags);
+}
+
+void arch_stacked_experts_load(arch_build *b, nn_moe_w *m, const char *in, const char *out,
+                               size_t hidden, size_t ffn, k_act act, unsigned flags)
+{
+    nn_loader *ld = &b->ld;
+    m->experts = arch_new(b, m->n, sizeof *m->experts);
+    for (size_t e = 0; m->experts && e < m->n; e++) {
+        nn_mlp_w *x = &m->experts[e];
+        nn_linear_w both;
+        nn_load_stacked(ld, &both, in, NULL, e, m->n, 2 * ffn, hidden, flags);
+        *x = (nn_mlp_w){.gate = nn_linear_rows(&both, 0, ffn),
+                        .up = nn_linear_rows(&both, ffn, ffn),
+                        .act = act};
+        nn_load_stacked(ld, &x->down, out, NULL, e, m->n, hidden, ffn, flags);
+    }
 }
 
 mltf_status arch_decoder_layers(arch_build *b, arch_decoder *d, mltf_err *err)
@@ -193,14 +223,10 @@ static void load_planned_mlp(nn_loader *ld, nn_mlp_w *m, size_t H, const decoder
         return;
     }
     m->act = p->act;
-    if (p->gate_with_up) {
-        nn_linear_w both;
-        nn_load_linear(ld, &both, "mlp.gate_up_proj", 2 * F, H, p->mlp);
-        m->gate = nn_linear_rows(&both, 0, F);
-        m->up = nn_linear_rows(&both, F, F);
-    } else {
+    if (p->gate_with_up)
+        nn_load_gate_up(ld, m, "mlp.gate_up_proj", F, H, p->mlp);
+    else
         nn_load_linear(ld, &m->up, or_else(names->up, "mlp.up_proj"), F, H, p->mlp);
-    }
     nn_load_linear(ld, &m->down, or_else(names->down, "mlp.down_proj"), H, F, p->mlp);
 }
 

@@ -147,6 +147,13 @@ void arch_decoder_attn_load(nn_loader *ld, nn_attn_w *a, const arch_decoder *d, 
 /* gate_proj, up_proj, down_proj under `name` ("mlp"). */
 void arch_decoder_mlp_load(nn_loader *ld, nn_mlp_w *m, const char *name, size_t hidden, size_t ffn,
                            k_act act, unsigned flags);
+/* The same of w1, w3, w2. */
+void arch_decoder_mlp_w_load(nn_loader *ld, nn_mlp_w *m, const char *name, size_t hidden,
+                             size_t ffn, k_act act, unsigned flags);
+/* m->n experts that lie in two stacked tensors (full names): `in` [n, 2 ffn, hidden], gate above up, and `out` [n, hidden,
+ * ffn]; with NN_CONV1D their last two dimensions are the other way round. */
+void arch_stacked_experts_load(arch_build *b, nn_moe_w *m, const char *in, const char *out,
+                               size_t hidden, size_t ffn, k_act act, unsigned flags);
 /* sliding_window where use_sliding_window (default `used`) lets it count; 0: none. */
 size_t arch_decoder_window(arch_config *c, bool used, size_t fallback);
 

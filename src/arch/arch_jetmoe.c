@@ -131,16 +131,9 @@ static void load_experts(arch_build *b, nn_moe_w *m, size_t H, size_t F, k_act a
 {
     nn_loader *ld = &b->ld;
     load_router(ld, m, "mlp.router.layer", experts, top_k, H);
-    m->experts = arch_new(b, experts, sizeof *m->experts);
     m->bias = nn_load_vector(ld, "mlp.bias", H, 0);
-    for (size_t e = 0; m->experts && e < experts; e++) {
-        nn_mlp_w *x = &m->experts[e];
-        nn_linear_w both;
-        nn_load_stacked(ld, &both, "mlp.input_linear.weight", NULL, e, experts, 2 * F, H, 0);
-        *x = (nn_mlp_w){
-            .gate = nn_linear_rows(&both, 0, F), .up = nn_linear_rows(&both, F, F), .act = act};
-        nn_load_stacked(ld, &x->down, "mlp.output_linear.weight", NULL, e, experts, H, F, 0);
-    }
+    arch_stacked_experts_load(b, m, "mlp.input_linear.weight", "mlp.output_linear.weight", H, F,
+                              act, 0);
 }
 
 static mltf_status load(arch_build *b, mltf_err *err)

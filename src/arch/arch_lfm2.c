@@ -187,10 +187,7 @@ static mltf_status load(arch_build *b, mltf_err *err)
             l->own = load_conv(b, d, &cache_layers);
         else
             load_layer(b, l, d, eps);
-        l->mlp.act = K_ACT_SILU;
-        nn_load_linear(ld, &l->mlp.gate, "feed_forward.w1", F, H, NN_NO_BIAS);
-        nn_load_linear(ld, &l->mlp.up, "feed_forward.w3", F, H, NN_NO_BIAS);
-        nn_load_linear(ld, &l->mlp.down, "feed_forward.w2", H, F, NN_NO_BIAS);
+        arch_decoder_mlp_w_load(ld, &l->mlp, "feed_forward", H, F, K_ACT_SILU, NN_NO_BIAS);
     }
     arch_decoder_heads_load(b, &d->heads_w, H, &d->words, "lm_head", NN_NO_BIAS, true);
     TRY(arch_decoder_done(b, d, err));

@@ -108,18 +108,9 @@ static void load_experts(arch_build *b, nn_moe_w *m, size_t H, const llama4_conf
     nn_loader *ld = &b->ld;
     const size_t E = o->experts, F = o->ffn;
     *m = (nn_moe_w){.n = E, .top_k = o->top_k, .scores = NN_MOE_SIGMOID, .weigh_input = true};
-    m->experts = arch_new(b, E, sizeof *m->experts);
     nn_load_linear(ld, &m->router, "feed_forward.router", E, H, NN_NO_BIAS | NN_KEEP_FLOAT);
-    for (size_t e = 0; m->experts && e < E; e++) {
-        nn_mlp_w *x = &m->experts[e];
-        nn_linear_w both;
-        nn_load_stacked(ld, &both, "feed_forward.experts.gate_up_proj", NULL, e, E, 2 * F, H,
-                        NN_CONV1D);
-        *x = (nn_mlp_w){
-            .gate = nn_linear_rows(&both, 0, F), .up = nn_linear_rows(&both, F, F), .act = o->act};
-        nn_load_stacked(ld, &x->down, "feed_forward.experts.down_proj", NULL, e, E, H, F,
-                        NN_CONV1D);
-    }
+    arch_stacked_experts_load(b, m, "feed_forward.experts.gate_up_proj",
+                              "feed_forward.experts.down_proj", H, F, o->act, NN_CONV1D);
     arch_decoder_mlp_load(ld, &m->shared, "feed_forward.shared_expert", H, F, o->act, NN_NO_BIAS);
 }
 

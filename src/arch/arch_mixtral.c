@@ -26,7 +26,9 @@ typedef struct {
     k_act act;
     float eps;
     nn_moe_scores scores;
-    bool normalize, head_norms, row_norms, stacked;
+    bool normalize, head_norms, row_norms;
+    bool stacked; // all experts in one tensor
+    bool w_names; // experts have w1, w2 and w3
     unsigned qkv, o;
 } moe_config;
 
@@ -64,6 +66,7 @@ static void read_config(arch_config *c, moe_config *o, arch_decoder *d, mltf_str
     o->eps = cfg_float(c, "rms_norm_eps", mixtral || olmoe ? 1e-5f : 1e-6f);
     o->scores = mixtral || qwen || olmoe ? NN_MOE_SOFTMAX : NN_MOE_SOFTMAX_TOPK;
     o->normalize = mixtral || ((qwen || olmoe) && cfg_bool(c, "norm_topk_prob", false));
+    o->w_names = mixtral;
     o->head_norms = qwen3;
     o->row_norms = olmoe;
     o->stacked = !mixtral && !qwen && !olmoe;
@@ -98,44 +101,29 @@ static bool is_sparse(const arch_config *c, const moe_config *o, size_t il)
 static void load_shared_mlp(nn_loader *ld, nn_mlp_w *m, size_t H, const moe_config *c)
 {
     const size_t F = c->shared_ffn;
-    nn_linear_w both;
-    nn_load_linear(ld, &both, "shared_mlp.input_linear", 2 * F, H, NN_NO_BIAS);
-    *m = (nn_mlp_w){
-        .gate = nn_linear_rows(&both, 0, F), .up = nn_linear_rows(&both, F, F), .act = c->act};
+    nn_load_gate_up(ld, m, "shared_mlp.input_linear", F, H, NN_NO_BIAS);
+    m->act = c->act;
     nn_load_linear(ld, &m->down, "shared_mlp.output_linear", H, F, NN_NO_BIAS);
 }
 
 static void load_experts(arch_build *b, nn_moe_w *m, size_t H, const moe_config *c)
 {
     nn_loader *ld = &b->ld;
+    const size_t F = c->expert_ffn;
     *m = (nn_moe_w){
         .n = c->experts, .top_k = c->top_k, .scores = c->scores, .normalize = c->normalize};
-    m->experts = arch_new(b, m->n, sizeof *m->experts);
     nn_load_linear(ld, &m->router, "block_sparse_moe.gate|mlp.gate|block_sparse_moe.router.layer",
                    m->n, H, NN_NO_BIAS | NN_KEEP_FLOAT);
-    for (size_t e = 0; m->experts && e < m->n; e++) {
-        nn_mlp_w *x = &m->experts[e];
-        const size_t F = c->expert_ffn;
-        x->act = c->act;
-        if (c->stacked) {
-            nn_linear_w both;
-            nn_load_stacked(ld, &both, "block_sparse_moe.input_linear.weight", NULL, e, m->n, 2 * F,
-                            H, 0);
-            x->gate = nn_linear_rows(&both, 0, F);
-            x->up = nn_linear_rows(&both, F, F);
-            nn_load_stacked(ld, &x->down, "block_sparse_moe.output_linear.weight", NULL, e, m->n, H,
-                            F, 0);
-            continue;
-        }
-        char gate[128], up[128], down[128];
-        snprintf(gate, sizeof gate, "mlp.experts.%zu.gate_proj|block_sparse_moe.experts.%zu.w1", e,
-                 e);
-        snprintf(up, sizeof up, "mlp.experts.%zu.up_proj|block_sparse_moe.experts.%zu.w3", e, e);
-        snprintf(down, sizeof down, "mlp.experts.%zu.down_proj|block_sparse_moe.experts.%zu.w2", e,
-                 e);
-        nn_load_linear(ld, &x->gate, gate, F, H, NN_NO_BIAS);
-        nn_load_linear(ld, &x->up, up, F, H, NN_NO_BIAS);
-        nn_load_linear(ld, &x->down, down, H, F, NN_NO_BIAS);
+    if (c->stacked)
+        arch_stacked_experts_load(b, m, "block_sparse_moe.input_linear.weight",
+                                  "block_sparse_moe.output_linear.weight", H, F, c->act, 0);
+    else
+        m->experts = arch_new(b, m->n, sizeof *m->experts);
+    for (size_t e = 0; !c->stacked && m->experts && e < m->n; e++) {
+        char name[64];
+        snprintf(name, sizeof name, "%s.experts.%zu", c->w_names ? "block_sparse_moe" : "mlp", e);
+        (c->w_names ? arch_decoder_mlp_w_load : arch_decoder_mlp_load)(ld, &m->experts[e], name, H,
+                                                                       F, c->act, NN_NO_BIAS);
     }
     if (c->shared_ffn && c->stacked) {
         load_shared_mlp(ld, &m->shared, H, c);

@@ -69,16 +69,13 @@ static void load_layer(arch_build *b, modernbert_layer *l, const modernbert_conf
 {
     nn_loader *ld = &b->ld;
     const size_t H = c->hidden, F = c->ffn;
-    nn_linear_w both;
     nn_scope(ld, "%slayers.%zu.", ld->base, il);
     l->local = cfg_layer_is(&b->cfg, il, "sliding_attention", il % c->every != 0);
     if (il) nn_load_norm(ld, &l->attn_norm, "attn_norm", NN_NORM_LAYER, H, c->eps, c->norm_bias);
     nn_load_linear(ld, &l->attn.qkv, "attn.Wqkv", 3 * H, H, c->attn_bias);
     nn_load_linear(ld, &l->attn.o, "attn.Wo", H, H, c->attn_bias);
     nn_load_norm(ld, &l->mlp_norm, "mlp_norm", NN_NORM_LAYER, H, c->eps, c->norm_bias);
-    nn_load_linear(ld, &both, "mlp.Wi", 2 * F, H, c->mlp_bias);
-    l->mlp.gate = nn_linear_rows(&both, 0, F); // the activated half comes first
-    l->mlp.up = nn_linear_rows(&both, F, F);
+    nn_load_gate_up(ld, &l->mlp, "mlp.Wi", F, H, c->mlp_bias);
     nn_load_linear(ld, &l->mlp.down, "mlp.Wo", H, F, c->mlp_bias);
     l->mlp.act = c->act;
 }

@@ -33,17 +33,14 @@ static void load_layer(nn_loader *ld, decoder_layer *l, const arch_decoder *d,
                        const modern_config *c, size_t il)
 {
     const size_t H = d->hidden, N = d->heads * d->head_dim;
-    nn_linear_w both;
     if (il) nn_load_norm(ld, &l->norm1, "attn_norm", NN_NORM_LAYER, H, c->eps, c->norm);
     nn_load_linear(ld, &l->attn.q, "attn.q_proj", N, H, c->attn);
     nn_load_linear(ld, &l->attn.k, "attn.k_proj", N, H, c->attn);
     nn_load_linear(ld, &l->attn.v, "attn.v_proj", N, H, c->attn);
     nn_load_linear(ld, &l->attn.o, "attn.Wo", H, N, c->attn);
     nn_load_norm(ld, &l->norm2, "mlp_norm", NN_NORM_LAYER, H, c->eps, c->norm);
-    nn_load_linear(ld, &both, "mlp.Wi", 2 * c->ffn, H, c->mlp);
-    l->mlp = (nn_mlp_w){.gate = nn_linear_rows(&both, 0, c->ffn),
-                        .up = nn_linear_rows(&both, c->ffn, c->ffn),
-                        .act = c->act};
+    nn_load_gate_up(ld, &l->mlp, "mlp.Wi", c->ffn, H, c->mlp);
+    l->mlp.act = c->act;
     nn_load_linear(ld, &l->mlp.down, "mlp.Wo", H, c->ffn, c->mlp);
 }
 

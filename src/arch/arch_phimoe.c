@@ -37,19 +37,9 @@ static void load_experts(arch_build *b, nn_moe_w *m, size_t H, const phimoe_conf
     m->experts = arch_new(b, m->n, sizeof *m->experts);
     nn_load_linear(ld, &m->router, "block_sparse_moe.gate", m->n, H, NN_NO_BIAS | NN_KEEP_FLOAT);
     for (size_t e = 0; m->experts && e < m->n; e++) {
-        nn_mlp_w *x = &m->experts[e];
-        const struct {
-            nn_linear_w *w;
-            const char *end;
-            size_t n, k;
-        } part[] = {
-            {&x->gate, "w1", o->ffn, H}, {&x->up, "w3", o->ffn, H}, {&x->down, "w2", H, o->ffn}};
-        for (size_t i = 0; i < 3; i++) {
-            char name[64];
-            snprintf(name, sizeof name, "block_sparse_moe.experts.%zu.%s", e, part[i].end);
-            nn_load_linear(ld, part[i].w, name, part[i].n, part[i].k, NN_NO_BIAS);
-        }
-        x->act = o->act;
+        char name[64];
+        snprintf(name, sizeof name, "block_sparse_moe.experts.%zu", e);
+        arch_decoder_mlp_w_load(ld, &m->experts[e], name, H, o->ffn, o->act, NN_NO_BIAS);
     }
 }
 

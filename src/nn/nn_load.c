@@ -505,6 +505,15 @@ void nn_load_linear(nn_loader *ld, nn_linear_w *w, const char *name, size_t N, s
     if (ld->adapter) nn_adapter_attach(ld, w, found);
 }
 
+void nn_load_gate_up(nn_loader *ld, nn_mlp_w *m, const char *name, size_t F, size_t K,
+                     unsigned flags)
+{
+    nn_linear_w both;
+    nn_load_linear(ld, &both, name, 2 * F, K, flags);
+    m->gate = nn_linear_rows(&both, 0, F);
+    m->up = nn_linear_rows(&both, F, F);
+}
+
 void nn_load_matrix(nn_loader *ld, nn_linear_w *w, const char *name, const char *bias, size_t N,
                     size_t K, unsigned flags)
 {

@@ -107,7 +107,10 @@ const ck_tensor *nn_load_mark_packed(nn_loader *ld, const char *full);
 /* name without ".weight"; shape [N, K]. N or K 0: any (then taken from the tensor). */
 void nn_load_linear(nn_loader *ld, nn_linear_w *w, const char *name, size_t N, size_t K,
                     unsigned flags);
-/* The same for a full tensor name ("w1", "experts.gate_up_proj"), whose columns may be stored head by head [rows,
+/* The gated half of an mlp in one matrix [2 F, K], gate above up: m->gate and m->up. */
+void nn_load_gate_up(nn_loader *ld, nn_mlp_w *m, const char *name, size_t F, size_t K,
+                     unsigned flags);
+/* nn_load_linear() for a full tensor name ("w1", "experts.gate_up_proj"), whose columns may be stored head by head [rows,
  * heads, dim], and slice i of a stacked [E, ...] tensor, whose first two dimensions may be one;
  * transposed: the slice is stored [K, N]. bias: full name or NULL. */
 void nn_load_matrix(nn_loader *ld, nn_linear_w *w, const char *name, const char *bias, size_t N,
