@@ -53,7 +53,6 @@
     X(gpt_bigcode) \
     X(gpt_neo) \
     X(gpt_neox) \
-    X(gpt_neox_japanese) \
     X(gpt_oss) \
     X(gptj) \
     X(helium) \
