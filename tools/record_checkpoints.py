@@ -414,6 +414,7 @@ FAMILIES = {
     "family-flex-olmo": ("flex_olmo", "FlexOlmoForCausalLM", {"rope_scaling": None, "num_experts": 3, "num_experts_per_tok": 2}),
     "family-fnet": ("fnet", "FNetForMaskedLM", {}),
     "family-fsmt": ("fsmt", "FSMTForConditionalGeneration", {"src_vocab_size": 48, "tgt_vocab_size": 61, "decoder_attention_heads": 2}),
+    "family-funnel": ("funnel", "FunnelForTokenClassification", {"block_sizes": [1, 1], "num_decoder_layers": 1, "d_model": 16, "d_head": 8, "separate_cls": True, "truncate_seq": True, "pool_q_only": True, "pooling_type": "mean"}),
     "family-gemma3": ("gemma3", "Gemma3ForConditionalGeneration", {}),
     "family-gemma3-of-5": ("gemma3", "Gemma3ForConditionalGeneration", {}),
     "family-gemma3n": ("gemma3n_text", "Gemma3nForCausalLM", {"num_hidden_layers": 4, "layer_types": ["full_attention", "sliding_attention"] * 2, "num_kv_shared_layers": 2, "head_dim": 8, "intermediate_size": [24, 20, 24, 28], "activation_sparsity_pattern": [0.5, 0.0, 0.0, 0.0], "altup_num_inputs": 2, "sliding_window": 3}),

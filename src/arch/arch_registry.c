@@ -46,6 +46,7 @@
     X(falcon) \
     X(flex_olmo) \
     X(fnet) \
+    X(funnel) \
     X(gemma) \
     X(gemma3n) \
     X(glm) \
