@@ -5,7 +5,6 @@
 #include <sys/random.h>
 
 #include "base/utf8.h"
-#include "templates/chat_template.h"
 
 void llm_ids_release(llm_ids *ids)
 {
@@ -47,8 +46,8 @@ static const char *without_place(const char *msg)
     return sscanf(msg, "line %d, column %d: %n", &line, &column, &n) == 2 && n > 0 ? msg + n : msg;
 }
 
-mltf_status llm_render_chat(const pipeline *p, const json *messages, const json *tools,
-                            const json *kwargs, mltf_buf *out, mltf_err *err)
+mltf_status llm_render_chat(const pipeline *p, const json *messages, const chat_options *options,
+                            mltf_buf *out, mltf_err *err)
 {
     bool objects = json_is(messages, JSON_ARRAY);
     for (size_t i = 0; objects && i < messages->a.n; i++)
@@ -60,9 +59,9 @@ mltf_status llm_render_chat(const pipeline *p, const json *messages, const json 
     if (messages->a.n == 0)
         return mltf_fail(err, MLTF_INTERNAL,
                          "Failed to apply chat template: list index out of range");
-    const chat_options o = {.tools = tools, .kwargs = kwargs, .add_generation_prompt = true};
     mltf_err cause = {0};
-    const mltf_status st = chat_template_apply(pipeline_tokenizer(p), messages, &o, out, &cause);
+    const mltf_status st =
+        chat_template_apply(pipeline_tokenizer(p), messages, options, out, &cause);
     if (st == MLTF_OK) return buf_status(out, err);
     if (st == MLTF_NO_MEMORY) return mltf_fail_memory(err);
     return mltf_fail(err, MLTF_INTERNAL, "Failed to apply chat template: %s",

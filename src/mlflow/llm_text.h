@@ -4,6 +4,7 @@
 #define MLTF_MLFLOW_LLM_TEXT_H
 
 #include "mlflow/model.h"
+#include "templates/chat_template.h"
 
 /* A growing list of token ids; from malloc. */
 typedef struct llm_ids {
@@ -18,10 +19,10 @@ mltf_status llm_encode(const pipeline *p, llm_ids *out, mltf_str text, bool spec
 mltf_status llm_decode(const pipeline *p, mltf_buf *out, const int32_t *ids, size_t n,
                        bool skip_special, int clean_up, mltf_err *err);
 
-/* The chat template's text for messages. tools, kwargs: may be NULL. INTERNAL "Failed to apply chat template: …",
+/* The chat template's text for messages. INTERNAL "Failed to apply chat template: …",
  * INVALID_INPUT where messages are no list of objects, both in MLflow's words. */
-mltf_status llm_render_chat(const pipeline *p, const json *messages, const json *tools,
-                            const json *kwargs, mltf_buf *out, mltf_err *err);
+mltf_status llm_render_chat(const pipeline *p, const json *messages, const chat_options *options,
+                            mltf_buf *out, mltf_err *err);
 
 /* Options in OpenAI's or transformers' names become arguments of generate(); null values count as not given. */
 typedef struct llm_settings {

@@ -39,7 +39,9 @@ static mltf_status read_prompt(const mltf_model *m, bool chat, const llm_row *ro
     mltf_buf text = MLTF_BUF_INIT;
     mltf_status st = MLTF_OK;
     if (chat)
-        st = llm_render_chat(m->pipe, row->input, w->set.tools, NULL, &text, err);
+        st = llm_render_chat(m->pipe, row->input,
+                             &(chat_options){.tools = w->set.tools, .add_generation_prompt = true},
+                             &text, err);
     else if (json_is(row->input, JSON_STRING))
         buf_put_str(&text, row->input->s);
     else

@@ -64,8 +64,11 @@ const json_write_options openai_json = {.compact = true, .nan_as_null = true};
 static mltf_status encode_chat(openai_run *r, mltf_err *err)
 {
     mltf_buf text = MLTF_BUF_INIT;
-    mltf_status st = llm_render_chat(r->m->pipe, r->req.messages, r->req.template_tools,
-                                     r->req.template_kwargs, &text, err);
+    const chat_options options = {.tools = r->req.template_tools,
+                                  .kwargs = r->req.template_kwargs,
+                                  .add_generation_prompt = r->req.generation_prompt,
+                                  .continue_final_message = r->req.continue_final};
+    mltf_status st = llm_render_chat(r->m->pipe, r->req.messages, &options, &text, err);
     if (st == MLTF_INTERNAL && err)
         err->status = st = MLTF_INVALID_INPUT; // the messages do not suit the template
     r->n_prompts = 1;

@@ -368,6 +368,8 @@ mltf_status openai_read_chat(openai_request *r, const mltf_model *m, const json 
                                       "logprobs",
                                       "top_logprobs",
                                       "chat_template_kwargs",
+                                      "add_generation_prompt",
+                                      "continue_final_message",
                                       "functions",
                                       "function_call",
                                       NULL};
@@ -392,7 +394,10 @@ mltf_status openai_read_chat(openai_request *r, const mltf_model *m, const json 
     if (r->template_kwargs && r->template_kwargs->type != JSON_OBJECT)
         return mltf_fail(err, MLTF_INVALID_INPUT,
                          "Invalid type for 'chat_template_kwargs': expected an object.");
-    return MLTF_OK;
+    // as other servers of such models take them
+    TRY(boolean(body, "continue_final_message", &r->continue_final, err));
+    r->generation_prompt = !r->continue_final;
+    return boolean(body, "add_generation_prompt", &r->generation_prompt, err);
 }
 
 /* ---- completions ---- */

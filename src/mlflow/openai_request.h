@@ -24,6 +24,8 @@ typedef struct openai_request {
     bool one_call;               /* parallel_tool_calls is false */
     const json *response_format; /* or NULL */
     const json *template_kwargs; /* or NULL */
+    bool generation_prompt;      /* chat: the template begins the reply */
+    bool continue_final;         /* chat: the reply goes on with the last message */
     const json *prompts;         /* completions: array of texts or of arrays of ids */
     mltf_str suffix; /* completions: what comes behind the text that is wanted; n 0: nothing */
     bool echo;

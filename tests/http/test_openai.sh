@@ -30,6 +30,14 @@ contains body "'suffix' is not supported by this model"
 same "$(json /v1/chat/completions "{$chat, \"response_format\": {\"type\": \"regex\", \"regex\": \"a\"}}")" "400 application/json"
 contains body 'needs \"pattern\", a text'
 
+# a reply that was begun: the template leaves the last message open, and only what follows is the answer
+begun='"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "The baker"}], "temperature": 0, "max_tokens": 4'
+tokens() { json /v1/chat/completions "{$begun$1}" >status; same "$(cat status)" "200 application/json"; sed -n 's/.*"prompt_tokens":\([0-9]*\).*/\1/p' body; }
+whole=$(tokens ''); open=$(tokens ', "continue_final_message": true'); plain=$(tokens ', "add_generation_prompt": false')
+[ "$open" -lt "$plain" ] && [ "$plain" -lt "$whole" ] || fail "prompts of $open, $plain and $whole tokens"
+same "$(json /v1/chat/completions "{$begun, \"continue_final_message\": true, \"add_generation_prompt\": true}")" "400 application/json"
+contains body 'are not compatible'
+
 # streams side by side tell what each would tell alone
 seq 12 | xargs -P 12 -I{} sh -c 'curl -sN -m 60 -H "Content-Type: application/json" -d "$1" -o stream.{} "$2"/v1/chat/completions' sh "{$chat, \"max_tokens\": 8, \"stream\": true}" "$url"
 for f in stream.*; do same "$(sed -n 's/.*"delta":{"content":"\([^"]*\)".*/\1/p' "$f" | tr -d '\n')" "$text"; done
