@@ -219,27 +219,30 @@ static mltf_status read_zip(source *s, const uint8_t *p, size_t n)
     return st;
 }
 
-/* The chain before PyTorch 1.6: magic number, protocol version, system, state dict, storage keys, and
- * for each key its number of elements (8 bytes) and its data. */
-static mltf_status read_chain(source *s, const uint8_t *p, size_t n)
+/* The next pickle of a chain; *p moves behind it. */
+static mltf_status next_pickle(source *s, pickle_value **v, const uint8_t **p, const uint8_t *end)
+{
+    size_t used;
+    TRY(pickle_read(v, &used, &s->scratch, *p, (size_t)(end - *p), s->err));
+    *p += used;
+    return MLTF_OK;
+}
+
+/* Magic number, protocol version, system. */
+static mltf_status read_chain_head(source *s, const uint8_t **p, const uint8_t *end)
 {
     static const uint8_t magic[] = {0x6C, 0xFC, 0x9C, 0x46, 0xF9, 0x20, 0x6A, 0xA8, 0x50, 0x19};
-    pickle_value *v, *root, *keys;
-    const uint8_t *end = p + n;
-    size_t used;
-    TRY(pickle_read(&v, &used, &s->scratch, p, n, s->err));
-    p += used;
+    pickle_value *v;
+    TRY(next_pickle(s, &v, p, end));
     if (v->type != PICKLE_LONG || v->s.n != sizeof magic ||
         memcmp(v->s.p, magic, sizeof magic) != 0)
         return mltf_fail(s->err, MLTF_CORRUPT_FILE,
                          "this is a pickle, but not one made by torch.save()");
-    TRY(pickle_read(&v, &used, &s->scratch, p, (size_t)(end - p), s->err));
-    p += used;
+    TRY(next_pickle(s, &v, p, end));
     if (v->type != PICKLE_INT || v->i != 1001)
         return mltf_fail(s->err, MLTF_UNSUPPORTED,
                          "the file has an unknown protocol version; save it again");
-    TRY(pickle_read(&v, &used, &s->scratch, p, (size_t)(end - p), s->err));
-    p += used;
+    TRY(next_pickle(s, &v, p, end));
     for (size_t i = 0; v->type == PICKLE_DICT && i + 1 < v->list.n; i += 2) {
         const pickle_value *key = v->list.items[i], *value = v->list.items[i + 1];
         if (key->type == PICKLE_STR && str_is(key->s, "little_endian") &&
@@ -247,28 +250,34 @@ static mltf_status read_chain(source *s, const uint8_t *p, size_t n)
             return mltf_fail(s->err, MLTF_UNSUPPORTED,
                              "the weights are in big-endian order; save them as safetensors");
     }
-    TRY(pickle_read(&root, &used, &s->scratch, p, (size_t)(end - p), s->err));
-    p += used;
-    TRY(pickle_read(&keys, &used, &s->scratch, p, (size_t)(end - p), s->err));
-    p += used;
-    if (root->type != PICKLE_DICT || keys->type != PICKLE_LIST)
-        return mltf_fail(s->err, MLTF_CORRUPT_FILE, "the pickle holds no dict of tensors");
+    return MLTF_OK;
+}
 
-    // how wide a storage's elements are stands with the tensors that use it
-    keyed *widths = arena_calloc(&s->scratch, root->list.n / 2 + 1, sizeof *widths);
-    s->storages = arena_calloc(&s->scratch, keys->list.n + 1, sizeof *s->storages);
-    if (!s->storages || !widths) return mltf_fail_memory(s->err);
-    size_t n_widths = 0;
+/* How wide a storage's elements are stands with the tensors that use it: widths [root->list.n / 2], sorted. */
+static size_t storage_widths(keyed *widths, const pickle_value *root)
+{
+    size_t n = 0;
     for (size_t k = 1; k < root->list.n; k += 2) {
         const pickle_value *t = root->list.items[k];
         if (t->type != PICKLE_TENSOR || t->tensor.storage->type != PICKLE_STORAGE) continue;
         const pickle_value *id = t->tensor.storage;
         if (id->list.n >= 5 && id->list.items[1]->type == PICKLE_GLOBAL &&
             id->list.items[2]->type == PICKLE_STR)
-            widths[n_widths++] =
+            widths[n++] =
                 (keyed){.key = id->list.items[2]->s, .size = dtype_size(id->list.items[1]->dtype)};
     }
-    qsort(widths, n_widths, sizeof *widths, by_key);
+    qsort(widths, n, sizeof *widths, by_key);
+    return n;
+}
+
+/* For each key its number of elements (8 bytes) and its data, into s->storages. */
+static mltf_status read_storages(source *s, const pickle_value *root, const pickle_value *keys,
+                                 const uint8_t *p, const uint8_t *end)
+{
+    keyed *widths = arena_calloc(&s->scratch, root->list.n / 2 + 1, sizeof *widths);
+    s->storages = arena_calloc(&s->scratch, keys->list.n + 1, sizeof *s->storages);
+    if (!s->storages || !widths) return mltf_fail_memory(s->err);
+    const size_t n_widths = storage_widths(widths, root);
     for (size_t i = 0; i < keys->list.n; i++) {
         if (keys->list.items[i]->type != PICKLE_STR)
             return mltf_fail(s->err, MLTF_CORRUPT_FILE, "a storage has no name");
@@ -290,6 +299,21 @@ static mltf_status read_chain(source *s, const uint8_t *p, size_t n)
         p += bytes;
     }
     qsort(s->storages, s->n_storages, sizeof *s->storages, by_key);
+    return MLTF_OK;
+}
+
+/* The chain before PyTorch 1.6: magic number, protocol version, system, state dict, storage keys, and
+ * the storages. */
+static mltf_status read_chain(source *s, const uint8_t *p, size_t n)
+{
+    pickle_value *root, *keys;
+    const uint8_t *end = p + n;
+    TRY(read_chain_head(s, &p, end));
+    TRY(next_pickle(s, &root, &p, end));
+    TRY(next_pickle(s, &keys, &p, end));
+    if (root->type != PICKLE_DICT || keys->type != PICKLE_LIST)
+        return mltf_fail(s->err, MLTF_CORRUPT_FILE, "the pickle holds no dict of tensors");
+    TRY(read_storages(s, root, keys, p, end));
     return read_state_dict(s, root);
 }
 

@@ -68,6 +68,71 @@ static void infer_columns(pv_frame *f)
         f->types[c] = pv_infer_column(f->cells + c * f->n_rows, f->n_rows);
 }
 
+/* Named columns, in order of first appearance. NULL with err set, or without memory. */
+static pv_frame *frame_of_dicts(mltf_arena *a, const pv *rows, size_t n, mltf_err *err)
+{
+    size_t total = 0, cols = 0;
+    for (size_t i = 0; i < n; i++) total += rows[i].dict.n;
+    pv names = pv_list(a, total);
+    key_index x = {0};
+    if (!names.list.items || !key_index_make(&x, a, names.list.items, total)) {
+        mltf_fail_memory(err);
+        return NULL;
+    }
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = 0; k < rows[i].dict.n; k++) {
+            uint32_t *slot = key_slot(&x, &rows[i].dict.pairs[k].key);
+            if (*slot) continue;
+            names.list.items[cols++] = rows[i].dict.pairs[k].key;
+            *slot = (uint32_t)cols;
+        }
+    if (cols > 0 && n > PV_MAX_CELLS / cols) {
+        mltf_fail(err, MLTF_SCHEMA_MISMATCH,
+                  "%zu rows with %zu different keys make a frame of more than %zu cells", n, cols,
+                  PV_MAX_CELLS);
+        return NULL;
+    }
+    pv_frame *f = pv_frame_new(a, cols, n);
+    if (!f) mltf_fail_memory(err);
+    for (size_t c = 0; f && c < cols; c++) {
+        f->names[c] = names.list.items[c];
+        for (size_t i = 0; i < n; i++) *pv_cell(f, c, i) = pv_float(NAN);
+    }
+    for (size_t i = 0; f && i < n; i++)
+        for (size_t k = 0; k < rows[i].dict.n; k++) {
+            const pv_pair *pair = &rows[i].dict.pairs[k];
+            *pv_cell(f, *key_slot(&x, &pair->key) - 1, i) = pair->value;
+        }
+    return f;
+}
+
+/* Columns 0, 1, …; short rows are filled with None. */
+static pv_frame *frame_of_lists(mltf_arena *a, const pv *rows, size_t n, mltf_err *err)
+{
+    size_t cols = 0;
+    for (size_t i = 0; i < n; i++)
+        if (rows[i].list.n > cols) cols = rows[i].list.n;
+    pv_frame *f = pv_frame_new(a, cols, n);
+    if (!f) mltf_fail_memory(err);
+    for (size_t c = 0; f && c < cols; c++) {
+        f->names[c] = pv_int((int64_t)c);
+        for (size_t i = 0; i < n; i++)
+            *pv_cell(f, c, i) = c < rows[i].list.n ? rows[i].list.items[c] : pv_none();
+    }
+    return f;
+}
+
+static pv_frame *frame_of_values(mltf_arena *a, const pv *rows, size_t n, mltf_err *err)
+{
+    pv_frame *f = pv_frame_new(a, n > 0 ? 1 : 0, n);
+    if (!f) mltf_fail_memory(err);
+    if (f && n > 0) {
+        f->names[0] = pv_int(0);
+        memcpy(f->cells, rows, n * sizeof *f->cells);
+    }
+    return f;
+}
+
 /* pandas: rows that are dicts give named columns in order of first appearance; rows that are lists give
  * columns 0, 1, …; anything else one column 0. */
 pv_frame *pv_frame_from_rows(mltf_arena *a, const pv *rows, mltf_err *err)
@@ -88,68 +153,17 @@ pv_frame *pv_frame_from_rows(mltf_arena *a, const pv *rows, mltf_err *err)
         }
         given = rows->np;
     }
+    const pv *items = list.list.items;
     const size_t n = list.list.n;
     bool dicts = n > 0, lists = n > 0;
     for (size_t i = 0; i < n; i++) {
-        if (list.list.items[i].kind != PV_DICT) dicts = false;
-        if (list.list.items[i].kind != PV_LIST && list.list.items[i].kind != PV_TUPLE)
-            lists = false;
+        if (items[i].kind != PV_DICT) dicts = false;
+        if (items[i].kind != PV_LIST && items[i].kind != PV_TUPLE) lists = false;
     }
-    pv_frame *f = NULL;
-    if (dicts) {
-        size_t total = 0, cols = 0;
-        for (size_t i = 0; i < n; i++) total += list.list.items[i].dict.n;
-        pv names = pv_list(a, total);
-        key_index x = {0};
-        if (!names.list.items || !key_index_make(&x, a, names.list.items, total)) {
-            mltf_fail_memory(err);
-            return NULL;
-        }
-        for (size_t i = 0; i < n; i++)
-            for (size_t k = 0; k < list.list.items[i].dict.n; k++) {
-                uint32_t *slot = key_slot(&x, &list.list.items[i].dict.pairs[k].key);
-                if (*slot) continue;
-                names.list.items[cols++] = list.list.items[i].dict.pairs[k].key;
-                *slot = (uint32_t)cols;
-            }
-        if (cols > 0 && n > PV_MAX_CELLS / cols) {
-            mltf_fail(err, MLTF_SCHEMA_MISMATCH,
-                      "%zu rows with %zu different keys make a frame of more than %zu cells", n,
-                      cols, PV_MAX_CELLS);
-            return NULL;
-        }
-        f = pv_frame_new(a, cols, n);
-        for (size_t c = 0; f && c < cols; c++) {
-            f->names[c] = names.list.items[c];
-            for (size_t i = 0; i < n; i++) *pv_cell(f, c, i) = pv_float(NAN);
-        }
-        for (size_t i = 0; f && i < n; i++)
-            for (size_t k = 0; k < list.list.items[i].dict.n; k++) {
-                const pv_pair *pair = &list.list.items[i].dict.pairs[k];
-                *pv_cell(f, *key_slot(&x, &pair->key) - 1, i) = pair->value;
-            }
-    } else if (lists) {
-        size_t cols = 0;
-        for (size_t i = 0; i < n; i++)
-            if (list.list.items[i].list.n > cols) cols = list.list.items[i].list.n;
-        f = pv_frame_new(a, cols, n);
-        for (size_t c = 0; f && c < cols; c++) {
-            f->names[c] = pv_int((int64_t)c);
-            for (size_t i = 0; i < n; i++)
-                *pv_cell(f, c, i) =
-                    c < list.list.items[i].list.n ? list.list.items[i].list.items[c] : pv_none();
-        }
-    } else {
-        f = pv_frame_new(a, n > 0 ? 1 : 0, n);
-        if (f && n > 0) {
-            f->names[0] = pv_int(0);
-            memcpy(f->cells, list.list.items, n * sizeof *f->cells);
-        }
-    }
-    if (!f) {
-        mltf_fail_memory(err);
-        return NULL;
-    }
+    pv_frame *f = dicts   ? frame_of_dicts(a, items, n, err)
+                  : lists ? frame_of_lists(a, items, n, err)
+                          : frame_of_values(a, items, n, err);
+    if (!f) return NULL;
     if (given == NP_PYTHON || given == NP_OBJECT)
         infer_columns(f);
     else

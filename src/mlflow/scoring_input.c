@@ -79,21 +79,83 @@ static pv timestamp(void)
     return (pv){.kind = PV_OTHER, .s = STR("Timestamp")};
 }
 
+static mltf_status cast_bytes(mltf_arena *a, pv *v, mltf_err *err)
+{
+    if (v->kind != PV_STR && v->kind != PV_BYTES) *v = pv_cstr(printed(a, v, false));
+    for (size_t i = 0; v->kind == PV_STR && i < v->s.n; i++)
+        if ((unsigned char)v->s.p[i] >= 0x80)
+            return mltf_fail(err, MLTF_BAD_REQUEST,
+                             "Invalid input. 'ascii' codec can't encode characters in position "
+                             "%zu: ordinal not "
+                             "in range(128)",
+                             i);
+    v->kind = PV_BYTES;
+    return MLTF_OK;
+}
+
+static bool truth(const pv *v)
+{
+    return v->kind == PV_STR     ? v->s.n > 0
+           : v->kind == PV_INT   ? v->i != 0
+           : v->kind == PV_FLOAT ? v->f != 0
+           : v->kind == PV_BOOL  ? v->b
+                                 : false;
+}
+
+/* The text as int() or float() reads it. */
+static mltf_status text_to_number(mltf_arena *a, const pv *v, bool whole, int64_t *i, double *f,
+                                  mltf_err *err)
+{
+    const char *s = arena_strdup(a, v->s.p, v->s.n);
+    char *end = NULL;
+    if (!s) return mltf_fail_memory(err);
+    bool read = decimal_parse(f, s, v->s.n) == v->s.n;
+    if (whole) {
+        *i = strtoll(s, &end, 10);
+        read = *end == '\0';
+    }
+    if (v->s.n > 0 && read) return MLTF_OK;
+    return mltf_fail(err, MLTF_BAD_REQUEST, "Invalid input. %s: %s",
+                     whole ? "invalid literal for int() with base 10"
+                           : "could not convert string to float",
+                     printed(a, v, true));
+}
+
+static mltf_status cast_number(mltf_arena *a, pv *v, np_type to, mltf_err *err)
+{
+    const bool whole = to <= NP_UINT64;
+    double f = 0;
+    int64_t i = 0;
+    if (v->kind == PV_STR) {
+        TRY(text_to_number(a, v, whole, &i, &f, err));
+    } else if (v->kind == PV_INT || v->kind == PV_BOOL) {
+        i = v->kind == PV_INT ? v->i : v->b;
+        f = (double)i;
+    } else if (v->kind == PV_FLOAT) {
+        f = v->f;
+        if (whole && !(fabs(f) < 9.2e18))
+            return mltf_fail(err, MLTF_BAD_REQUEST,
+                             "Invalid input. cannot convert float %s to integer",
+                             printed(a, v, true));
+        i = whole ? (int64_t)f : 0;
+    } else if (v->kind == PV_NONE && !whole) {
+        f = NAN;
+    } else {
+        return mltf_fail(err, MLTF_BAD_REQUEST,
+                         "Invalid input. %s() argument must be a string or a real number, not '%s'",
+                         whole ? "int" : "float", pv_class(v));
+    }
+    *v = whole ? pv_int(i) : pv_float(to == NP_FLOAT32 ? (double)(float)f : f);
+    return MLTF_OK;
+}
+
 /* One element as numpy's array(value, dtype) makes it. */
 static mltf_status cast_scalar(mltf_arena *a, pv *v, np_type to, mltf_err *err)
 {
     if (to == NP_STR) {
         if (v->kind != PV_STR) *v = pv_cstr(printed(a, v, false));
     } else if (to == NP_BYTES) {
-        if (v->kind != PV_STR && v->kind != PV_BYTES) *v = pv_cstr(printed(a, v, false));
-        for (size_t i = 0; v->kind == PV_STR && i < v->s.n; i++)
-            if ((unsigned char)v->s.p[i] >= 0x80)
-                return mltf_fail(err, MLTF_BAD_REQUEST,
-                                 "Invalid input. 'ascii' codec can't encode characters in position "
-                                 "%zu: ordinal not "
-                                 "in range(128)",
-                                 i);
-        v->kind = PV_BYTES;
+        TRY(cast_bytes(a, v, err));
     } else if (to == NP_DATETIME) {
         if (v->kind == PV_STR && !is_date(v->s))
             return mltf_fail(err, MLTF_BAD_REQUEST,
@@ -102,52 +164,9 @@ static mltf_status cast_scalar(mltf_arena *a, pv *v, np_type to, mltf_err *err)
                              STR_ARG(v->s));
         if (!pv_is_nan(v)) *v = timestamp();
     } else if (to == NP_BOOL) {
-        bool b = false;
-        if (v->kind == PV_STR)
-            b = v->s.n > 0;
-        else if (v->kind == PV_INT)
-            b = v->i != 0;
-        else if (v->kind == PV_FLOAT)
-            b = v->f != 0;
-        else if (v->kind == PV_BOOL)
-            b = v->b;
-        *v = pv_bool(b);
+        *v = pv_bool(truth(v));
     } else if (to >= NP_INT8 && to <= NP_FLOAT64) {
-        const bool whole = to <= NP_UINT64;
-        double f = 0;
-        int64_t i = 0;
-        char *end = NULL;
-        if (v->kind == PV_STR) {
-            const char *s = arena_strdup(a, v->s.p, v->s.n);
-            if (!s) return mltf_fail_memory(err);
-            bool read = decimal_parse(&f, s, v->s.n) == v->s.n;
-            if (whole) {
-                i = strtoll(s, &end, 10);
-                read = *end == '\0';
-            }
-            if (v->s.n == 0 || !read)
-                return mltf_fail(err, MLTF_BAD_REQUEST, "Invalid input. %s: %s",
-                                 whole ? "invalid literal for int() with base 10"
-                                       : "could not convert string to float",
-                                 printed(a, v, true));
-        } else if (v->kind == PV_INT || v->kind == PV_BOOL) {
-            i = v->kind == PV_INT ? v->i : v->b;
-            f = (double)i;
-        } else if (v->kind == PV_FLOAT) {
-            f = v->f;
-            if (whole && !(fabs(f) < 9.2e18))
-                return mltf_fail(err, MLTF_BAD_REQUEST,
-                                 "Invalid input. cannot convert float %s to integer",
-                                 printed(a, v, true));
-            i = whole ? (int64_t)f : 0;
-        } else if (v->kind == PV_NONE && !whole)
-            f = NAN;
-        else
-            return mltf_fail(
-                err, MLTF_BAD_REQUEST,
-                "Invalid input. %s() argument must be a string or a real number, not '%s'",
-                whole ? "int" : "float", pv_class(v));
-        *v = whole ? pv_int(i) : pv_float(to == NP_FLOAT32 ? (double)(float)f : f);
+        TRY(cast_number(a, v, to, err));
     }
     v->np = to;
     return MLTF_OK;
@@ -336,83 +355,107 @@ static mltf_status not_castable(mltf_arena *a, const pv *name, const char *type,
                      printed(a, name, false), type, why);
 }
 
+/* not_castable() with the exception's class and text. */
+static mltf_status raised(mltf_arena *a, const pv *name, const char *type, const char *exception,
+                          const char *message, mltf_err *err)
+{
+    const pv text = pv_cstr(message);
+    return not_castable(a, name, type,
+                        arena_printf(a, "%s(%s)", exception, printed(a, &text, true)), err);
+}
+
+static mltf_status cast_base64(mltf_arena *a, pv_frame *f, size_t c, mltf_err *err)
+{
+    pv *cells = f->cells + c * f->n_rows;
+    for (size_t r = 0; r < f->n_rows; r++) {
+        if (cells[r].kind != PV_STR)
+            return not_castable(a, &f->names[c], "bytes",
+                                "TypeError('encoding without a string argument')", err);
+        mltf_buf b = MLTF_BUF_INIT;
+        if (!base64_decode(&b, cells[r].s)) {
+            mltf_buf_release(&b);
+            return not_castable(a, &f->names[c], "bytes", "Error('Incorrect padding')", err);
+        }
+        cells[r] = (pv){.kind = PV_BYTES, .s = arena_str(a, buf_str(&b))};
+        mltf_buf_release(&b);
+    }
+    f->types[c] = NP_OBJECT;
+    return MLTF_OK;
+}
+
+static mltf_status cast_scalars(mltf_arena *a, pv_frame *f, size_t c, np_type to, mltf_err *err)
+{
+    static const char prefix[] = "Invalid input. ";
+    pv *cells = f->cells + c * f->n_rows;
+    if (to == NP_OBJECT || f->types[c] == to) return MLTF_OK;
+    for (size_t r = 0; r < f->n_rows; r++) {
+        mltf_err why = {0};
+        pv v = cells[r];
+        if (cast_scalar(a, &v, to, &why)) {
+            const bool prefixed = str_starts(str_from(why.msg), prefix);
+            return raised(a, &f->names[c], np_name(to), "ValueError",
+                          why.msg + (prefixed ? sizeof prefix - 1 : 0), err);
+        }
+        cells[r] = pv_unbox(v);
+    }
+    f->types[c] = to;
+    return MLTF_OK;
+}
+
+static mltf_status cast_dates(mltf_arena *a, pv_frame *f, size_t c, mltf_err *err)
+{
+    pv *cells = f->cells + c * f->n_rows;
+    for (size_t r = 0; r < f->n_rows; r++) {
+        if (pv_is_nan(&cells[r])) continue;
+        if (cells[r].kind == PV_STR && !is_date(cells[r].s))
+            return raised(a, &f->names[c], "datetime", "DateParseError",
+                          arena_printf(a,
+                                       "Unknown datetime string format, unable to parse: " STR_FMT,
+                                       STR_ARG(cells[r].s)),
+                          err);
+        cells[r] = timestamp();
+    }
+    f->types[c] = NP_DATETIME;
+    return MLTF_OK;
+}
+
+/* Arrays, objects and maps. */
+static mltf_status cast_nested(mltf_arena *a, pv_frame *f, size_t c, const schema_column *col,
+                               mltf_err *err)
+{
+    pv *cells = f->cells + c * f->n_rows;
+    for (size_t r = 0; r < f->n_rows; r++) {
+        mltf_err why = {0};
+        const pv given = cells[r];
+        if (schema_enforce_type(a, &cells[r], &given, &col->type, col->required, &why)) {
+            mltf_buf b = MLTF_BUF_INIT;
+            schema_type_print(&b, &col->type);
+            const char *type = arena_strdup(a, b.p ? b.p : "", b.n);
+            mltf_buf_release(&b);
+            return raised(a, &f->names[c], type ? type : "", "MlflowException", why.msg, err);
+        }
+    }
+    return MLTF_OK;
+}
+
 /* A column as DataFrame.astype() and MLflow's base64 rule make it. */
 static mltf_status cast_column(mltf_arena *a, pv_frame *f, size_t c, const schema_column *col,
                                bool tensor, mltf_err *err)
 {
-    pv *cells = f->cells + c * f->n_rows;
-    const schema_kind kind = tensor ? ST_KIND_COUNT : col->type.kind;
-    if (kind == ST_BINARY) {
-        for (size_t r = 0; r < f->n_rows; r++) {
-            if (cells[r].kind != PV_STR)
-                return not_castable(a, &f->names[c], "bytes",
-                                    "TypeError('encoding without a string argument')", err);
-            mltf_buf b = MLTF_BUF_INIT;
-            if (!base64_decode(&b, cells[r].s)) {
-                mltf_buf_release(&b);
-                return not_castable(a, &f->names[c], "bytes", "Error('Incorrect padding')", err);
-            }
-            cells[r] = (pv){.kind = PV_BYTES, .s = arena_str(a, buf_str(&b))};
-            mltf_buf_release(&b);
-        }
-        f->types[c] = NP_OBJECT;
-        return MLTF_OK;
+    if (tensor) {
+        if (f->n_rows == 0 || f->cells[c * f->n_rows].kind == PV_LIST) return MLTF_OK;
+        return cast_scalars(a, f, c, col->dtype, err);
     }
+    const schema_kind kind = col->type.kind;
+    if (kind == ST_BINARY) return cast_base64(a, f, c, err);
     if (kind == ST_STRING) {
         if (f->types[c] != NP_STR)
             f->types[c] = NP_OBJECT; // numbers stay numbers in an object column
         return MLTF_OK;
     }
-    if (tensor && (f->n_rows == 0 || cells[0].kind == PV_LIST)) return MLTF_OK;
-    if (tensor || kind < ST_DATETIME) {
-        const np_type to = tensor ? col->dtype : schema_kind_numpy(kind);
-        if (to == NP_OBJECT || f->types[c] == to) return MLTF_OK;
-        for (size_t r = 0; r < f->n_rows; r++) {
-            mltf_err why = {0};
-            pv v = cells[r];
-            if (cast_scalar(a, &v, to, &why)) {
-                const pv text =
-                    pv_cstr(why.msg + (str_starts(str_from(why.msg), "Invalid input. ") ? 15 : 0));
-                return not_castable(a, &f->names[c], np_name(to),
-                                    arena_printf(a, "ValueError(%s)", printed(a, &text, true)),
-                                    err);
-            }
-            cells[r] = pv_unbox(v);
-        }
-        f->types[c] = to;
-        return MLTF_OK;
-    }
-    if (kind == ST_DATETIME) {
-        for (size_t r = 0; r < f->n_rows; r++) {
-            if (pv_is_nan(&cells[r])) continue;
-            if (cells[r].kind == PV_STR && !is_date(cells[r].s)) {
-                const pv text = pv_cstr(
-                    arena_printf(a, "Unknown datetime string format, unable to parse: " STR_FMT,
-                                 STR_ARG(cells[r].s)));
-                return not_castable(a, &f->names[c], "datetime",
-                                    arena_printf(a, "DateParseError(%s)", printed(a, &text, true)),
-                                    err);
-            }
-            cells[r] = timestamp();
-        }
-        f->types[c] = NP_DATETIME;
-        return MLTF_OK;
-    }
-    for (size_t r = 0; r < f->n_rows; r++) {
-        mltf_err why = {0};
-        const pv given = cells[r];
-        if (schema_enforce_type(a, &cells[r], &given, &col->type, col->required, &why)) {
-            const pv text = pv_cstr(why.msg);
-            mltf_buf b = MLTF_BUF_INIT;
-            schema_type_print(&b, &col->type);
-            const char *type = arena_strdup(a, b.p ? b.p : "", b.n);
-            mltf_buf_release(&b);
-            return not_castable(a, &f->names[c], type ? type : "",
-                                arena_printf(a, "MlflowException(%s)", printed(a, &text, true)),
-                                err);
-        }
-    }
-    return MLTF_OK;
+    if (kind == ST_DATETIME) return cast_dates(a, f, c, err);
+    if (kind < ST_DATETIME) return cast_scalars(a, f, c, schema_kind_numpy(kind), err);
+    return cast_nested(a, f, c, col, err);
 }
 
 static mltf_status cast_frame(mltf_arena *a, pv_frame *f, const schema *s, mltf_err *err)
