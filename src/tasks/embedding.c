@@ -279,7 +279,12 @@ mltf_status pipeline_embed(const pipeline *p, const mltf_str *texts, size_t n,
     const embed_modules *m = p->state;
     const bool folder = m->by_folder && o->pooling == EMBED_BY_FOLDER;
     size_t max = o->max_length ? o->max_length : tokenizer_model_max_length(p->tk);
-    if (folder && m->max_length && m->max_length < max) max = m->max_length;
+    if (folder) { // where the folder does not say, the library takes what config.json says
+        const int64_t stated =
+            json_int(json_get(p->info->config, "max_position_embeddings"), INT64_MAX);
+        const size_t own = m->max_length ? m->max_length : stated > 0 ? (size_t)stated : SIZE_MAX;
+        if (own < max) max = own;
+    }
     if (max > p->info->max_positions) max = p->info->max_positions;
     const bool cut = (o->truncate || folder || o->max_length) && max != SIZE_MAX;
     const tok_options opts = {.truncation = cut ? TOK_TRUNCATE_LONGEST_FIRST : TOK_TRUNCATE_NONE,

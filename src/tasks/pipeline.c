@@ -41,12 +41,15 @@ static size_t class_stem(const char *architecture)
 typedef struct {
     const char *architecture; /* the class that it names, or NULL */
     const char *base; /* the class without a head of its model_type; NULL: the type is not known */
+    bool sentences;   /* the folder is sentence-transformers' */
 } model_names;
 
-static mltf_status read_names(model_names *out, const char *dir, const json *overrides,
-                              mltf_arena *arena, mltf_err *err)
+static mltf_status read_names(model_names *out, const pipeline *p, const char *dir,
+                              const json *overrides, mltf_arena *arena, mltf_err *err)
 {
-    char *path = path_join(dir, "config.json");
+    char *path = path_join(dir, "config.json"), *modules = path_join(p->folder, "modules.json");
+    out->sentences = modules && file_exists(modules);
+    free(modules);
     if (!path) return mltf_fail_memory(err);
     json_doc doc = JSON_DOC_INIT;
     const mltf_status st = json_parse_file(&doc, path, NULL, err);
@@ -67,13 +70,16 @@ static const char *class_for_task(const task_def *def, const model_names *names,
     if (!def->class_suffix || !given) return NULL;
     const mltf_str s = str_from(given);
     const bool base = strcmp(def->class_suffix, "Model") == 0;
-    const bool with_head = str_ends(s, "LMHeadModel") || str_ends(s, "MTModel") ||
-                           str_ends(s, "DoubleHeadsModel") || str_ends(s, "EncoderModel");
+    const int stem = (int)class_stem(given);
+    // sentence-transformers takes the encoder of T5 and its kin alone
+    const char *alone =
+        base && names->sentences ? arena_printf(arena, "%.*sEncoderModel", stem, given) : NULL;
+    if (alone && arch_has_class(alone)) return alone;
+    const bool with_head =
+        str_ends(s, "LMHeadModel") || str_ends(s, "MTModel") || str_ends(s, "DoubleHeadsModel");
     if (base ? str_ends(s, "Model") && !with_head : str_ends(s, def->class_suffix)) return NULL;
     for (size_t i = 0; def->class_also && def->class_also[i]; i++)
         if (str_ends(s, def->class_also[i])) return NULL;
-
-    const int stem = (int)class_stem(given);
     if (stem == 0) return NULL;
     if (base && names->base) return names->base;
     const char *name = arena_printf(arena, "%.*s%s", stem, given, def->class_suffix);
@@ -160,7 +166,7 @@ static mltf_status load_parts(pipeline *p, const pipeline_options *given, mltf_e
 
     arch_load_options arch = given->arch;
     model_names names = {0};
-    TRY(read_names(&names, dir, arch.config_overrides, &p->arena, err));
+    TRY(read_names(&names, p, dir, arch.config_overrides, &p->arena, err));
     TRY(find_task(p, given->task, names.architecture, err));
     if (!arch.architecture) arch.architecture = class_for_task(p->def, &names, &p->arena);
     TRY(arch_model_load(&p->model, dir, &arch, err));

@@ -51,3 +51,22 @@ echo '[{"path": "0_Words", "type": "sentence_transformers.models.StaticEmbedding
 expect 5 "$mltf" models predict -m old --task sentence-embedding -i <(echo '{"inputs": ["rain"]}')
 contains err "names no Transformer"
 finish
+
+# a folder of sentence-transformers with T5 in it: the encoder alone; where it says no length, that of config.json
+cp -r "$fixtures/models/t5-base" t5
+rm t5/expected.*
+mkdir t5/1_Pooling
+echo '{"word_embedding_dimension": 32, "pooling_mode_mean_tokens": true}' >t5/1_Pooling/config.json
+cat >t5/modules.json <<'END'
+[{"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
+ {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"}]
+END
+expect 0 "$mltf" models save -m t5 --task sentence-embedding -o t5-embed
+say t5-embed '{"inputs": ["rain", "the river"]}'
+same "$(grep -o '\[[-0-9., e]*\]' out | wc -l)" 2
+cp -r "$fixtures/models/llama-base" llama
+cp -r t5/1_Pooling t5/modules.json llama
+expect 0 "$mltf" models save -m llama --task sentence-embedding -o llama-embed
+words=$(printf 'rain and %.0s' $(seq 200))
+say llama-embed "{\"inputs\": [\"$words\", \"$words and more\"]}"
+same "$(grep -o '\[[-0-9., e]*\]' out | sort -u | wc -l)" 1
