@@ -278,6 +278,61 @@ static void test_experts_are_chosen_by_weight_and_ties_go_to_the_first(void **st
     assert_false(nn_ok(&cx));
 }
 
+static void test_experts_weigh_what_they_give_or_what_they_get(void **state)
+{
+    (void)state;
+    const float one[] = {1}, none[] = {0}, bias[] = {3}, x[] = {2};
+    nn_mlp_w square = {
+        .up = matrix(one, 1, 1, NULL), .down = matrix(one, 1, 1, NULL), .act = K_ACT_RELU2};
+    nn_moe_w w = {.router = matrix(none, 1, 1, NULL),
+                  .n = 1,
+                  .top_k = 1,
+                  .experts = &square,
+                  .scores = NN_MOE_SIGMOID};
+    float y[1];
+    nn_moe(&cx, y, x, &w, 1);
+    near(y[0], 0.5 * 2 * 2);
+    w.weigh_input = true;
+    w.bias = bias;
+    nn_moe(&cx, y, x, &w, 1);
+    near(y[0], (0.5 * 2) * (0.5 * 2) + 3);
+}
+
+/* One head of width 1 whose queries are 0: every row becomes the mean of what it sees. */
+static void mean_in_blocks(float *x, float *global, const uint8_t *mask, size_t shift)
+{
+    const float one[] = {1}, none[] = {0};
+    const nn_attn_w w = {.q = matrix(none, 1, 1, NULL),
+                         .k = matrix(one, 1, 1, NULL),
+                         .v = matrix(one, 1, 1, NULL),
+                         .o = matrix(one, 1, 1, NULL)};
+    const nn_attn a = {.heads = 1, .dim = 1, .scale = 1};
+    const nn_seqs seqs = {.n = 2, .start = (size_t[]){0, 4, 5}, .rows = 5, .key_mask = mask};
+    const nn_blocks blocks = {.rows = 2, .shift = shift, .globals = 1};
+    memcpy(x, (float[]){1, 2, 3, 4, 5}, 5 * sizeof *x);
+    memcpy(global, (float[]){10, 20}, 2 * sizeof *global);
+    nn_block_attention(&cx, x, global, &w, &a, &seqs, &blocks);
+    assert_true(nn_ok(&cx));
+}
+
+static void test_rows_see_their_block_and_the_global_rows(void **state)
+{
+    (void)state;
+    float x[5], global[2];
+    mean_in_blocks(x, global, NULL, 0);
+    near(x[0], (10 + 1 + 2) / 3.0);
+    near(x[3], (10 + 3 + 4) / 3.0);
+    near(x[4], (20 + 5) / 2.0); // the second sequence has a global row of its own
+    near(global[0], (10 + 1 + 2 + 3 + 4) / 5.0);
+    near(global[1], (20 + 5) / 2.0);
+    mean_in_blocks(x, global, NULL, 1);
+    near(x[0], (10 + 1) / 2.0);
+    near(x[2], (10 + 2 + 3) / 3.0);
+    mean_in_blocks(x, global, (uint8_t[]){1, 0, 1, 1, 1}, 0);
+    near(x[0], (10 + 1) / 2.0);
+    near(global[0], (10 + 1 + 3 + 4) / 4.0);
+}
+
 static void test_activations_by_name(void **state)
 {
     (void)state;
@@ -306,6 +361,10 @@ int main(void)
                                         leave),
         cmocka_unit_test_setup_teardown(test_experts_are_chosen_by_weight_and_ties_go_to_the_first,
                                         enter, leave),
+        cmocka_unit_test_setup_teardown(test_experts_weigh_what_they_give_or_what_they_get, enter,
+                                        leave),
+        cmocka_unit_test_setup_teardown(test_rows_see_their_block_and_the_global_rows, enter,
+                                        leave),
         cmocka_unit_test_setup_teardown(test_activations_by_name, enter, leave),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
