@@ -213,6 +213,10 @@ static mltf_status find_packing(arch_model *m, nn_loader *ld, mltf_err *err)
     if (!json_is(q, JSON_OBJECT)) return MLTF_OK;
     if (!is_packed(m->ck)) {
         nn_packed p;
+        if (str_is(json_string(json_get(q, "quant_method"), STR("")), "bitnet"))
+            return mltf_fail(err, MLTF_UNSUPPORTED,
+                             "quantization_config of config.json says that weights and activations "
+                             "are rounded where they are used (bitnet), which is not supported");
         if (!nn_packed_init(&p, q, m->info.dtype, NULL) &&
             (p.scheme == PACKED_GPTQ || p.scheme == PACKED_AWQ || p.scheme == PACKED_BNB))
             return mltf_fail(err, MLTF_UNSUPPORTED,

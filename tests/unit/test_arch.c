@@ -177,6 +177,26 @@ static void test_unknown_models_are_refused_with_the_reason(void **state)
             MLTF_UNSUPPORTED, "class \"LlamaForDancing\"");
 }
 
+static void test_what_is_not_computed_is_refused_by_name(void **state)
+{
+    (void)state;
+    plan p = llama_plan("model.");
+    refuses("{\"model_type\": \"bitnet\", \"quantization_config\": {\"quant_method\": \"bitnet\"}}",
+            &p, MLTF_UNSUPPORTED, "(bitnet)");
+    refuses("{\"model_type\": \"nllb-moe\", \"second_expert_policy\": \"random\"}", &p,
+            MLTF_CORRUPT_FILE, "\"second_expert_policy\"");
+    refuses("{\"model_type\": \"nllb-moe\", \"moe_eval_capacity_token_fraction\": 0.5}", &p,
+            MLTF_CORRUPT_FILE, "\"moe_eval_capacity_token_fraction\"");
+    refuses("{\"model_type\": \"dbrx\", \"ffn_config\": {\"moe_normalize_expert_weights\": 2}}", &p,
+            MLTF_CORRUPT_FILE, "\"moe_normalize_expert_weights\"");
+    refuses("{\"model_type\": \"prophetnet\", \"architectures\": [\"ProphetNetForCausalLM\"]}", &p,
+            MLTF_UNSUPPORTED, "class \"ProphetNetForCausalLM\"");
+    refuses("{\"model_type\": \"t5gemma\", \"architectures\": [\"T5GemmaForTokenClassification\"]}",
+            &p, MLTF_CORRUPT_FILE, "behind the decoder");
+    refuses("{\"model_type\": \"funnel\", \"block_sizes\": [1, 0]}", &p, MLTF_CORRUPT_FILE,
+            "\"block_sizes\"");
+}
+
 /* ------------------------------------------------------------------ tensors */
 
 static void test_missing_and_misshaped_tensors_are_named(void **state)
@@ -729,6 +749,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_a_wrong_type_names_the_key, enter, leave),
+        cmocka_unit_test_setup_teardown(test_what_is_not_computed_is_refused_by_name, enter, leave),
         cmocka_unit_test_setup_teardown(test_unknown_models_are_refused_with_the_reason, enter,
                                         leave),
         cmocka_unit_test_setup_teardown(test_missing_and_misshaped_tensors_are_named, enter, leave),
