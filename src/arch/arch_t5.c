@@ -290,7 +290,10 @@ void arch_t5_forward(arch_run *r)
         if ((head == ARCH_HEAD_SEQ_CLS || head == ARCH_HEAD_QA) && r->batch->ids)
             forward_both(r);
         else
-            nn_fail(r->cx, MLTF_INVALID_INPUT, "the encoder has to run before the decoder");
+            nn_fail(r->cx, MLTF_INVALID_INPUT,
+                    "You have to specify either decoder_input_ids or decoder_inputs_embeds: the "
+                    "decoder has nothing to read here; the encoder alone is the class "
+                    "T5EncoderModel in config.json's \"architectures\"");
         return;
     }
     const float *x = stack_forward(r, m->cfg.decoder ? &m->decoder : &m->encoder);
