@@ -80,7 +80,6 @@ typedef size_t (*tok_matcher)(const char *s, size_t n, size_t at);
 mltf_status tok_pattern_new(tok_pattern **out, mltf_str source, bool is_regex, mltf_err *err);
 void tok_pattern_free(tok_pattern *p);
 tok_matcher tok_pattern_hand(const tok_pattern *p); /* NULL if there is none */
-mltf_str tok_pattern_literal(const tok_pattern *p); /* p NULL if it is no string */
 
 typedef struct tok_finder {
     const tok_pattern *pattern;

@@ -101,12 +101,6 @@ tok_matcher tok_pattern_hand(const tok_pattern *p)
 {
     return p && p->kind == TOK_PAT_HAND ? p->match : NULL;
 }
-mltf_str tok_pattern_literal(const tok_pattern *p)
-{
-    return p && p->kind == TOK_PAT_STRING ? (mltf_str){p->literal, p->literal_n}
-                                          : (mltf_str){NULL, 0};
-}
-
 mltf_status tok_find_begin(tok_finder *f, const tok_pattern *p, const char *s, size_t n,
                            mltf_err *err)
 {

@@ -138,6 +138,75 @@ static bool wants_tokenizer(const gen_config *c)
     return c->stop_strings.n > 0;
 }
 
+static void compare_scores(runner *r, const char *name, const gen_result *res, const json *scores)
+{
+    for (size_t i = 0; i < json_len(scores) && i < res->n; i++) {
+        const double want = json_double(json_at(scores, i), NAN),
+                     diff = fabs(want - (double)res->seqs[i].score);
+        if (diff > r->count->max_diff) r->count->max_diff = diff;
+        if (diff <= fmax(SCORE_TOLERANCE, logits_tolerance(r)))
+            parity_pass(r->count);
+        else
+            parity_fail(r->count, "generation %s: sequences_scores[%zu] is %.7g, expected %.7g",
+                        name, i, (double)res->seqs[i].score, want);
+    }
+}
+
+static bool same_ids(const gen_sequence *x, const gen_sequence *y)
+{
+    return x->n == y->n && memcmp(x->ids, y->ids, x->n * sizeof *x->ids) == 0;
+}
+
+/* A row gives alone what it gave in its batch. */
+static void check_alone(runner *r, const char *name, const gen_request *reqs, size_t rows,
+                        const gen_result *res)
+{
+    const size_t per_row = res->n / rows;
+    for (size_t i = 0; i < rows; i++) {
+        mltf_err err = {0};
+        gen_result alone;
+        if (gen_generate(r->s, &reqs[i], 1, &alone, &err)) {
+            parity_fail(r->count, "generation %s, row %zu alone: %s", name, i, err.msg);
+            continue;
+        }
+        bool same = alone.n == per_row;
+        for (size_t k = 0; k < alone.n && same; k++) {
+            const gen_sequence *x = &alone.seqs[k], *y = &res->seqs[i * per_row + k];
+            same = same_ids(x, y) && x->score == y->score;
+        }
+        if (same)
+            parity_pass(r->count);
+        else
+            parity_fail(r->count,
+                        "generation %s: row %zu alone gives something else than in its batch", name,
+                        i);
+        gen_result_release(&alone);
+    }
+}
+
+/* Proposals change nothing. */
+static void check_lookup(runner *r, const char *name, const gen_request *reqs, size_t rows,
+                         const gen_result *res)
+{
+    for (size_t i = 0; i < rows; i++) {
+        mltf_err err = {0};
+        gen_config lookup = *reqs[i].cfg;
+        lookup.prompt_lookup_num_tokens = 4;
+        gen_request q = reqs[i];
+        q.cfg = &lookup;
+        gen_result fast;
+        if (gen_generate(r->s, &q, 1, &fast, &err)) {
+            parity_fail(r->count, "generation %s with prompt lookup: %s", name, err.msg);
+            continue;
+        }
+        if (same_ids(&fast.seqs[0], &res->seqs[i]))
+            parity_pass(r->count);
+        else
+            parity_fail(r->count, "generation %s: prompt lookup changed row %zu", name, i);
+        gen_result_release(&fast);
+    }
+}
+
 static void run_case(runner *r, const json *g)
 {
     mltf_err err = {0};
@@ -192,57 +261,9 @@ static void run_case(runner *r, const json *g)
         compare(r, name, &res.seqs[i], json_at(sequences, i), seq2seq ? 0 : left[i / per_row], pad,
                 i);
     }
-    const json *scores = json_get(g, "sequences_scores");
-    for (size_t i = 0; i < json_len(scores) && i < res.n && !defects; i++) {
-        const double diff = fabs(json_double(json_at(scores, i), NAN) - (double)res.seqs[i].score);
-        if (diff > r->count->max_diff) r->count->max_diff = diff;
-        if (diff <= fmax(SCORE_TOLERANCE, logits_tolerance(r)))
-            parity_pass(r->count);
-        else
-            parity_fail(r->count, "generation %s: sequences_scores[%zu] is %.7g, expected %.7g",
-                        name, i, (double)res.seqs[i].score, json_double(json_at(scores, i), NAN));
-    }
-    if (rows > 1) { // alone == in the batch
-        for (size_t i = 0; i < rows; i++) {
-            gen_result alone;
-            if (gen_generate(r->s, &reqs[i], 1, &alone, &err)) {
-                parity_fail(r->count, "generation %s, row %zu alone: %s", name, i, err.msg);
-                continue;
-            }
-            bool same = alone.n == per_row;
-            for (size_t k = 0; k < alone.n && same; k++) {
-                const gen_sequence *x = &alone.seqs[k], *y = &res.seqs[i * per_row + k];
-                same = x->n == y->n && memcmp(x->ids, y->ids, x->n * sizeof *x->ids) == 0 &&
-                       x->score == y->score;
-            }
-            if (same)
-                parity_pass(r->count);
-            else
-                parity_fail(r->count,
-                            "generation %s: row %zu alone gives something else than in its batch",
-                            name, i);
-            gen_result_release(&alone);
-        }
-    }
-    if (!cfg.do_sample && cfg.num_beams == 1) { // proposals change nothing
-        gen_config lookup = cfg;
-        lookup.prompt_lookup_num_tokens = 4;
-        for (size_t i = 0; i < rows; i++) {
-            gen_request q = reqs[i];
-            q.cfg = &lookup;
-            gen_result fast;
-            if (gen_generate(r->s, &q, 1, &fast, &err)) {
-                parity_fail(r->count, "generation %s with prompt lookup: %s", name, err.msg);
-                continue;
-            }
-            const gen_sequence *x = &fast.seqs[0], *y = &res.seqs[i];
-            if (x->n == y->n && memcmp(x->ids, y->ids, x->n * sizeof *x->ids) == 0)
-                parity_pass(r->count);
-            else
-                parity_fail(r->count, "generation %s: prompt lookup changed row %zu", name, i);
-            gen_result_release(&fast);
-        }
-    }
+    if (!defects) compare_scores(r, name, &res, json_get(g, "sequences_scores"));
+    if (rows > 1) check_alone(r, name, reqs, rows, &res);
+    if (!cfg.do_sample && cfg.num_beams == 1) check_lookup(r, name, reqs, rows, &res);
     gen_result_release(&res);
 }
 

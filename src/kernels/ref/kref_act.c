@@ -1,7 +1,6 @@
 /* Activation functions, one value at a time. Names and constants follow transformers' ACT2FN. */
 #include <math.h>
 
-#include "kernels/ref/kref.h"
 #include "kernels/tiers.h"
 
 static float sigmoid(float x)
