@@ -175,6 +175,28 @@ static void test_a_missing_model_is_not_found(void **state)
     assert_non_null(strstr(err.msg, "Could not find an \"MLmodel\" configuration file at"));
 }
 
+static void test_a_model_tells_its_tasks_and_where_it_lies(void **state)
+{
+    (void)state;
+    mltf_model *chat = open_model(GOLDEN "llm_chat/model");
+    assert_string_equal(mltf_model_task(chat), "text-generation");
+    assert_string_equal(mltf_model_inference_task(chat), "llm/v1/chat");
+    mltf_model_free(chat);
+    mltf_model *plain = open_model(GOLDEN "text_classification/model");
+    assert_string_equal(mltf_model_task(plain), "text-classification");
+    assert_null(mltf_model_inference_task(plain));
+    mltf_model_free(plain);
+
+    mltf_buf dir = MLTF_BUF_INIT;
+    mltf_err err = {0};
+    assert_int_equal(mltf_resolve_uri(GOLDEN "llm_chat/model", NULL, &dir, &err), MLTF_OK);
+    assert_true(file_exists(arena_printf(&arena, "%s/MLmodel", dir.p)));
+    const char *store = arena_printf(&arena, "sqlite:///%s/mlflow.db", tmp);
+    assert_int_equal(mltf_resolve_uri("models:/nobody/1", store, &dir, &err), MLTF_NOT_FOUND);
+    assert_non_null(strstr(err.msg, "there is no MLflow database"));
+    mltf_buf_release(&dir);
+}
+
 static void test_options_replace_only_known_keys(void **state)
 {
     (void)state;
@@ -310,6 +332,7 @@ int main(void)
         T(test_an_instruction_is_answered_by_what_stands_between_its_marks),
         T(test_errors_have_mlflows_words),
         T(test_a_missing_model_is_not_found),
+        T(test_a_model_tells_its_tasks_and_where_it_lies),
         T(test_options_replace_only_known_keys),
         T(test_what_is_saved_opens_and_answers_the_same),
         T(test_options_that_cannot_work_leave_nothing_behind),
