@@ -308,7 +308,7 @@ def take_turns(sides, rounds):
     for _ in range(rounds):
         for s in sides:
             s.round()
-            time.sleep(0.02)  # spinning threads of the one just run go to sleep
+            time.sleep(0.3)  # spinning threads of the one just run go to sleep: onnxruntime's took 10 % of the next one's time
     for s in sides:
         s.close()
     return {s.name: [statistics.median(t[i] for t in s.times) for i in range(len(s.times[0]))] for s in sides}
