@@ -320,8 +320,10 @@ static void serve_refuses_broken_requests(void **state)
         mltf_buf a = MLTF_BUF_INIT;
         const int fd = dial(&s);
         send_all(fd, broken[i].text, strlen(broken[i].text));
-        shutdown(fd, SHUT_WR);
-        receive(fd, &a, NULL);
+        // a body that is too long and cut off as well may be told either way: this client would send on
+        const bool sends_on = strstr(broken[i].want, "413");
+        if (!sends_on) shutdown(fd, SHUT_WR);
+        receive(fd, &a, sends_on ? "\r\n\r\n" : NULL);
         close(fd);
         if (a.n && strncmp(a.p, broken[i].want, strlen(broken[i].want)) != 0)
             fail_msg("%.60s: got %.80s, want %s", broken[i].text, a.p, broken[i].want);
