@@ -56,11 +56,7 @@ static mltf_status load(arch_build *b, mltf_err *err)
                             .norm2 = "feedforward_layernorm",
                             .q_norm = "self_attn.q_norm",
                             .k_norm = "self_attn.k_norm"};
-    arch_rope_load(
-        &d->rope, b,
-        &(arch_rope_options){.dim = d->head_dim,
-                             .theta = 12000000,
-                             .max_positions = cfg_dim(c, "max_position_embeddings", 65536)});
+    arch_decoder_rope(b, d, 12000000, 65536);
     TRY(arch_decoder_layers(b, d, err));
     TRY(arch_decoder_load(b, d, &p, err));
     for (size_t il = 0; learned && il < d->n_layers; il++) {

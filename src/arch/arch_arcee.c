@@ -20,11 +20,7 @@ static mltf_status load(arch_build *b, mltf_err *err)
         .mlp = cfg_bool(c, "mlp_bias", false) ? NN_BIAS : NN_NO_BIAS,
         .ungated = true,
     };
-    arch_rope_load(
-        &d->rope, b,
-        &(arch_rope_options){.dim = d->head_dim,
-                             .theta = 10000,
-                             .max_positions = cfg_dim(c, "max_position_embeddings", 4096)});
+    arch_decoder_rope(b, d, 10000, 4096);
     TRY(arch_decoder_layers(b, d, err));
     return arch_decoder_load(b, d, &p, err);
 }

@@ -23,11 +23,7 @@ static mltf_status load(arch_build *b, mltf_err *err)
                             .eps = cfg_float(c, "rms_norm_eps", 1e-5f),
                             .qkv = bias,
                             .o = bias};
-    arch_rope_load(
-        &d->rope, b,
-        &(arch_rope_options){.dim = d->head_dim,
-                             .theta = 500000,
-                             .max_positions = cfg_dim(c, "max_position_embeddings", 2048)});
+    arch_decoder_rope(b, d, 500000, 2048);
     TRY(arch_decoder_layers(b, d, err));
     for (size_t il = 0; il < d->n_layers; il++) {
         decoder_layer *l = &d->layers[il];

@@ -112,6 +112,15 @@ void arch_stacked_experts_load(arch_build *b, nn_moe_w *m, const char *in, const
     }
 }
 
+void arch_decoder_rope(arch_build *b, arch_decoder *d, float theta, size_t max_positions)
+{
+    arch_rope_load(&d->rope, b,
+                   &(arch_rope_options){.dim = d->head_dim,
+                                        .theta = theta,
+                                        .max_positions = cfg_dim(&b->cfg, "max_position_embeddings",
+                                                                 max_positions)});
+}
+
 mltf_status arch_decoder_layers(arch_build *b, arch_decoder *d, mltf_err *err)
 {
     d->layers = arch_new(b, d->n_layers, sizeof *d->layers);

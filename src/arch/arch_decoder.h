@@ -62,7 +62,7 @@ typedef struct arch_decoder {
 } arch_decoder;
 
 /* The llama block as tables: with them a family that differs by names and fields alone is a page long. Call
- * arch_decoder_config(), arch_rope_load() and arch_decoder_layers() first, set what differs from layer to layer
+ * arch_decoder_config(), arch_decoder_rope() and arch_decoder_layers() first, set what differs from layer to layer
  * (window, rope), then arch_decoder_load(), which ends with arch_decoder_done(). */
 typedef struct experts_plan {
     size_t n, top_k, groups, top_groups, ffn, shared; /* shared: how many experts wide; 0: none */
@@ -126,6 +126,8 @@ decoder_plan arch_decoder_gpt_plan(const decoder_names *names, size_t ffn, k_act
  * bias, and no table of positions. */
 decoder_plan arch_decoder_fairseq_plan(size_t ffn, k_act act);
 
+/* d->rope over whole heads, from config.json; theta and max_positions are the class's own where it is silent. */
+void arch_decoder_rope(arch_build *b, arch_decoder *d, float theta, size_t max_positions);
 /* Allocate d->layers, each rotating with d->rope if that is set, after d->n_layers is known. */
 mltf_status arch_decoder_layers(arch_build *b, arch_decoder *d, mltf_err *err);
 /* info, cache shape and impl of the model; call at the end of load. */

@@ -100,11 +100,7 @@ static mltf_status load(arch_build *b, mltf_err *err)
     if (d->heads % 2) cfg_fail(c, "%zu heads do not pair up", d->heads);
     m->kv_heads = d->kv_heads;
     m->norm = (nn_norm_w){.kind = NN_NORM_RMS, .n = 2 * d->head_dim, .eps = p.eps};
-    arch_rope_load(
-        &d->rope, b,
-        &(arch_rope_options){.dim = d->head_dim,
-                             .theta = 10000,
-                             .max_positions = cfg_dim(c, "max_position_embeddings", 2048)});
+    arch_decoder_rope(b, d, 10000, 2048);
     TRY(arch_decoder_layers(b, d, err));
     TRY(arch_decoder_load(b, d, &p, err));
     for (size_t il = 0; il < d->n_layers; il++) load_lambda(b, d, il);

@@ -21,11 +21,7 @@ static mltf_status load(arch_build *b, mltf_err *err)
                             .post2 = "post_feedforward_layernorm",
                             .q_norm = "self_attn.q_norm",
                             .k_norm = "self_attn.k_norm"};
-    arch_rope_load(
-        &d->rope, b,
-        &(arch_rope_options){.dim = d->head_dim,
-                             .theta = 10000,
-                             .max_positions = cfg_dim(c, "max_position_embeddings", 2048)});
+    arch_decoder_rope(b, d, 10000, 2048);
     TRY(arch_decoder_layers(b, d, err));
     const size_t window = arch_decoder_window(c, true, 4096);
     const size_t pattern = cfg_size(c, "sliding_window_pattern", 4, 1, (size_t)1 << 20);

@@ -36,11 +36,7 @@ static mltf_status load(arch_build *b, mltf_err *err)
     if (experts.top_k > experts.n)
         cfg_fail(c, "\"num_experts_per_tok\" %zu is above \"num_experts\" %zu", experts.top_k,
                  experts.n);
-    arch_rope_load(
-        &d->rope, b,
-        &(arch_rope_options){.dim = d->head_dim,
-                             .theta = 500000,
-                             .max_positions = cfg_dim(c, "max_position_embeddings", 4096)});
+    arch_decoder_rope(b, d, 500000, 4096);
     TRY(arch_decoder_layers(b, d, err));
     return arch_decoder_load(b, d, &p, err);
 }

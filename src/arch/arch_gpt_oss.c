@@ -58,11 +58,7 @@ static mltf_status load(arch_build *b, mltf_err *err)
     if (o.top_k > o.experts)
         cfg_fail(c, "\"num_experts_per_tok\" %zu is above the number of experts, %zu", o.top_k,
                  o.experts);
-    arch_rope_load(
-        &d->rope, b,
-        &(arch_rope_options){.dim = d->head_dim,
-                             .theta = 150000,
-                             .max_positions = cfg_dim(c, "max_position_embeddings", 131072)});
+    arch_decoder_rope(b, d, 150000, 131072);
     TRY(arch_decoder_layers(b, d, err));
     size_t *row_of = arch_new(b, 2 * o.ffn, sizeof *row_of);
     TRY(arch_build_ok(b, err));

@@ -158,11 +158,7 @@ static mltf_status load(arch_build *b, mltf_err *err)
                  experts);
     const size_t H = d->hidden, F = cfg_dim(c, "intermediate_size", 5632);
     const k_act act = cfg_act(c, "activation_function", "silu");
-    arch_rope_load(
-        &d->rope, b,
-        &(arch_rope_options){.dim = d->head_dim,
-                             .theta = 10000,
-                             .max_positions = cfg_dim(c, "max_position_embeddings", 4096)});
+    arch_decoder_rope(b, d, 10000, 4096);
     TRY(arch_decoder_layers(b, d, err));
 
     nn_scope(ld, "%s", ld->base);

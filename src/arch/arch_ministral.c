@@ -14,11 +14,7 @@ static mltf_status load(arch_build *b, mltf_err *err)
     const decoder_plan p = {.ffn = cfg_dim(c, "intermediate_size", 14336),
                             .act = cfg_act(c, "hidden_act", "silu"),
                             .eps = cfg_float(c, "rms_norm_eps", 1e-6f)};
-    arch_rope_load(
-        &d->rope, b,
-        &(arch_rope_options){.dim = d->head_dim,
-                             .theta = 10000,
-                             .max_positions = cfg_dim(c, "max_position_embeddings", 131072)});
+    arch_decoder_rope(b, d, 10000, 131072);
     TRY(arch_decoder_layers(b, d, err));
     const size_t window = arch_decoder_window(c, true, 4096);
     for (size_t il = 0; il < d->n_layers; il++)

@@ -19,11 +19,7 @@ typedef struct {
 static void load_rope(arch_build *b, arch_decoder *d)
 {
     arch_config *c = &b->cfg;
-    arch_rope_load(
-        &d->rope, b,
-        &(arch_rope_options){.dim = d->head_dim,
-                             .theta = 1000000,
-                             .max_positions = cfg_dim(c, "max_position_embeddings", 131072)});
+    arch_decoder_rope(b, d, 1000000, 131072);
     const json *p = cfg_get(c, "rope_scaling|rope_parameters");
     const json *near = json_get(p, "short_mscale"), *far = json_get(p, "long_mscale");
     if (json_is_number(near)) d->rope.scale = (float)json_double(near, 1);

@@ -24,11 +24,7 @@ static mltf_status load(arch_build *b, mltf_err *err)
         .o = cfg_bool(c, "attention_out_bias", false) ? NN_BIAS : NN_NO_BIAS,
         .mlp = cfg_bool(c, "mlp_bias", false) ? NN_BIAS : NN_NO_BIAS,
     };
-    arch_rope_load(
-        &d->rope, b,
-        &(arch_rope_options){.dim = d->head_dim,
-                             .theta = 10000,
-                             .max_positions = cfg_dim(c, "max_position_embeddings", 524288)});
+    arch_decoder_rope(b, d, 10000, 524288);
     TRY(arch_decoder_layers(b, d, err));
     return arch_decoder_load(b, d, &p, err);
 }

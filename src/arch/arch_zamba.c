@@ -196,11 +196,7 @@ static void load_rope(arch_build *b, arch_decoder *d)
     arch_config *c = &b->cfg;
     const double D = (double)d->head_dim;
     if (!cfg_bool(c, "use_mem_rope", false)) return;
-    arch_rope_load(
-        &d->rope, b,
-        &(arch_rope_options){.dim = d->head_dim,
-                             .theta = 10000,
-                             .max_positions = cfg_dim(c, "max_position_embeddings", 4096)});
+    arch_decoder_rope(b, d, 10000, 4096);
     // a base that is stretched: theta s^(D / (D - 2)), so that entry i turns s^(-2i / (D - 2)) as fast
     for (size_t i = 0;
          cfg_bool(c, "use_long_context", false) && d->rope.inv_freq && i < d->rope.dim / 2; i++)
