@@ -198,17 +198,3 @@ mltf_str llm_skip_code_points(mltf_str s, size_t n)
     }
     return str_slice(s, i, s.n);
 }
-
-mltf_str llm_lstrip(mltf_str s)
-{
-    while (s.n) {
-        size_t len = 1;
-        const uint32_t c = utf8_decode(s.p, s.n, &len);
-        const bool space = c == ' ' || (c >= 9 && c <= 13) || (c >= 0x1C && c <= 0x1F) ||
-                           c == 0x85 || c == 0xA0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200A) ||
-                           c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
-        if (!space) break;
-        s = str_slice(s, len, s.n);
-    }
-    return s;
-}

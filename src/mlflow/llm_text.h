@@ -44,6 +44,5 @@ size_t llm_stop_tail(mltf_str text, const json *stop);
 void llm_uuid4(char out[37]);      /* random, dashed, lower case */
 void llm_hex(char *out, size_t n); /* n random hexadecimal digits and a NUL */
 mltf_str llm_skip_code_points(mltf_str s, size_t n);
-mltf_str llm_lstrip(mltf_str s); /* Python's str.lstrip() */
 
 #endif

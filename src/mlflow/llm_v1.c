@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "base/pytext.h"
 #include "base/utf8.h"
 #include "mlflow/llm_text.h"
 #include "mlflow/wrapper.h"
@@ -112,7 +113,7 @@ static mltf_status choice_text(const mltf_model *m, const row_work *w, const gen
     if (!st) {
         mltf_str fresh = llm_skip_code_points(text.p ? buf_str(&text) : STR(""), w->prompt_chars);
         fresh.n = llm_find_stop(fresh, w->set.stop);
-        buf_put_str(out, llm_lstrip(fresh));
+        buf_put_str(out, pytext_lstrip(fresh));
     }
     mltf_buf_release(&text);
     return st ? st : buf_status(out, err);

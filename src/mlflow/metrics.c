@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #include "base/buf.h"
-#include "mlflow/pytext.h"
+#include "base/pytext.h"
 
 /* ---- classification -------------------------------------------------------------------------- */
 

@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/pytext.h"
 #include "mlflow/llm_text.h"
-#include "mlflow/pytext.h"
 #include "mlflow/wrapper.h"
 
 #define INTRO                                                                                      \

@@ -1,6 +1,6 @@
 /* What each task gives: the pipeline's answer as MLflow's wrapper returns it. Texts come as a list of stripped
  * texts, classifications as a frame, features as an array. */
-#include "mlflow/pytext.h"
+#include "base/pytext.h"
 #include "mlflow/wrapper.h"
 
 #include <math.h>

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/pytext.h"
 #include "base/utf8.h"
 #include "tokenizers/unicode.h"
 
@@ -49,7 +50,7 @@ static bool normalize(mltf_arena *a, mltf_str text, points *out)
     bool space = false;
     for (const char *s = text.p, *end = text.p + text.n; s < end;) {
         const uint32_t c = utf8_next(&s);
-        if (uc_is_space(c) || (c >= 0x1C && c <= 0x1F)) {
+        if (pytext_is_space(c)) {
             space = out->n > 0;
             continue;
         }

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/pytext.h"
 #include "base/utf8.h"
 
 typedef struct lexer {
@@ -52,13 +53,8 @@ mltf_status jinja_syntax_error(mltf_err *err, mltf_status st, mltf_str source, u
 /* Python's str.isspace() for one character at p; its bytes, or 0. */
 static size_t space_at(const char *p, const char *end)
 {
-    const unsigned char c = (unsigned char)*p;
-    if (c < 0x80) return c == ' ' || (c >= 9 && c <= 13) || (c >= 0x1c && c <= 0x1f);
     size_t len;
-    const uint32_t cp = utf8_decode(p, (size_t)(end - p), &len);
-    const bool space = cp == 0x85 || cp == 0xa0 || cp == 0x1680 || (cp >= 0x2000 && cp <= 0x200a) ||
-                       cp == 0x2028 || cp == 0x2029 || cp == 0x202f || cp == 0x205f || cp == 0x3000;
-    return space ? len : 0;
+    return pytext_is_space(utf8_decode(p, (size_t)(end - p), &len)) ? len : 0;
 }
 
 static size_t skip_space(const lexer *lx, size_t i)
@@ -74,13 +70,7 @@ static size_t skip_space(const lexer *lx, size_t i)
 /* The end of [from, to) without trailing white space. */
 static size_t trim_right(const lexer *lx, size_t from, size_t to)
 {
-    while (to > from) {
-        size_t i = to - 1;
-        while (i > from && ((unsigned char)lx->s[i] & 0xc0) == 0x80) i--;
-        if (space_at(lx->s + i, lx->s + to) != to - i) break;
-        to = i;
-    }
-    return to;
+    return from + pytext_rstrip((mltf_str){lx->s + from, to - from}).n;
 }
 
 static mltf_status push(lexer *lx, jt_type type, size_t pos, mltf_str text, jtoken **out)

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "base/file.h"
+#include "base/pytext.h"
 
 #define META "\xE2\x96\x81"
 
@@ -335,48 +336,27 @@ static mltf_status post_bert(tokenizer *tk, tok_settings *s, mltf_err *err)
 
 typedef enum { MERGES_GPT2, MERGES_CLIP, MERGES_QWEN, MERGES_HERBERT } merges_form;
 
-static bool is_py_space(uint32_t c)
-{
-    return uc_is_space(c) || (c >= 0x1C && c <= 0x1F);
-}
-
 static mltf_status add_merge_line(tok_merge **m, size_t *n, size_t *cap, tok_vocab *seen,
                                   mltf_str line, size_t number, mltf_err *err)
 {
-    mltf_str parts[3];
-    size_t k = 0;
-    for (size_t at = 0; at < line.n && k < 3;) {
-        const char *p = line.p + at;
-        size_t len = char_bytes(p, line.n - at);
-        if (is_py_space(utf8_next(&p))) {
-            at += len;
-            continue;
-        }
-        const size_t from = at;
-        while (at < line.n) {
-            p = line.p + at;
-            len = char_bytes(p, line.n - at);
-            if (is_py_space(utf8_next(&p))) break;
-            at += len;
-        }
-        parts[k++] = str_slice(line, from, at);
-    }
-    if (k != 2)
+    mltf_str rest = line;
+    const mltf_str left = pytext_word(&rest), right = pytext_word(&rest);
+    if (!right.n || pytext_word(&rest).n)
         return mltf_fail(err, MLTF_CORRUPT_FILE,
                          "line %zu of merges.txt, \"" STR_FMT "\", is not two tokens", number,
                          STR_ARG(line));
     // a pair that comes again keeps its first rank
     mltf_buf key = MLTF_BUF_INIT;
-    buf_put_str(&key, parts[0]);
+    buf_put_str(&key, left);
     buf_putc(&key, ' ');
-    buf_put_str(&key, parts[1]);
+    buf_put_str(&key, right);
     const bool again = !key.failed && vocab_find(seen, key.p, key.n) >= 0;
     const bool ok =
         !key.failed &&
         (again || (vocab_put(seen, buf_str(&key), 0) && ARRAY_RESERVE(*m, *cap, *n + 1)));
     mltf_buf_release(&key);
     if (!ok) return mltf_fail_memory(err);
-    if (!again) (*m)[(*n)++] = (tok_merge){parts[0], parts[1]};
+    if (!again) (*m)[(*n)++] = (tok_merge){left, right};
     return MLTF_OK;
 }
 
@@ -388,10 +368,7 @@ static mltf_status read_merges_txt(tok_merge **m, size_t *n, mltf_arena *arena, 
     mltf_str text;
     TRY(tok_read_text(&text, arena, dir, name, err));
     if (!text.p) return mltf_fail(err, MLTF_NOT_FOUND, "there is no %s", name);
-    if (form == MERGES_CLIP) {
-        while (text.n && is_py_space((unsigned char)text.p[text.n - 1])) text.n--;
-        while (text.n && is_py_space((unsigned char)text.p[0])) text = str_slice(text, 1, text.n);
-    }
+    if (form == MERGES_CLIP) text = pytext_strip(text);
     size_t cap = 0, number = 0;
     tok_vocab seen = {0};
     mltf_status st = MLTF_OK;
@@ -403,10 +380,8 @@ static mltf_status read_merges_txt(tok_merge **m, size_t *n, mltf_arena *arena, 
         const bool last = !nl;
         at = end + 1;
         if (form == MERGES_QWEN) {
-            bool blank = true;
-            for (size_t i = 0; i < line.n; i++)
-                blank = blank && is_py_space((unsigned char)line.p[i]);
-            if (blank || (number == 0 && str_starts(line, "#version:"))) continue;
+            line = pytext_strip(line);
+            if (!line.n || (number == 0 && str_starts(line, "#version:"))) continue;
         } else {
             if (number == 0 && form != MERGES_HERBERT) continue;
             if (number == 0 && str_starts(line, "#version:")) continue;

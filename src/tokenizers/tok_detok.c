@@ -5,6 +5,7 @@
  * Everything else, and all streaming, goes through the stages of tok_decode.c. */
 #include <stdlib.h>
 
+#include "base/pytext.h"
 #include "tokenizers/tok_decode.h"
 #include "tokenizers/tok_internal.h"
 #include "tokenizers/tok_slow.h"
@@ -255,7 +256,7 @@ static bool after_decoding(const tokenizer *tk, mltf_buf *out, mltf_str text)
                 buf_putc(&b, text.p[i]);
             }
         }
-        mltf_str t = tok_py_strip(buf_str(&b));
+        mltf_str t = pytext_strip(buf_str(&b));
         buf_put_str(out, t);
         const bool ok = !b.failed;
         mltf_buf_release(&b);

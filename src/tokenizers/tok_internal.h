@@ -336,7 +336,6 @@ void tok_decoder_free(tok_decoder *d);
 /* Append the text of tokens[0 .. n). NULL d joins them with spaces. */
 mltf_status tok_decode_chain(const tok_decoder *d, mltf_buf *out, const mltf_str *tokens, size_t n,
                              mltf_err *err);
-mltf_str tok_py_strip(mltf_str t);              /* str.strip() */
 bool tok_cleanup(mltf_buf *out, mltf_str text); /* clean_up_tokenization() */
 void tok_append_lossy(mltf_buf *out, const char *p,
                       size_t n); /* bad bytes become U+FFFD, as from_utf8_lossy */

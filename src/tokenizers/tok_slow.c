@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "base/file.h"
+#include "base/pytext.h"
 #include "tokenizers/tok_convert.h"
 #include "tokenizers/tok_spm.h"
 
@@ -43,39 +44,9 @@ static bool is_special(const tok_slow *s, mltf_str t)
     return vocab_find(&s->specials, t.p, t.n) >= 0;
 }
 
-static bool py_space(uint32_t c)
-{
-    return uc_is_space(c) || (c >= 0x1C && c <= 0x1F);
-}
-static mltf_str lstrip(mltf_str t)
-{
-    while (t.n) {
-        const char *p = t.p;
-        if (!py_space(utf8_next(&p))) break;
-        t = str_slice(t, (size_t)(p - t.p), t.n);
-    }
-    return t;
-}
-static mltf_str rstrip(mltf_str t)
-{
-    while (t.n) {
-        size_t i = t.n - 1;
-        while (i > 0 && tok_is_cont(t.p[i])) i--;
-        const char *p = t.p + i;
-        if (!py_space(utf8_next(&p))) break;
-        t.n = i;
-    }
-    return t;
-}
-
 bool tok_slow_holds(const tok_slow *s)
 {
     return s->kind == SLOW_SIGLIP;
-}
-
-mltf_str tok_py_strip(mltf_str t)
-{
-    return lstrip(rstrip(t));
 }
 
 /* ---- encoding ---- */
@@ -105,13 +76,13 @@ static mltf_status push_spm(const tokenizer *tk, tok_enc *e, mltf_str text, size
 /* canonicalize_text(): no ASCII punctuation, runs of spaces as one, none at the ends. */
 static void canonicalize(mltf_buf *out, mltf_str text)
 {
-    text = rstrip(text);
+    text = pytext_rstrip(text);
     bool space = false, any = false;
     for (const char *p = text.p, *end = text.p + text.n; p < end;) {
         const char *c = p;
         const uint32_t cp = utf8_next(&p);
         if (cp > ' ' && cp < 0x7F && !(uc_catbit(cp) & (UC_L | UC_N))) continue;
-        if (py_space(cp)) {
+        if (pytext_is_space(cp)) {
             space = true;
             continue;
         }
@@ -258,8 +229,8 @@ mltf_status tok_slow_encode(const tokenizer *tk, tok_scratch *sc, tok_enc *e, ml
         // attributes of the tokens are kept in a copy without them: see load_added()
         const unsigned a =
             tk->slow_attributes ? (unsigned)tk->slow_attributes[t - tk->added.tokens] : 0;
-        if ((a & 2) && i + 1 < l.n) l.v[i + 1].text = lstrip(l.v[i + 1].text);
-        if ((a & 1) && i > 0) l.v[i - 1].text = rstrip(l.v[i - 1].text);
+        if ((a & 2) && i + 1 < l.n) l.v[i + 1].text = pytext_lstrip(l.v[i + 1].text);
+        if ((a & 1) && i > 0) l.v[i - 1].text = pytext_rstrip(l.v[i - 1].text);
     }
     bool lone = false; // the first text gave one token, and a special one follows
     for (size_t i = 0; i < l.n && st == MLTF_OK; i++) {
@@ -384,7 +355,7 @@ static mltf_status join(const tokenizer *tk, mltf_buf *out, const mltf_str *t, s
             if (str_eq(t[i], s->pad_token)) continue;
             buf_put_str(&text, str_eq(t[i], s->delimiter) ? s->replaced : t[i]);
         }
-        buf_put_str(out, lstrip(rstrip(buf_str(&text))));
+        buf_put_str(out, pytext_strip(buf_str(&text)));
     } else {
         const tok_spm *m = s->target ? s->target : s->spm;
         bool before = false;
@@ -413,7 +384,7 @@ static mltf_status join(const tokenizer *tk, mltf_buf *out, const mltf_str *t, s
             }
         }
         if (spaced.failed) st = mltf_fail_memory(err);
-        buf_put_str(out, lstrip(rstrip(buf_str(&spaced))));
+        buf_put_str(out, pytext_strip(buf_str(&spaced)));
         mltf_buf_release(&spaced);
     }
     if (text.failed) st = mltf_fail_memory(err);

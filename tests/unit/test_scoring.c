@@ -4,9 +4,9 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/pytext.h"
 #include "mlflow/prompt_template.h"
 #include "mlflow/pyliteral.h"
-#include "mlflow/pytext.h"
 #include "mlflow/scoring.h"
 
 static mltf_arena arena;
@@ -271,6 +271,8 @@ static void test_text_is_stripped_of_unicode_space(void **state)
 {
     (void)state;
     assert_true(str_is(pytext_strip(STR("\xe3\x80\x80 a b\n\xc2\xa0")), "a b"));
+    assert_true(
+        str_is(pytext_strip(STR("\xc3\x85")), "\xc3\x85")); // its last byte alone would be U+0085
     assert_true(str_is(pytext_collapse(&arena, STR(" a \n\n b\t")), "a b"));
 }
 

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "base/file.h"
 #include "tokenizers/tok_internal.h"
 
 #define FIXTURES "tests/fixtures/tokenizers/"
@@ -399,6 +400,28 @@ static void test_every_known_pattern_covers_what_it_should(void **state)
     }
 }
 
+static void test_merges_of_clip_may_end_in_a_letter_whose_last_byte_reads_as_a_space(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name, *text;
+    } files[] = {{"vocab.json", "{\"a\":0,\"b\":1,\"\u00c5\":2,\"a\u00c5\":3,\"a\u00c5b\":4,"
+                                "\"<|startoftext|>\":5,\"<|endoftext|>\":6}"},
+                 {"merges.txt", "#version: 0.2\na\xC3\x85 b\na \xC3\x85\n\n"}, // U+00C5
+                 {"tokenizer_config.json", "{\"tokenizer_class\":\"CLIPTokenizer\"}"}};
+    char *dir = unit_new_folder(), path[256];
+    assert_non_null(dir);
+    mltf_err err = {0};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        snprintf(path, sizeof path, "%s/%s", dir, files[i].name);
+        if (file_write(path, files[i].text, strlen(files[i].text), &err)) fail_msg("%s", err.msg);
+    }
+    tokenizer *tk = NULL;
+    if (tokenizer_load(&tk, dir, &err)) fail_msg("%s", err.msg);
+    tokenizer_free(tk);
+    assert_int_equal(unit_remove_folder(dir), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -417,6 +440,7 @@ int main(void)
         cmocka_unit_test(test_a_superscript_is_a_word_alone_but_not_in_a_class),
         cmocka_unit_test(test_ids_only_gives_the_same_ids),
         cmocka_unit_test(test_every_known_pattern_covers_what_it_should),
+        cmocka_unit_test(test_merges_of_clip_may_end_in_a_letter_whose_last_byte_reads_as_a_space),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,12 +1,17 @@
 /* Text as Python's str methods treat it: white space is Unicode's. */
-#ifndef MLTF_MLFLOW_PYTEXT_H
-#define MLTF_MLFLOW_PYTEXT_H
+#ifndef MLTF_BASE_PYTEXT_H
+#define MLTF_BASE_PYTEXT_H
+
+#include <stdbool.h>
+#include <stdint.h>
 
 #include "base/arena.h"
 #include "base/str.h"
 
+bool pytext_is_space(uint32_t cp); /* str.isspace() of one character */
 mltf_str pytext_strip(mltf_str s);
 mltf_str pytext_lstrip(mltf_str s);
+mltf_str pytext_rstrip(mltf_str s);
 mltf_str pytext_collapse(mltf_arena *a, mltf_str s); /* re.sub(r"\s+", " ", s).strip() */
 mltf_str pytext_word(mltf_str *rest); /* the next of str.split(), which *rest moves past; n 0: no more */
 

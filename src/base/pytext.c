@@ -1,10 +1,9 @@
-#include "mlflow/pytext.h"
+#include "base/pytext.h"
 
 #include "base/buf.h"
 #include "base/utf8.h"
 
-/* str.isspace() */
-static bool is_space(uint32_t c)
+bool pytext_is_space(uint32_t c)
 {
     return (c >= 9 && c <= 13) || (c >= 0x1C && c <= 0x20) || c == 0x85 || c == 0xA0 ||
            c == 0x1680 || (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 ||
@@ -15,22 +14,26 @@ mltf_str pytext_lstrip(mltf_str s)
 {
     while (s.n > 0) {
         size_t len = 1;
-        if (!is_space(utf8_decode(s.p, s.n, &len))) break;
+        if (!pytext_is_space(utf8_decode(s.p, s.n, &len))) break;
         s = str_slice(s, len, s.n);
+    }
+    return s;
+}
+
+mltf_str pytext_rstrip(mltf_str s)
+{
+    while (s.n > 0) {
+        size_t start = s.n - 1, len = 1;
+        while (start > 0 && ((unsigned char)s.p[start] & 0xC0) == 0x80) start--;
+        if (!pytext_is_space(utf8_decode(s.p + start, s.n - start, &len))) break;
+        s.n = start;
     }
     return s;
 }
 
 mltf_str pytext_strip(mltf_str s)
 {
-    s = pytext_lstrip(s);
-    while (s.n > 0) {
-        size_t start = s.n - 1, len = 1;
-        while (start > 0 && ((unsigned char)s.p[start] & 0xC0) == 0x80) start--;
-        if (!is_space(utf8_decode(s.p + start, s.n - start, &len))) break;
-        s.n = start;
-    }
-    return s;
+    return pytext_lstrip(pytext_rstrip(s));
 }
 
 mltf_str pytext_collapse(mltf_arena *a, mltf_str s)
@@ -39,7 +42,7 @@ mltf_str pytext_collapse(mltf_arena *a, mltf_str s)
     mltf_buf b = MLTF_BUF_INIT;
     for (size_t i = 0; i < s.n;) {
         size_t len = 1;
-        const bool blank = is_space(utf8_decode(s.p + i, s.n - i, &len));
+        const bool blank = pytext_is_space(utf8_decode(s.p + i, s.n - i, &len));
         if (!blank)
             buf_append(&b, s.p + i, len);
         else if (b.n == 0 || b.p[b.n - 1] != ' ')
@@ -56,7 +59,7 @@ mltf_str pytext_word(mltf_str *rest)
     const mltf_str s = pytext_lstrip(*rest);
     size_t n = 0;
     for (size_t len = 1; n < s.n; n += len)
-        if (is_space(utf8_decode(s.p + n, s.n - n, &len))) break;
+        if (pytext_is_space(utf8_decode(s.p + n, s.n - n, &len))) break;
     *rest = str_slice(s, n, s.n);
     return str_slice(s, 0, n);
 }
