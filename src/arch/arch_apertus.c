@@ -40,10 +40,9 @@ static void load_xielu(arch_build *b, nn_mlp_w *m)
 static mltf_status load(arch_build *b, mltf_err *err)
 {
     arch_config *c = &b->cfg;
-    arch_decoder *d = arch_new(b, 1, sizeof *d);
+    arch_decoder *d = arch_decoder_new(
+        b, &(arch_decoder){.hidden = 4096, .n_layers = 32, .heads = 32, .vocab = 131072});
     TRY(arch_build_ok(b, err));
-    *d = (arch_decoder){.hidden = 4096, .n_layers = 32, .heads = 32, .vocab = 131072};
-    arch_decoder_config(c, d);
     const bool learned = str_is(cfg_str(c, "hidden_act", "xielu"), "xielu");
     const unsigned bias = cfg_bool(c, "attention_bias", false) ? NN_BIAS : NN_NO_BIAS;
     const decoder_plan p = {.ffn = cfg_dim(c, "intermediate_size", 14336),

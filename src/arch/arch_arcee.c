@@ -6,10 +6,9 @@
 static mltf_status load(arch_build *b, mltf_err *err)
 {
     arch_config *c = &b->cfg;
-    arch_decoder *d = arch_new(b, 1, sizeof *d);
+    arch_decoder *d = arch_decoder_new(
+        b, &(arch_decoder){.hidden = 2560, .n_layers = 32, .heads = 32, .vocab = 32000});
     TRY(arch_build_ok(b, err));
-    *d = (arch_decoder){.hidden = 2560, .n_layers = 32, .heads = 32, .vocab = 32000};
-    arch_decoder_config(c, d);
     const unsigned bias = cfg_bool(c, "attention_bias", false) ? NN_BIAS : NN_NO_BIAS;
     const decoder_plan p = {
         .ffn = cfg_dim(c, "intermediate_size", 18432),

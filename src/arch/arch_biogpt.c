@@ -11,11 +11,11 @@
 static mltf_status load(arch_build *b, mltf_err *err)
 {
     arch_config *c = &b->cfg;
-    arch_decoder *d = arch_new(b, 1, sizeof *d);
+    arch_decoder *d = arch_decoder_new(
+        b, &(arch_decoder){
+               .hidden = 1024, .n_layers = 24, .heads = 16, .vocab = 42384, .position_offset = 2});
     TRY(arch_build_ok(b, err));
-    *d = (arch_decoder){
-        .hidden = 1024, .n_layers = 24, .heads = 16, .vocab = 42384, .position_offset = 2};
-    arch_decoder_config_even(c, d);
+    arch_decoder_even(c, d);
     d->norm_unseen = true;
     d->max_positions = cfg_dim(c, "max_position_embeddings", 1024);
     d->embed_scale = cfg_bool(c, "scale_embedding", true) ? sqrtf((float)d->hidden) : 1.0f;

@@ -9,11 +9,10 @@ static mltf_status load(arch_build *b, mltf_err *err)
 {
     nn_loader *ld = &b->ld;
     arch_config *c = &b->cfg;
-    arch_decoder *d = arch_new(b, 1, sizeof *d);
+    arch_decoder *d = arch_decoder_new(
+        b, &(arch_decoder){
+               .hidden = 2560, .n_layers = 30, .heads = 20, .kv_heads = 5, .vocab = 128256});
     TRY(arch_build_ok(b, err));
-    *d =
-        (arch_decoder){.hidden = 2560, .n_layers = 30, .heads = 20, .kv_heads = 5, .vocab = 128256};
-    arch_decoder_config(c, d);
     if (d->heads * d->head_dim != d->hidden) // the norm's width
         cfg_fail(c, "%zu heads of %zu do not make up \"hidden_size\" %zu", d->heads, d->head_dim,
                  d->hidden);

@@ -21,10 +21,10 @@ static mltf_status load(arch_build *b, mltf_err *err)
 {
     nn_loader *ld = &b->ld;
     arch_config *c = &b->cfg;
-    arch_decoder *d = arch_new(b, 1, sizeof *d);
+    arch_decoder *d = arch_decoder_new(
+        b, &(arch_decoder){.hidden = 64, .n_layers = 2, .heads = 8, .vocab = 250880});
     TRY(arch_build_ok(b, err));
-    *d = (arch_decoder){.hidden = 64, .n_layers = 2, .heads = 8, .vocab = 250880};
-    arch_decoder_config_even(c, d);
+    arch_decoder_even(c, d);
     d->residual_of_norm = cfg_bool(c, "apply_residual_connection_post_layernorm", false);
     decoder_plan p = arch_decoder_gpt_plan(&names, 4 * d->hidden, K_ACT_GELU_TANH,
                                            cfg_float(c, "layer_norm_epsilon", 1e-5f));

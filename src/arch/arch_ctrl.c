@@ -38,10 +38,10 @@ static const decoder_names names = {
 static mltf_status load(arch_build *b, mltf_err *err)
 {
     arch_config *c = &b->cfg;
-    arch_decoder *d = arch_new(b, 1, sizeof *d);
+    arch_decoder *d = arch_decoder_new(
+        b, &(arch_decoder){.hidden = 1280, .n_layers = 48, .heads = 16, .vocab = 246534});
     TRY(arch_build_ok(b, err));
-    *d = (arch_decoder){.hidden = 1280, .n_layers = 48, .heads = 16, .vocab = 246534};
-    arch_decoder_config_even(c, d);
+    arch_decoder_even(c, d);
     d->max_positions = cfg_dim(c, "n_positions|max_position_embeddings", 256);
     d->embed_scale = sqrtf((float)d->hidden);
     d->types_are_words = true;

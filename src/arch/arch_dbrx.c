@@ -51,10 +51,10 @@ static mltf_status load(arch_build *b, mltf_err *err)
     nn_loader *ld = &b->ld;
     arch_config *c = &b->cfg;
     arch_config inner = {.root = cfg_get(c, "attn_config")};
-    arch_decoder *d = arch_new(b, 1, sizeof *d);
+    arch_decoder *d = arch_decoder_new(
+        b, &(arch_decoder){.hidden = 2048, .n_layers = 24, .heads = 16, .vocab = 32000});
     TRY(arch_build_ok(b, err));
-    *d = (arch_decoder){.hidden = 2048, .n_layers = 24, .heads = 16, .vocab = 32000};
-    arch_decoder_config_even(c, d);
+    arch_decoder_even(c, d);
     d->kv_heads = cfg_dim(&inner, "kv_n_heads", 1);
     if (d->heads % d->kv_heads)
         cfg_fail(c, "\"n_heads\" %zu is not a multiple of \"kv_n_heads\" %zu", d->heads,

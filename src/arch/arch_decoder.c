@@ -22,14 +22,22 @@ void arch_decoder_config(arch_config *c, arch_decoder *d)
                  d->heads, d->kv_heads);
 }
 
-void arch_decoder_config_even(arch_config *c, arch_decoder *d)
+void arch_decoder_even(arch_config *c, arch_decoder *d)
 {
-    arch_decoder_config(c, d);
     d->kv_heads = d->heads;
     d->head_dim = d->hidden / d->heads;
     if (d->hidden % d->heads)
         cfg_fail(c, "the hidden size, %zu, is not a multiple of the number of heads, %zu",
                  d->hidden, d->heads);
+}
+
+arch_decoder *arch_decoder_new(arch_build *b, const arch_decoder *defaults)
+{
+    arch_decoder *d = arch_new(b, 1, sizeof *d);
+    if (!d) return NULL;
+    *d = *defaults;
+    arch_decoder_config(&b->cfg, d);
+    return d;
 }
 
 size_t arch_decoder_window(arch_config *c, bool used, size_t fallback)
@@ -112,13 +120,25 @@ void arch_stacked_experts_load(arch_build *b, nn_moe_w *m, const char *in, const
     }
 }
 
-void arch_decoder_rope(arch_build *b, arch_decoder *d, float theta, size_t max_positions)
+static void load_rope(arch_build *b, arch_decoder *d, size_t dim, float theta, size_t max_positions)
 {
     arch_rope_load(&d->rope, b,
-                   &(arch_rope_options){.dim = d->head_dim,
+                   &(arch_rope_options){.dim = dim,
                                         .theta = theta,
                                         .max_positions = cfg_dim(&b->cfg, "max_position_embeddings",
                                                                  max_positions)});
+}
+
+void arch_decoder_rope(arch_build *b, arch_decoder *d, float theta, size_t max_positions)
+{
+    load_rope(b, d, d->head_dim, theta, max_positions);
+}
+
+void arch_decoder_rope_part(arch_build *b, arch_decoder *d, double part, float theta,
+                            size_t max_positions)
+{
+    const size_t dim = arch_rope_dim(&b->cfg, d->head_dim, "partial_rotary_factor", part);
+    load_rope(b, d, dim, theta, max_positions);
 }
 
 mltf_status arch_decoder_layers(arch_build *b, arch_decoder *d, mltf_err *err)
@@ -284,6 +304,17 @@ mltf_status arch_decoder_load(arch_build *b, arch_decoder *d, const decoder_plan
     }
     return arch_decoder_done(b, d, err);
 }
+
+const decoder_names arch_decoder_gpt2_names = {
+    .words = "wte",
+    .positions = "wpe",
+    .norm = "ln_f",
+    .layers = "h",
+    .qkv = "attn.c_attn",
+    .o = "attn.c_proj",
+    .up = "mlp.c_fc",
+    .down = "mlp.c_proj",
+};
 
 decoder_plan arch_decoder_gpt_plan(const decoder_names *names, size_t ffn, k_act act, float eps)
 {

@@ -62,7 +62,7 @@ typedef struct arch_decoder {
 } arch_decoder;
 
 /* The llama block as tables: with them a family that differs by names and fields alone is a page long. Call
- * arch_decoder_config(), arch_decoder_rope() and arch_decoder_layers() first, set what differs from layer to layer
+ * arch_decoder_new(), arch_decoder_rope() and arch_decoder_layers() first, set what differs from layer to layer
  * (window, rope), then arch_decoder_load(), which ends with arch_decoder_done(). */
 typedef struct experts_plan {
     size_t n, top_k, groups, top_groups, ffn, shared; /* shared: how many experts wide; 0: none */
@@ -119,6 +119,7 @@ typedef struct decoder_plan {
  * ends with arch_build_ok(). */
 mltf_status arch_decoder_load(arch_build *b, arch_decoder *d, const decoder_plan *p, mltf_err *err);
 
+extern const decoder_names arch_decoder_gpt2_names;
 /* The plan of GPT-2 and its kin, before a family says where it differs: layer norms, an mlp without gate, biases in all
  * but the head, which is tied. */
 decoder_plan arch_decoder_gpt_plan(const decoder_names *names, size_t ffn, k_act act, float eps);
@@ -128,6 +129,9 @@ decoder_plan arch_decoder_fairseq_plan(size_t ffn, k_act act);
 
 /* d->rope over whole heads, from config.json; theta and max_positions are the class's own where it is silent. */
 void arch_decoder_rope(arch_build *b, arch_decoder *d, float theta, size_t max_positions);
+/* The same over a part of each head: partial_rotary_factor, or `part` where config.json is silent. */
+void arch_decoder_rope_part(arch_build *b, arch_decoder *d, double part, float theta,
+                            size_t max_positions);
 /* Allocate d->layers, each rotating with d->rope if that is set, after d->n_layers is known. */
 mltf_status arch_decoder_layers(arch_build *b, arch_decoder *d, mltf_err *err);
 /* info, cache shape and impl of the model; call at the end of load. */
@@ -141,8 +145,11 @@ void arch_decoder_remember(arch_run *r, const float *x);
  * vocab_size, and the spellings of GPT-2's descendants (n_embd, n_layer, n_head). Defaults come in *d.
  * kv_heads 0: as many as heads; head_dim 0: hidden / heads. */
 void arch_decoder_config(arch_config *c, arch_decoder *d);
-/* The same for families whose heads, as many of keys as of queries, share the hidden size evenly. */
-void arch_decoder_config_even(arch_config *c, arch_decoder *d);
+/* After it, for families whose heads, as many of keys as of queries, share the hidden size evenly. */
+void arch_decoder_even(arch_config *c, arch_decoder *d);
+/* A decoder of the model's arena, by arch_decoder_config() from the class's defaults. NULL where memory is short; that
+ * and what is wrong with the configuration is the status of arch_build_ok(), which is due before *d is used. */
+arch_decoder *arch_decoder_new(arch_build *b, const arch_decoder *defaults);
 /* q_proj, k_proj, v_proj, o_proj under the scope's "self_attn.". */
 void arch_decoder_attn_load(nn_loader *ld, nn_attn_w *a, const arch_decoder *d, unsigned qkv_flags,
                             unsigned o_flags);

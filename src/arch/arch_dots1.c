@@ -13,14 +13,12 @@ static mltf_status load(arch_build *b, mltf_err *err)
 {
     arch_config *c = &b->cfg;
     const bool dots = str_is(str_from(b->m->info.model_type), "dots1");
-    arch_decoder *d = arch_new(b, 1, sizeof *d);
+    arch_decoder *d = arch_decoder_new(b, &(arch_decoder){.hidden = dots ? 4608 : 4096,
+                                                          .n_layers = dots ? 62 : 46,
+                                                          .heads = dots ? 32 : 96,
+                                                          .kv_heads = dots ? 32 : 8,
+                                                          .vocab = dots ? 152064 : 151552});
     TRY(arch_build_ok(b, err));
-    *d = (arch_decoder){.hidden = dots ? 4608 : 4096,
-                        .n_layers = dots ? 62 : 46,
-                        .heads = dots ? 32 : 96,
-                        .kv_heads = dots ? 32 : 8,
-                        .vocab = dots ? 152064 : 151552};
-    arch_decoder_config(c, d);
     experts_plan experts = {.n = 128,
                             .top_k = 8,
                             .groups = 1,

@@ -29,16 +29,14 @@ static experts_plan read_experts(arch_config *c, decoder_plan *p, size_t layers)
 static mltf_status load(arch_build *b, mltf_err *err)
 {
     arch_config *c = &b->cfg;
-    arch_decoder *d = arch_new(b, 1, sizeof *d);
-    TRY(arch_build_ok(b, err));
     const bool moe = str_is(str_from(b->m->info.model_type), "ernie4_5_moe");
-    *d = (arch_decoder){.hidden = moe ? 2560 : 1024,
-                        .n_layers = moe ? 28 : 18,
-                        .heads = moe ? 20 : 16,
-                        .kv_heads = moe ? 4 : 2,
-                        .head_dim = moe ? 0 : 128,
-                        .vocab = 103424};
-    arch_decoder_config(c, d);
+    arch_decoder *d = arch_decoder_new(b, &(arch_decoder){.hidden = moe ? 2560 : 1024,
+                                                          .n_layers = moe ? 28 : 18,
+                                                          .heads = moe ? 20 : 16,
+                                                          .kv_heads = moe ? 4 : 2,
+                                                          .head_dim = moe ? 0 : 128,
+                                                          .vocab = 103424});
+    TRY(arch_build_ok(b, err));
     const unsigned bias = cfg_bool(c, "use_bias", false) ? NN_BIAS : NN_NO_BIAS;
     decoder_plan p = {.ffn = cfg_dim(c, "intermediate_size", moe ? 12288 : 3072),
                       .act = cfg_act(c, "hidden_act", "silu"),
@@ -53,12 +51,8 @@ static mltf_status load(arch_build *b, mltf_err *err)
         p.experts = &experts;
         p.lm_head = bias;
     }
-    arch_rope_load(
-        &d->rope, b,
-        &(arch_rope_options){.dim = d->head_dim,
-                             .theta = 500000,
-                             .max_positions = cfg_dim(c, "max_position_embeddings", 131072),
-                             .interleaved = true});
+    arch_decoder_rope(b, d, 500000, 131072);
+    d->rope.interleaved = true;
     TRY(arch_decoder_layers(b, d, err));
     return arch_decoder_load(b, d, &p, err);
 }

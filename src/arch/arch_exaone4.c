@@ -9,11 +9,10 @@
 static mltf_status load(arch_build *b, mltf_err *err)
 {
     arch_config *c = &b->cfg;
-    arch_decoder *d = arch_new(b, 1, sizeof *d);
+    arch_decoder *d = arch_decoder_new(
+        b, &(arch_decoder){
+               .hidden = 4096, .n_layers = 32, .heads = 32, .kv_heads = 32, .vocab = 102400});
     TRY(arch_build_ok(b, err));
-    *d = (arch_decoder){
-        .hidden = 4096, .n_layers = 32, .heads = 32, .kv_heads = 32, .vocab = 102400};
-    arch_decoder_config(c, d);
     const decoder_plan p = {.ffn = cfg_dim(c, "intermediate_size", 16384),
                             .act = cfg_act(c, "hidden_act", "silu"),
                             .eps = cfg_float(c, "rms_norm_eps", 1e-5f),

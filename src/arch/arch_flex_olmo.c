@@ -9,10 +9,9 @@
 static mltf_status load(arch_build *b, mltf_err *err)
 {
     arch_config *c = &b->cfg;
-    arch_decoder *d = arch_new(b, 1, sizeof *d);
+    arch_decoder *d = arch_decoder_new(
+        b, &(arch_decoder){.hidden = 4096, .n_layers = 32, .heads = 32, .vocab = 100352});
     TRY(arch_build_ok(b, err));
-    *d = (arch_decoder){.hidden = 4096, .n_layers = 32, .heads = 32, .vocab = 100352};
-    arch_decoder_config(c, d);
     const unsigned bias = cfg_bool(c, "attention_bias", false) ? NN_BIAS : NN_NO_BIAS;
     const k_act act = cfg_act(c, "hidden_act", "silu");
     const experts_plan experts = {.n = cfg_size(c, "num_experts", 7, 1, 4096),

@@ -12,15 +12,13 @@
 static mltf_status load(arch_build *b, mltf_err *err)
 {
     arch_config *c = &b->cfg;
-    arch_decoder *d = arch_new(b, 1, sizeof *d);
+    arch_decoder *d = arch_decoder_new(b, &(arch_decoder){.hidden = 4096,
+                                                          .n_layers = 40,
+                                                          .heads = 32,
+                                                          .kv_heads = 2,
+                                                          .head_dim = 128,
+                                                          .vocab = 151552});
     TRY(arch_build_ok(b, err));
-    *d = (arch_decoder){.hidden = 4096,
-                        .n_layers = 40,
-                        .heads = 32,
-                        .kv_heads = 2,
-                        .head_dim = 128,
-                        .vocab = 151552};
-    arch_decoder_config(c, d);
     decoder_plan p = {.ffn = cfg_dim(c, "intermediate_size", 13696),
                       .act = cfg_act(c, "hidden_act", "silu"),
                       .eps = cfg_float(c, "rms_norm_eps", 0.00000015625f),
@@ -32,12 +30,8 @@ static mltf_status load(arch_build *b, mltf_err *err)
         p.norm2 = "post_attention_layernorm";
         p.post2 = "post_mlp_layernorm";
     }
-    arch_rope_load(
-        &d->rope, b,
-        &(arch_rope_options){.dim = arch_rope_dim(c, d->head_dim, "partial_rotary_factor", 0.5),
-                             .theta = 10000,
-                             .max_positions = cfg_dim(c, "max_position_embeddings", 131072),
-                             .interleaved = true});
+    arch_decoder_rope_part(b, d, 0.5, 10000, 131072);
+    d->rope.interleaved = true;
     TRY(arch_decoder_layers(b, d, err));
     return arch_decoder_load(b, d, &p, err);
 }

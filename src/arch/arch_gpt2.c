@@ -25,31 +25,21 @@ static void load_cross(nn_loader *ld, decoder_layer *l, size_t H, float eps)
     nn_load_linear(ld, &l->cross.o, "crossattention.c_proj", H, H, flags);
 }
 
-static const decoder_names names = {
-    .words = "wte",
-    .positions = "wpe",
-    .norm = "ln_f",
-    .layers = "h",
-    .qkv = "attn.c_attn",
-    .o = "attn.c_proj",
-    .up = "mlp.c_fc",
-    .down = "mlp.c_proj",
-};
-
 static mltf_status load(arch_build *b, mltf_err *err)
 {
     nn_loader *ld = &b->ld;
     arch_config *c = &b->cfg;
-    arch_decoder *d = arch_new(b, 1, sizeof *d);
+    arch_decoder *d = arch_decoder_new(
+        b,
+        &(arch_decoder){
+            .hidden = 768, .n_layers = 12, .heads = 12, .vocab = 50257, .types_are_words = true});
     TRY(arch_build_ok(b, err));
-    *d = (arch_decoder){
-        .hidden = 768, .n_layers = 12, .heads = 12, .vocab = 50257, .types_are_words = true};
-    arch_decoder_config_even(c, d);
+    arch_decoder_even(c, d);
     d->max_positions = cfg_dim(c, "n_positions|max_position_embeddings", 1024);
     const unsigned flags = NN_BIAS | NN_CONV1D;
-    decoder_plan p = arch_decoder_gpt_plan(&names, cfg_dim(c, "n_inner", 4 * d->hidden),
-                                           cfg_act(c, "activation_function", "gelu_new"),
-                                           cfg_float(c, "layer_norm_epsilon", 1e-5f));
+    decoder_plan p = arch_decoder_gpt_plan(
+        &arch_decoder_gpt2_names, cfg_dim(c, "n_inner", 4 * d->hidden),
+        cfg_act(c, "activation_function", "gelu_new"), cfg_float(c, "layer_norm_epsilon", 1e-5f));
     p.norm1 = "ln_1";
     p.norm2 = "ln_2";
     p.qkv = p.o = p.mlp = flags;

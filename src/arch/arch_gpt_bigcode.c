@@ -8,32 +8,23 @@
  * gpt_bigcode-mqa. */
 #include "arch/arch_decoder.h"
 
-static const decoder_names names = {
-    .words = "wte",
-    .positions = "wpe",
-    .norm = "ln_f",
-    .layers = "h",
-    .qkv = "attn.c_attn",
-    .o = "attn.c_proj",
-    .up = "mlp.c_fc",
-    .down = "mlp.c_proj",
-};
-
 static mltf_status load(arch_build *b, mltf_err *err)
 {
     arch_config *c = &b->cfg;
-    arch_decoder *d = arch_new(b, 1, sizeof *d);
+    arch_decoder *d = arch_decoder_new(
+        b,
+        &(arch_decoder){
+            .hidden = 768, .n_layers = 12, .heads = 12, .vocab = 50257, .types_are_words = true});
     TRY(arch_build_ok(b, err));
-    *d = (arch_decoder){
-        .hidden = 768, .n_layers = 12, .heads = 12, .vocab = 50257, .types_are_words = true};
-    arch_decoder_config_even(c, d);
+    arch_decoder_even(c, d);
     const bool shared = cfg_bool(c, "multi_query", true);
     if (shared) d->kv_heads = 1;
     if (!cfg_bool(c, "scale_attn_weights", true)) d->scale = 1;
     d->max_positions = cfg_dim(c, "n_positions|max_position_embeddings", 1024);
-    decoder_plan p = arch_decoder_gpt_plan(&names, cfg_dim(c, "n_inner", 4 * d->hidden),
-                                           cfg_act(c, "activation_function", "gelu_pytorch_tanh"),
-                                           cfg_float(c, "layer_norm_epsilon", 1e-5f));
+    decoder_plan p =
+        arch_decoder_gpt_plan(&arch_decoder_gpt2_names, cfg_dim(c, "n_inner", 4 * d->hidden),
+                              cfg_act(c, "activation_function", "gelu_pytorch_tanh"),
+                              cfg_float(c, "layer_norm_epsilon", 1e-5f));
     p.layout = shared ? NN_QKV_PARTS : NN_QKV_PER_HEAD;
     p.norm1 = "ln_1";
     p.norm2 = "ln_2";

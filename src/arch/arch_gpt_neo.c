@@ -44,15 +44,14 @@ static const decoder_names names = {
 static mltf_status load(arch_build *b, mltf_err *err)
 {
     arch_config *c = &b->cfg;
-    arch_decoder *d = arch_new(b, 1, sizeof *d);
+    arch_decoder *d = arch_decoder_new(b, &(arch_decoder){.hidden = 2048,
+                                                          .n_layers = 24,
+                                                          .heads = 16,
+                                                          .vocab = 50257,
+                                                          .scale = 1,
+                                                          .types_are_words = true});
     TRY(arch_build_ok(b, err));
-    *d = (arch_decoder){.hidden = 2048,
-                        .n_layers = 24,
-                        .heads = 16,
-                        .vocab = 50257,
-                        .scale = 1,
-                        .types_are_words = true};
-    arch_decoder_config_even(c, d);
+    arch_decoder_even(c, d);
     d->max_positions = cfg_dim(c, "max_position_embeddings", 2048);
     decoder_plan p = arch_decoder_gpt_plan(&names, cfg_dim(c, "intermediate_size", 4 * d->hidden),
                                            cfg_act(c, "activation_function", "gelu_new"),

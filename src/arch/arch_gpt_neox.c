@@ -23,7 +23,8 @@ static const decoder_names names = {
 static decoder_plan read_gpt_neox(arch_config *c, arch_decoder *d)
 {
     *d = (arch_decoder){.hidden = 6144, .n_layers = 44, .heads = 64, .vocab = 50432};
-    arch_decoder_config_even(c, d);
+    arch_decoder_config(c, d);
+    arch_decoder_even(c, d);
     d->parallel = cfg_bool(c, "use_parallel_residual", true);
     const unsigned bias = cfg_bool(c, "attention_bias", true) ? NN_BIAS : NN_NO_BIAS;
     decoder_plan p = arch_decoder_gpt_plan(&names, cfg_dim(c, "intermediate_size", 24576),
@@ -38,7 +39,8 @@ static decoder_plan read_gpt_neox(arch_config *c, arch_decoder *d)
 static decoder_plan read_japanese(arch_config *c, arch_decoder *d)
 {
     *d = (arch_decoder){.hidden = 2560, .n_layers = 32, .heads = 32, .vocab = 32000};
-    arch_decoder_config_even(c, d);
+    arch_decoder_config(c, d);
+    arch_decoder_even(c, d);
     const float wide = (float)d->hidden * cfg_float(c, "intermediate_multiple_size", 4);
     decoder_plan p = arch_decoder_gpt_plan(&names, (size_t)wide, cfg_act(c, "hidden_act", "gelu"),
                                            cfg_float(c, "layer_norm_eps", 1e-5f));

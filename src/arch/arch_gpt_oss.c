@@ -41,15 +41,13 @@ static mltf_status load(arch_build *b, mltf_err *err)
     nn_loader *ld = &b->ld;
     arch_config *c = &b->cfg;
     oss_config o = {0};
-    arch_decoder *d = arch_new(b, 1, sizeof *d);
+    arch_decoder *d = arch_decoder_new(b, &(arch_decoder){.hidden = 2880,
+                                                          .n_layers = 36,
+                                                          .heads = 64,
+                                                          .kv_heads = 8,
+                                                          .head_dim = 64,
+                                                          .vocab = 201088});
     TRY(arch_build_ok(b, err));
-    *d = (arch_decoder){.hidden = 2880,
-                        .n_layers = 36,
-                        .heads = 64,
-                        .kv_heads = 8,
-                        .head_dim = 64,
-                        .vocab = 201088};
-    arch_decoder_config(c, d);
     o.ffn = cfg_dim(c, "intermediate_size", 2880);
     o.experts = cfg_size(c, "num_local_experts|num_experts", 128, 1, 4096);
     o.top_k = cfg_size(c, "num_experts_per_tok|experts_per_token", 4, 1, 64);

@@ -42,15 +42,14 @@ static const decoder_names names = {
 static mltf_status load(arch_build *b, mltf_err *err)
 {
     arch_config *c = &b->cfg;
-    arch_decoder *d = arch_new(b, 1, sizeof *d);
+    arch_decoder *d = arch_decoder_new(b, &(arch_decoder){.hidden = 4096,
+                                                          .n_layers = 28,
+                                                          .heads = 16,
+                                                          .vocab = 50400,
+                                                          .parallel = true,
+                                                          .types_are_words = true});
     TRY(arch_build_ok(b, err));
-    *d = (arch_decoder){.hidden = 4096,
-                        .n_layers = 28,
-                        .heads = 16,
-                        .vocab = 50400,
-                        .parallel = true,
-                        .types_are_words = true};
-    arch_decoder_config_even(c, d);
+    arch_decoder_even(c, d);
     d->max_positions = cfg_dim(c, "n_positions|max_position_embeddings", 2048);
     const bool codegen = str_is(str_from(b->m->info.model_type), "codegen");
     decoder_names own_names = names;

@@ -7,15 +7,13 @@
 static mltf_status load(arch_build *b, mltf_err *err)
 {
     arch_config *c = &b->cfg;
-    arch_decoder *d = arch_new(b, 1, sizeof *d);
+    arch_decoder *d = arch_decoder_new(b, &(arch_decoder){.hidden = 2560,
+                                                          .n_layers = 24,
+                                                          .heads = 20,
+                                                          .kv_heads = 20,
+                                                          .head_dim = 128,
+                                                          .vocab = 48000});
     TRY(arch_build_ok(b, err));
-    *d = (arch_decoder){.hidden = 2560,
-                        .n_layers = 24,
-                        .heads = 20,
-                        .kv_heads = 20,
-                        .head_dim = 128,
-                        .vocab = 48000};
-    arch_decoder_config(c, d);
     const decoder_plan p = {
         .ffn = cfg_dim(c, "intermediate_size", 7040),
         .act = cfg_act(c, "hidden_act", "silu"),
@@ -23,12 +21,8 @@ static mltf_status load(arch_build *b, mltf_err *err)
         .qkv = cfg_bool(c, "attention_bias", false) ? NN_BIAS : NN_NO_BIAS,
         .mlp = cfg_bool(c, "mlp_bias", false) ? NN_BIAS : NN_NO_BIAS,
     };
-    arch_rope_load(
-        &d->rope, b,
-        &(arch_rope_options){.dim = d->head_dim,
-                             .theta = 100000,
-                             .max_positions = cfg_dim(c, "max_position_embeddings", 4096),
-                             .interleaved = true});
+    arch_decoder_rope(b, d, 100000, 4096);
+    d->rope.interleaved = true;
     TRY(arch_decoder_layers(b, d, err));
     return arch_decoder_load(b, d, &p, err);
 }

@@ -24,10 +24,9 @@ static mltf_status load(arch_build *b, mltf_err *err)
 {
     arch_config *c = &b->cfg;
     const bool moe = str_is(str_from(b->m->info.model_type), "hunyuan_v1_moe");
-    arch_decoder *d = arch_new(b, 1, sizeof *d);
+    arch_decoder *d = arch_decoder_new(
+        b, &(arch_decoder){.hidden = 4096, .n_layers = 32, .heads = 32, .vocab = 290943});
     TRY(arch_build_ok(b, err));
-    *d = (arch_decoder){.hidden = 4096, .n_layers = 32, .heads = 32, .vocab = 290943};
-    arch_decoder_config(c, d);
     const unsigned bias = cfg_bool(c, "attention_bias", false) ? NN_BIAS : NN_NO_BIAS;
     const experts_plan experts = {.n = moe ? same_in_all(c, "num_experts", 1, 4096) : 0,
                                   .top_k = moe ? same_in_all(c, "moe_topk", 1, 64) : 0,

@@ -159,10 +159,10 @@ static mltf_status load(arch_build *b, mltf_err *err)
 {
     nn_loader *ld = &b->ld;
     arch_config *c = &b->cfg;
-    arch_decoder *d = arch_new(b, 1, sizeof *d);
+    arch_decoder *d = arch_decoder_new(
+        b, &(arch_decoder){
+               .hidden = 2560, .n_layers = 32, .heads = 32, .kv_heads = 8, .vocab = 65536});
     TRY(arch_build_ok(b, err));
-    *d = (arch_decoder){.hidden = 2560, .n_layers = 32, .heads = 32, .kv_heads = 8, .vocab = 65536};
-    arch_decoder_config(c, d);
     d->attention = operator_forward;
     const size_t H = d->hidden, F = read_ffn(c);
     const float eps = cfg_float(c, "norm_eps", 1e-5f);

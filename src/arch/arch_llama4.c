@@ -162,12 +162,8 @@ static mltf_status load(arch_build *b, mltf_err *err)
     if (cfg_bool(c, "attn_temperature_tuning", true)) m->sharp = cfg_float(c, "attn_scale", 0.1f);
     if (cfg_bool(c, "use_qk_norm", true))
         m->unit = (nn_norm_w){.kind = NN_NORM_RMS, .n = d->head_dim, .eps = o.eps};
-    arch_rope_load(
-        &d->rope, b,
-        &(arch_rope_options){.dim = d->head_dim,
-                             .theta = 500000,
-                             .max_positions = cfg_dim(c, "max_position_embeddings", 131072),
-                             .interleaved = true});
+    arch_decoder_rope(b, d, 500000, 131072);
+    d->rope.interleaved = true;
     TRY(arch_decoder_layers(b, d, err));
     bool *chunked = arch_new(b, d->n_layers, sizeof *chunked);
     TRY(arch_build_ok(b, err));

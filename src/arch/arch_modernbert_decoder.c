@@ -75,10 +75,10 @@ static mltf_status load(arch_build *b, mltf_err *err)
     nn_loader *ld = &b->ld;
     arch_config *c = &b->cfg;
     modern_config o = {0};
-    arch_decoder *d = arch_new(b, 1, sizeof *d);
+    arch_decoder *d = arch_decoder_new(
+        b, &(arch_decoder){.hidden = 768, .n_layers = 22, .heads = 12, .vocab = 50368});
     TRY(arch_build_ok(b, err));
-    *d = (arch_decoder){.hidden = 768, .n_layers = 22, .heads = 12, .vocab = 50368};
-    arch_decoder_config_even(c, d);
+    arch_decoder_even(c, d);
     read_config(c, &o);
     arch_rope_options rope = {.dim = d->head_dim,
                               .theta = 160000,

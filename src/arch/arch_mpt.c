@@ -34,10 +34,10 @@ static mltf_status load(arch_build *b, mltf_err *err)
 {
     arch_config *c = &b->cfg;
     arch_config inner = {.root = cfg_get(c, "attn_config")};
-    arch_decoder *d = arch_new(b, 1, sizeof *d);
+    arch_decoder *d = arch_decoder_new(
+        b, &(arch_decoder){.hidden = 2048, .n_layers = 24, .heads = 16, .vocab = 50368});
     TRY(arch_build_ok(b, err));
-    *d = (arch_decoder){.hidden = 2048, .n_layers = 24, .heads = 16, .vocab = 50368};
-    arch_decoder_config_even(c, d);
+    arch_decoder_even(c, d);
     d->max_positions = cfg_dim(c, "max_seq_len", 2048);
     d->scale = cfg_float(&inner, "softmax_scale", 0);
     const float clip = cfg_float(&inner, "clip_qkv", 0);

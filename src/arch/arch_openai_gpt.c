@@ -19,15 +19,14 @@ static const decoder_names names = {
 static mltf_status load(arch_build *b, mltf_err *err)
 {
     arch_config *c = &b->cfg;
-    arch_decoder *d = arch_new(b, 1, sizeof *d);
+    arch_decoder *d = arch_decoder_new(b, &(arch_decoder){.hidden = 768,
+                                                          .n_layers = 12,
+                                                          .heads = 12,
+                                                          .vocab = 40478,
+                                                          .post_norm = true,
+                                                          .types_are_words = true});
     TRY(arch_build_ok(b, err));
-    *d = (arch_decoder){.hidden = 768,
-                        .n_layers = 12,
-                        .heads = 12,
-                        .vocab = 40478,
-                        .post_norm = true,
-                        .types_are_words = true};
-    arch_decoder_config_even(c, d);
+    arch_decoder_even(c, d);
     d->max_positions = cfg_dim(c, "n_positions|max_position_embeddings", 512);
     const k_act act = cfg_act(c, "afn", "gelu");
     const unsigned flags = NN_BIAS | NN_CONV1D;

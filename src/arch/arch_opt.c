@@ -19,11 +19,11 @@ static mltf_status load(arch_build *b, mltf_err *err)
 {
     nn_loader *ld = &b->ld;
     arch_config *c = &b->cfg;
-    arch_decoder *d = arch_new(b, 1, sizeof *d);
+    arch_decoder *d = arch_decoder_new(
+        b, &(arch_decoder){
+               .hidden = 768, .n_layers = 12, .heads = 12, .vocab = 50272, .position_offset = 2});
     TRY(arch_build_ok(b, err));
-    *d = (arch_decoder){
-        .hidden = 768, .n_layers = 12, .heads = 12, .vocab = 50272, .position_offset = 2};
-    arch_decoder_config_even(c, d);
+    arch_decoder_even(c, d);
     const size_t H = d->hidden, F = cfg_dim(c, "ffn_dim", 3072),
                  E = cfg_dim(c, "word_embed_proj_dim", H);
     const k_act act = cfg_act(c, "activation_function", "relu");

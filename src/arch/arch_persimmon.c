@@ -31,10 +31,10 @@ static void split_qkv(arch_build *b, nn_attn_w *a, const arch_decoder *d)
 static mltf_status load(arch_build *b, mltf_err *err)
 {
     arch_config *c = &b->cfg;
-    arch_decoder *d = arch_new(b, 1, sizeof *d);
+    arch_decoder *d = arch_decoder_new(
+        b, &(arch_decoder){.hidden = 4096, .n_layers = 36, .heads = 64, .vocab = 262144});
     TRY(arch_build_ok(b, err));
-    *d = (arch_decoder){.hidden = 4096, .n_layers = 36, .heads = 64, .vocab = 262144};
-    arch_decoder_config_even(c, d);
+    arch_decoder_even(c, d);
     const bool head_norms = cfg_bool(c, "qk_layernorm", true);
     decoder_plan p = arch_decoder_gpt_plan(&names, cfg_dim(c, "intermediate_size", 16384),
                                            cfg_act(c, "hidden_act", "relu2"),
@@ -42,11 +42,7 @@ static mltf_status load(arch_build *b, mltf_err *err)
     p.q_norm = head_norms ? "self_attn.q_layernorm" : NULL;
     p.k_norm = head_norms ? "self_attn.k_layernorm" : NULL;
     p.tied = false;
-    arch_rope_load(
-        &d->rope, b,
-        &(arch_rope_options){.dim = arch_rope_dim(c, d->head_dim, "partial_rotary_factor", 0.5),
-                             .theta = 25000,
-                             .max_positions = cfg_dim(c, "max_position_embeddings", 16384)});
+    arch_decoder_rope_part(b, d, 0.5, 25000, 16384);
     TRY(arch_decoder_layers(b, d, err));
     TRY(arch_decoder_load(b, d, &p, err));
     for (size_t il = 0; il < d->n_layers; il++) split_qkv(b, &d->layers[il].attn, d);

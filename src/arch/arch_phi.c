@@ -11,11 +11,10 @@ static const decoder_names names = {.norm = "final_layernorm", .up = "mlp.fc1", 
 static mltf_status load(arch_build *b, mltf_err *err)
 {
     arch_config *c = &b->cfg;
-    arch_decoder *d = arch_new(b, 1, sizeof *d);
+    arch_decoder *d = arch_decoder_new(
+        b, &(arch_decoder){
+               .hidden = 2048, .n_layers = 24, .heads = 32, .vocab = 51200, .parallel = true});
     TRY(arch_build_ok(b, err));
-    *d = (arch_decoder){
-        .hidden = 2048, .n_layers = 24, .heads = 32, .vocab = 51200, .parallel = true};
-    arch_decoder_config(c, d);
     const bool head_norms = cfg_bool(c, "qk_layernorm", false);
     decoder_plan p = arch_decoder_gpt_plan(&names, cfg_dim(c, "intermediate_size", 8192),
                                            cfg_act(c, "hidden_act", "gelu_new"),
@@ -25,11 +24,7 @@ static mltf_status load(arch_build *b, mltf_err *err)
     p.k_norm = head_norms ? "self_attn.k_layernorm" : NULL;
     p.lm_head = NN_BIAS;
     p.tied = false;
-    arch_rope_load(
-        &d->rope, b,
-        &(arch_rope_options){.dim = arch_rope_dim(c, d->head_dim, "partial_rotary_factor", 0.5),
-                             .theta = 10000,
-                             .max_positions = cfg_dim(c, "max_position_embeddings", 2048)});
+    arch_decoder_rope_part(b, d, 0.5, 10000, 2048);
     TRY(arch_decoder_layers(b, d, err));
     return arch_decoder_load(b, d, &p, err);
 }

@@ -12,10 +12,9 @@ static const decoder_names names = {.qkv = "self_attn.qkv_proj"};
 static mltf_status load(arch_build *b, mltf_err *err)
 {
     arch_config *c = &b->cfg;
-    arch_decoder *d = arch_new(b, 1, sizeof *d);
+    arch_decoder *d = arch_decoder_new(
+        b, &(arch_decoder){.hidden = 3072, .n_layers = 32, .heads = 32, .vocab = 32064});
     TRY(arch_build_ok(b, err));
-    *d = (arch_decoder){.hidden = 3072, .n_layers = 32, .heads = 32, .vocab = 32064};
-    arch_decoder_config(c, d);
     const decoder_plan p = {
         .ffn = cfg_dim(c, "intermediate_size", 8192),
         .act = cfg_act(c, "hidden_act", "silu"),

@@ -43,10 +43,10 @@ static mltf_status load(arch_build *b, mltf_err *err)
 {
     nn_loader *ld = &b->ld;
     arch_config *c = &b->cfg;
-    arch_decoder *d = arch_new(b, 1, sizeof *d);
+    arch_decoder *d = arch_decoder_new(
+        b, &(arch_decoder){
+               .hidden = 4096, .n_layers = 32, .heads = 32, .kv_heads = 8, .vocab = 32064});
     TRY(arch_build_ok(b, err));
-    *d = (arch_decoder){.hidden = 4096, .n_layers = 32, .heads = 32, .kv_heads = 8, .vocab = 32064};
-    arch_decoder_config(c, d);
     const size_t H = d->hidden;
     const phimoe_config o = {.ffn = cfg_dim(c, "intermediate_size", 6400),
                              .experts = cfg_size(c, "num_local_experts", 16, 2, 4096),

@@ -106,11 +106,7 @@ static mltf_status load(arch_build *b, mltf_err *err)
     arch_decoder *d = arch_new(b, 1, sizeof *d);
     TRY(arch_build_ok(b, err));
     read_config(c, &o, d);
-    arch_rope_load(
-        &d->rope, b,
-        &(arch_rope_options){.dim = arch_rope_dim(c, d->head_dim, "partial_rotary_factor", 0.25),
-                             .theta = 10000,
-                             .max_positions = cfg_dim(c, "max_position_embeddings", 32768)});
+    arch_decoder_rope_part(b, d, 0.25, 10000, 32768);
     TRY(arch_decoder_layers(b, d, err));
     nn_scope(ld, "%s", ld->base);
     nn_load_embed(ld, &d->words, "embed_tokens", "input id", d->vocab, d->hidden, 0);

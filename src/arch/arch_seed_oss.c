@@ -7,15 +7,13 @@
 static mltf_status load(arch_build *b, mltf_err *err)
 {
     arch_config *c = &b->cfg;
-    arch_decoder *d = arch_new(b, 1, sizeof *d);
+    arch_decoder *d = arch_decoder_new(b, &(arch_decoder){.hidden = 4096,
+                                                          .n_layers = 64,
+                                                          .heads = 80,
+                                                          .kv_heads = 8,
+                                                          .head_dim = 128,
+                                                          .vocab = 155136});
     TRY(arch_build_ok(b, err));
-    *d = (arch_decoder){.hidden = 4096,
-                        .n_layers = 64,
-                        .heads = 80,
-                        .kv_heads = 8,
-                        .head_dim = 128,
-                        .vocab = 155136};
-    arch_decoder_config(c, d);
     const decoder_plan p = {
         .ffn = cfg_dim(c, "intermediate_size", 27648),
         .act = cfg_act(c, "hidden_act", "silu"),

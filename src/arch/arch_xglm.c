@@ -11,15 +11,15 @@
 static mltf_status load(arch_build *b, mltf_err *err)
 {
     arch_config *c = &b->cfg;
-    arch_decoder *d = arch_new(b, 1, sizeof *d);
+    arch_decoder *d =
+        arch_decoder_new(b, &(arch_decoder){.hidden = 1024,
+                                            .n_layers = 24,
+                                            .heads = cfg_dim(c, "attention_heads", 16),
+                                            .vocab = 256008,
+                                            .sines = true,
+                                            .position_offset = 2});
     TRY(arch_build_ok(b, err));
-    *d = (arch_decoder){.hidden = 1024,
-                        .n_layers = 24,
-                        .heads = cfg_dim(c, "attention_heads", 16),
-                        .vocab = 256008,
-                        .sines = true,
-                        .position_offset = 2};
-    arch_decoder_config_even(c, d);
+    arch_decoder_even(c, d);
     d->embed_scale = cfg_bool(c, "scale_embedding", true) ? sqrtf((float)d->hidden) : 1.0f;
     const decoder_plan p = arch_decoder_fairseq_plan(cfg_dim(c, "ffn_dim", 4096),
                                                      cfg_act(c, "activation_function", "gelu"));
