@@ -455,6 +455,7 @@ FAMILIES = {
     "family-xlm": ("xlm", "XLMForSequenceClassification", {"causal": False, "n_langs": 3}),
     "family-xlm-roberta-xl": ("xlm-roberta-xl", "XLMRobertaXLForCausalLM", {"is_decoder": True}),
     "family-xlnet": ("xlnet", "XLNetForTokenClassification", {"attn_type": "bi", "clamp_len": 4}),
+    "family-xlnet-lm": ("xlnet", "XLNetLMHeadModel", {"attn_type": "bi", "clamp_len": -1, "mem_len": 4, "use_mems_eval": True, "tie_word_embeddings": True}),
     "family-xmod": ("xmod", "XmodForTokenClassification", {"is_decoder": False, "pre_norm": False, "adapter_layer_norm": False, "adapter_reuse_layer_norm": True, "ln_before_adapter": True, "default_language": "de_DE"}),
     "family-rwkv": ("rwkv", "RwkvForCausalLM", {"num_hidden_layers": 3, "rescale_every": 2, "intermediate_size": 24}),
     "family-zamba": ("zamba", "ZambaForCausalLM", {"num_hidden_layers": 4, "attn_layer_period": 1, "n_mamba_heads": 2, "mamba_d_conv": 4, "mamba_d_state": 4}),
@@ -487,7 +488,15 @@ def family(name, of, cls, fixed):
         for c in inputs.values():
             c["decoder_input_ids"] = c["input_ids"][:, : 1 if of == "prophetnet" else 3]
             c.setdefault("attention_mask", torch.ones_like(c["input_ids"]))
-    fresh.expect(model, inputs, folder, {"class": cls, "stored_dtype": "float16"})
+    about = {"class": cls, "stored_dtype": "float16"}
+    if of == "xlnet" and cls.endswith("LMHeadModel"):  # whose plain forward asks another question
+        about["generation"] = [generation(model, "greedy", do_sample=False), generation(model, "beams", do_sample=False, num_beams=3)]
+    fresh.expect(model, inputs, folder, about)
+
+
+def generation(model, name, **kwargs):
+    ids, kwargs = torch.tensor([[9, 21, 40, 7], [33, 12, 5, 18]]), {**kwargs, "max_new_tokens": 9}
+    return {"name": name, "inputs": {"input_ids": ids.tolist()}, "kwargs": kwargs, "sequences": model.generate(ids, **kwargs).tolist()}
 
 
 def main():

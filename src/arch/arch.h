@@ -76,10 +76,11 @@ typedef struct arch_info {
     const json *config;          /* config.json, with overrides */
     const char *const *warnings; /* [n_warnings]: surplus tensors, newly initialised ones … */
     size_t n_warnings;
-    /* rotary frequencies follow the length (dynamic, longrope): with a cache the answer depends
-     * on how tokens are split over calls. Feed a prompt whole, then token by token. */
+    /* rotary frequencies follow the length (dynamic, longrope), or a text is read both ways: with a cache the answer
+     * depends on how tokens are split over calls. Feed a prompt whole, then token by token. */
     bool stepwise;
-    bool stateful; /* recurrent layers: no token that a cache holds can be taken back */
+    /* recurrent layers, or layers that read both ways: no token that a cache holds can be taken back */
+    bool stateful;
 } arch_info;
 const arch_info *arch_model_info(const arch_model *m);
 mltf_str arch_label(const arch_model *m, size_t label); /* id2label, or "LABEL_3" */

@@ -14,7 +14,8 @@ mltf_status arch_cache_new(arch_cache **out, const arch_model *m, size_t max_tok
     arch_cache *c = calloc(1, sizeof *c);
     if (!c) return mltf_fail_memory(err);
     c->m = m;
-    nn_cache_init(&c->kv, &m->cache_shape, max_tokens, err);
+    nn_cache_init(&c->kv, &m->cache_shape, max_tokens < SIZE_MAX ? max_tokens + m->asks : SIZE_MAX,
+                  err);
     *out = c;
     return MLTF_OK;
 }
@@ -37,7 +38,7 @@ _Static_assert((int)ARCH_CACHE_ROLLBACK <= (int)NN_CACHE_ROLLBACK, "a promise of
 
 void arch_cache_truncate(arch_cache *c, size_t len)
 {
-    nn_cache_truncate(&c->kv, len);
+    nn_cache_truncate(&c->kv, c->m->reread && len < c->kv.len ? 0 : len);
 }
 
 mltf_status arch_cache_copy(arch_cache *to, const arch_cache *from, size_t held, mltf_err *err)
@@ -45,13 +46,14 @@ mltf_status arch_cache_copy(arch_cache *to, const arch_cache *from, size_t held,
     if (to == from) return MLTF_OK;
     if (to->m != from->m)
         return mltf_fail(err, MLTF_INVALID_INPUT, "a cache can be copied within one model only");
-    if (from->m->recompute_past) held = 0; // what it holds of a token depends on the later ones
+    const bool anew = from->m->recompute_past || from->m->reread;
+    if (anew) held = 0; // what it holds of a token depends on the later ones
     TRY(nn_cache_copy(&to->kv, &from->kv, held, err));
     if (to->memory != from->memory) {
         nn_memory_release(to->memory);
         to->memory = nn_memory_retain(from->memory);
     }
-    if (from->m->recompute_past && from->ids) {
+    if (anew && from->ids) {
         if (!ARRAY_RESERVE(to->ids, to->ids_cap, from->ids_cap)) return mltf_fail_memory(err);
         memcpy(to->ids, from->ids, from->ids_cap * sizeof *to->ids);
     }

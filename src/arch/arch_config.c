@@ -174,7 +174,8 @@ mltf_status arch_done(arch_build *b, void *impl, size_t hidden, size_t vocab, si
     b->m->info.vocab = vocab;
     b->m->info.n_layers = n_layers;
     b->m->info.max_positions = max_positions;
-    b->m->info.stateful = b->m->cache_shape.state > 0;
+    b->m->info.stateful = b->m->cache_shape.state > 0 || b->m->reread;
+    if (b->m->reread) b->m->info.stepwise = true;
     if (!b->m->info.max_target_positions) b->m->info.max_target_positions = SIZE_MAX;
     return arch_build_ok(b, err);
 }

@@ -23,10 +23,16 @@ typedef struct arch_class_head {
     arch_head head;
 } arch_class_head;
 
+/* A class of the library that is not supported, and why: ends a sentence. */
+typedef struct arch_refusal {
+    const char *class_name, *why;
+} arch_refusal;
+
 typedef struct arch_family {
     const char *const *model_types; /* of config.json, ends with NULL */
     const char *const *classes;   /* "BertForMaskedLM" …, ends with NULL; first the base class */
     const arch_class_head *heads; /* of unusual class names, ends with {0}; NULL: none */
+    const arch_refusal *refused;  /* ends with {0}; NULL: none that needs a word */
     arch_kind kind;
     const char *base_prefix;      /* "bert.", before the base model's tensors in files of heads */
     const char *const *ignorable; /* endings of stored tensors that mean nothing, ends with NULL */
@@ -67,7 +73,12 @@ struct arch_model {
     nn_cache_shape cross_shape; /* of encoder-decoders */
     size_t recompute_past; /* longrope: a sequence that grows past this many positions is computed
                                  * anew with other frequencies; 0: never */
-    const char **labels;   /* [n_labels] where id2label is absent and there are many; else NULL */
+    /* models that read both ways: so many of the last tokens are computed anew with each that follows; SIZE_MAX: all */
+    size_t reread;
+    /* with caches a row of id `ask` stands behind each sequence, in no cache, and its scores are the next token's */
+    bool asks;
+    int32_t ask;
+    const char **labels; /* [n_labels] where id2label is absent and there are many; else NULL */
     const char *warnings[8];
 };
 

@@ -9,6 +9,16 @@
 
 /* ------------------------------------------------------------------ which class */
 
+static mltf_status refuse_class(const arch_family *f, mltf_str name, mltf_str type, mltf_err *err)
+{
+    const char *why = NULL;
+    for (const arch_refusal *r = f->refused; r && r->class_name; r++)
+        if (str_is(name, r->class_name)) why = r->why;
+    return mltf_fail(err, MLTF_UNSUPPORTED,
+                     "class \"" STR_FMT "\" of model_type \"" STR_FMT "\" is not supported%s%s",
+                     STR_ARG(name), STR_ARG(type), why ? ": " : "", why ? why : "");
+}
+
 static mltf_status find_class(arch_model *m, const arch_load_options *opts, mltf_err *err)
 {
     const json *root = m->config.root;
@@ -37,10 +47,7 @@ static mltf_status find_class(arch_model *m, const arch_load_options *opts, mltf
     if (!want.n) want = str_from(arch_base_class(model_type));
     for (const char *const *c = m->family->classes; !wrapped && *c; c++)
         if (str_is(want, *c)) m->info.architecture = *c;
-    if (!m->info.architecture)
-        return mltf_fail(err, MLTF_UNSUPPORTED,
-                         "class \"" STR_FMT "\" of model_type \"" STR_FMT "\" is not supported",
-                         STR_ARG(want), STR_ARG(type->s));
+    if (!m->info.architecture) return refuse_class(m->family, want, type->s, err);
     m->info.model_type = arena_strdup(&m->own, model_type.p, model_type.n);
     m->info.kind = m->family->kind;
     m->info.head = arch_head_of(want);

@@ -146,19 +146,29 @@ static mltf_status finish(arch_session *s, const arch_batch *b, size_t bound, ar
 
 /* ------------------------------------------------------------------ sequences that must be computed anew */
 
-static bool crosses(const arch_model *m, const arch_batch *b, size_t seq)
+/* How many of the last tokens that a sequence's cache holds. */
+static size_t again(const arch_model *m, const arch_batch *b, size_t seq)
 {
-    const size_t past = b->caches ? b->caches[seq]->kv.len : 0;
-    return m->recompute_past && past && past <= m->recompute_past &&
-           past + (b->start[seq + 1] - b->start[seq]) > m->recompute_past;
+    const size_t past = b->caches[seq]->kv.len, next = past + (b->start[seq + 1] - b->start[seq]);
+    if (m->reread) return past < m->reread ? past : m->reread;
+    return past <= m->recompute_past && next > m->recompute_past ? past : 0;
+}
+
+static bool needs_again(const arch_model *m, const arch_batch *b)
+{
+    if (!b->caches || !b->ids) return false;
+    for (size_t i = 0; i < b->n_seqs; i++)
+        if (again(m, b, i)) return true;
+    return m->asks;
 }
 
 static mltf_status remember_ids(const arch_model *m, const arch_batch *b, mltf_err *err)
 {
-    for (size_t i = 0; m->recompute_past && b->caches && b->ids && i < b->n_seqs; i++) {
+    if (!b->caches || !b->ids || !(m->recompute_past || m->reread)) return MLTF_OK;
+    for (size_t i = 0; i < b->n_seqs; i++) {
         arch_cache *c = b->caches[i];
         const size_t rows = b->start[i + 1] - b->start[i];
-        if (c->kv.len + rows > m->recompute_past && c->kv.len > m->recompute_past) continue;
+        if (!m->reread && c->kv.len > m->recompute_past) continue;
         if (!ARRAY_RESERVE(c->ids, c->ids_cap, c->kv.len + rows)) return mltf_fail_memory(err);
         memcpy(c->ids + c->kv.len, b->ids + b->start[i], rows * sizeof *c->ids);
     }
@@ -174,52 +184,12 @@ static void keep_tails(float *x, size_t cols, const size_t *from, const size_t *
     }
 }
 
-/* The same batch with what the caches of crossing sequences held put in front. */
-static mltf_status forward_anew(arch_session *s, const arch_batch *b, unsigned want,
-                                arch_output *out, mltf_err *err)
-{
-    const size_t n = b->n_seqs;
-    size_t *start = calloc(n + 1, sizeof *start);
-    if (!start) return mltf_fail_memory(err);
-    for (size_t i = 0; i < n; i++)
-        start[i + 1] = start[i] + (b->start[i + 1] - b->start[i]) +
-                       (crosses(s->m, b, i) ? b->caches[i]->kv.len : 0);
-    int32_t *ids = malloc(start[n] * sizeof *ids);
-    if (!ids) {
-        free(start);
-        return mltf_fail_memory(err);
-    }
-    for (size_t i = 0; i < n; i++) {
-        const size_t rows = b->start[i + 1] - b->start[i], old = start[i + 1] - start[i] - rows;
-        if (old) memcpy(ids + start[i], b->caches[i]->ids, old * sizeof *ids);
-        memcpy(ids + start[i] + old, b->ids + b->start[i], rows * sizeof *ids);
-        if (old) nn_cache_truncate(&b->caches[i]->kv, 0);
-    }
-    const arch_batch all = {.n_seqs = n, .start = start, .ids = ids, .caches = b->caches};
-    const mltf_status st = arch_forward(s, &all, want, out, err);
-    if (!st) {
-        keep_tails(out->hidden, out->n_hidden, start, b->start, n);
-        for (size_t l = 0; l < out->n_all; l++)
-            keep_tails(out->all_hidden[l], s->m->info.hidden, start, b->start, n);
-        if (out->logit_rows == start[n]) {
-            keep_tails(out->logits, out->n_logits, start, b->start, n);
-            out->logit_rows = b->start[n];
-        }
-    }
-    free(ids);
-    free(start);
-    return st;
-}
-
 /* ------------------------------------------------------------------ forward */
 
-mltf_status arch_forward(arch_session *s, const arch_batch *b, unsigned want, arch_output *out,
-                         mltf_err *err)
+static mltf_status forward(arch_session *s, const arch_batch *b, unsigned want, arch_output *out,
+                           mltf_err *err)
 {
     const arch_model *m = s->m;
-    TRY(check_batch(m, b, false, err));
-    for (size_t i = 0; i < b->n_seqs; i++)
-        if (crosses(m, b, i) && b->ids) return forward_anew(s, b, want, out, err);
     TRY(prepare(s, b, false, err));
     arch_run r = make_run(s, b, want, out);
     if (b->caches) {
@@ -241,6 +211,56 @@ mltf_status arch_forward(arch_session *s, const arch_batch *b, unsigned want, ar
     for (size_t i = 0; r.seqs.caches && i < b->n_seqs; i++)
         nn_cache_advance(&b->caches[i]->kv, b->start[i + 1] - b->start[i]);
     return MLTF_OK;
+}
+
+/* The same batch with the tokens that are computed again in front of each sequence, and the row that asks for the next
+ * one behind it. */
+static mltf_status forward_again(arch_session *s, const arch_batch *b, unsigned want,
+                                 arch_output *out, mltf_err *err)
+{
+    const arch_model *m = s->m;
+    const size_t n = b->n_seqs, asked = m->asks ? 1 : 0;
+    size_t *start = calloc(n + 1, sizeof *start);
+    if (!start) return mltf_fail_memory(err);
+    for (size_t i = 0; i < n; i++)
+        start[i + 1] = start[i] + again(m, b, i) + (b->start[i + 1] - b->start[i]) + asked;
+    int32_t *ids = malloc(start[n] * sizeof *ids);
+    if (!ids) {
+        free(start);
+        return mltf_fail_memory(err);
+    }
+    for (size_t i = 0; i < n; i++) {
+        arch_cache *c = b->caches[i];
+        const size_t rows = b->start[i + 1] - b->start[i], old = again(m, b, i);
+        if (old) memcpy(ids + start[i], c->ids + c->kv.len - old, old * sizeof *ids);
+        memcpy(ids + start[i] + old, b->ids + b->start[i], rows * sizeof *ids);
+        if (asked) ids[start[i + 1] - 1] = m->ask;
+        nn_cache_truncate(&c->kv, c->kv.len - old);
+    }
+    const arch_batch all = {.n_seqs = n, .start = start, .ids = ids, .caches = b->caches};
+    const mltf_status st = forward(s, &all, want, out, err);
+    for (size_t i = 0; !st && asked && i < n; i++)
+        nn_cache_truncate(&b->caches[i]->kv, b->caches[i]->kv.len - 1);
+    if (!st) {
+        keep_tails(out->hidden, out->n_hidden, start, b->start, n);
+        for (size_t l = 0; l < out->n_all; l++)
+            keep_tails(out->all_hidden[l], m->info.hidden, start, b->start, n);
+        if (out->logit_rows == start[n]) {
+            keep_tails(out->logits, out->n_logits, start, b->start, n);
+            out->logit_rows = b->start[n];
+        }
+    }
+    free(ids);
+    free(start);
+    return st;
+}
+
+mltf_status arch_forward(arch_session *s, const arch_batch *b, unsigned want, arch_output *out,
+                         mltf_err *err)
+{
+    TRY(check_batch(s->m, b, false, err));
+    return needs_again(s->m, b) ? forward_again(s, b, want, out, err)
+                                : forward(s, b, want, out, err);
 }
 
 mltf_status arch_encode(arch_session *s, const arch_batch *b, unsigned want, arch_output *out,

@@ -5,7 +5,6 @@
  *
  * Easy to get wrong: token types are looked up among the words, so that a tokenizer's zeros add the word of id 0; the
  * embeddings of languages are for callers who name one, which no pipeline does; a pre-norm FlauBERT has no last norm.
- * XLMForQuestionAnswering, whose heads search spans with beams, is a class that no pipeline can ask.
  * Checked on: random checkpoints of the library. */
 #include <stdio.h>
 
@@ -102,6 +101,9 @@ static void forward(arch_run *r)
     arch_encoder_run(&run, &attn);
 }
 
+static const char beams[] = "it searches spans with beams and scores no tokens, without which the "
+                            "library's pipeline fails as well";
+
 const arch_family arch_xlm = {
     .model_types = (const char *const[]){"xlm", "flaubert", NULL},
     .classes =
@@ -114,6 +116,9 @@ const arch_family arch_xlm = {
     .heads = (const arch_class_head[]){{"XLMWithLMHeadModel", ARCH_HEAD_MASKED_LM},
                                        {"FlaubertWithLMHeadModel", ARCH_HEAD_MASKED_LM},
                                        {0}},
+    .refused = (const arch_refusal[]){{"XLMForQuestionAnswering", beams},
+                                      {"FlaubertForQuestionAnswering", beams},
+                                      {0}},
     .kind = ARCH_ENCODER,
     .base_prefix = "transformer.",
     .ignorable = (const char *const[]){"position_ids", "lang_embeddings.weight", NULL},

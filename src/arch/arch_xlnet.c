@@ -1,5 +1,4 @@
-/* XLNet, as a model that reads whole texts. Yang et al. 2019, arXiv:1906.08237; transformers 4.57
- * models/xlnet/modeling_xlnet.py.
+/* XLNet. Yang et al. 2019, arXiv:1906.08237; transformers 4.57 models/xlnet/modeling_xlnet.py.
  *
  *   ids ─ word embeddings ─ n x [ relative attention ─ (+x) norm ─ mlp ─ (+x) norm ] ─ heads
  *
@@ -7,11 +6,15 @@
  *   s(d): sines, then cosines of the distance; w, r, t: r_w_bias, r_r_bias, r_s_bias; u: seg_embed
  *
  * Easy to get wrong: all projections are stored [H, heads, D], those of q, k, v and r for inputs by rows; the classifier
- * reads the last token, where XLNet's tokenizer puts <cls>. The language model (XLNetLMHeadModel) computes with a second
- * stream of queries, and is not here. Checked on: random checkpoints of the library. */
+ * reads the last token, where XLNet's tokenizer puts <cls>. The language model generates with a stream of queries that
+ * does not know its own token: one row, mask_emb instead of a word, behind each text, whose key nobody sees. Texts are
+ * read both ways, so a new token's row comes with that of the one before it, which now knows what follows; those further
+ * back stay as they were. Checked on: random checkpoints of the library. */
 #include <math.h>
 
 #include "arch/arch_encoder.h"
+
+enum { reread = 1 }; // with a new token comes the row of the one before it
 
 typedef struct {
     nn_linear_w r;                    // [heads D, H]
@@ -21,7 +24,9 @@ typedef struct {
 
 typedef struct {
     arch_encoder base;
-    size_t clamp; // distances count up to this; 0: all
+    size_t clamp;        // distances count up to this; 0: all
+    size_t memory;       // so many tokens before those of a pass with a cache are seen
+    const float *asking; // [H] mask_emb
 } xlnet_model;
 
 /* ------------------------------------------------------------------ load */
@@ -47,9 +52,29 @@ static void read_config(arch_config *c, xlnet_model *m)
     const float clamp = cfg_float(c, "clamp_len", -1);
     m->clamp = clamp > 0 ? (size_t)clamp : 0;
     if (cfg_bool(c, "bi_data", false)) cfg_fail(c, "\"bi_data\" is not supported");
+    if (e->causal && cfg_bool(c, "same_length", false))
+        cfg_fail(c, "\"same_length\" is not supported");
     if (H % e->cfg.heads || H % 2)
         cfg_fail(c, "\"d_model\" %zu must be even and a multiple of \"n_head\" %zu", H,
                  e->cfg.heads);
+}
+
+/* What a language model keeps of a text from token to token. */
+static void read_memory(arch_build *b, xlnet_model *m)
+{
+    arch_config *c = &b->cfg;
+    const encoder_config *e = &m->base.cfg;
+    const size_t D = e->hidden / e->heads;
+    const size_t length =
+        cfg_size(c, "mem_len", json_get(c->root, "mem_len") ? 0 : 512, 0, SIZE_MAX);
+    m->memory = length == 0 ? SIZE_MAX : length < reread + 1 ? 0 : length - reread - 1;
+    if (cfg_size(c, "reuse_len", 0, 0, SIZE_MAX))
+        cfg_fail(c, "\"reuse_len\" is not supported where text is generated");
+    b->m->reread = cfg_bool(c, "use_cache|use_mems_eval", true) ? reread : SIZE_MAX;
+    b->m->asks = true;
+    b->m->info.kind = ARCH_DECODER;
+    b->m->cache_shape =
+        (nn_cache_shape){.layers = e->layers, .kv_heads = e->heads, .k_dim = D, .v_dim = D};
 }
 
 static void load_layer(arch_build *b, arch_encoder *e, size_t il)
@@ -85,15 +110,26 @@ static void load_heads(arch_build *b, arch_encoder *e)
     const arch_encoder_names names = {.token_out = "classifier", .qa_out = "qa_outputs"};
     if (head == ARCH_HEAD_SEQ_CLS || head == ARCH_HEAD_MULTIPLE_CHOICE)
         arch_summary_load(b, &e->heads, &last, e->cfg.hidden);
+    else if (head == ARCH_HEAD_LM)
+        arch_decoder_heads_load(b, &e->heads, e->cfg.hidden, &e->embed.words, "lm_loss", NN_BIAS,
+                                true);
     else
         arch_encoder_heads_load(b, &e->heads, &names, e->cfg.hidden, &e->embed.words);
 }
 
 /* ------------------------------------------------------------------ scores of distance and type */
 
+/* R s(d) of all layers: they depend on the weights alone, so a session keeps them (arch_session.kept). */
+typedef struct {
+    size_t zero, rows; // rows are distances zero, zero - 1 …
+    float **turned;    // [layers][rows, H]
+} distances;
+
 typedef struct {
     const arch_run *r;
     size_t heads, rows, zero; // rows of the table of distances; that of distance 0
+    size_t memory;
+    bool asked;
     const float *by_distance; // [T, heads, rows]
     const float *by_type;     // [T, heads, 2]: of the same type, of another; NULL: no types
     float scale;
@@ -116,6 +152,39 @@ static float *sines(arch_run *r, const xlnet_model *m, size_t rows, size_t zero)
     return s;
 }
 
+/* Distances of up to `behind` and `ahead`: made anew where the session's do not reach so far, then for twice as many
+ * behind, so that texts of growing length do not pay each time. */
+static const distances *turn_distances(arch_run *r, const xlnet_model *m, size_t behind,
+                                       size_t ahead)
+{
+    nn_ctx *cx = r->cx;
+    const encoder_config *c = &m->base.cfg;
+    const distances *old = r->s->kept;
+    if (old && old->zero >= behind && old->rows - 1 - old->zero >= ahead) return old;
+    if (old && behind < 2 * old->zero) behind = 2 * old->zero;
+    mltf_arena *own = &r->s->kept_own;
+    r->s->kept = NULL;
+    arena_release(own);
+    distances *d = arena_alloc_small(own, sizeof *d);
+    if (d) {
+        *d = (distances){.zero = behind, .rows = behind + 1 + ahead};
+        d->turned = arena_calloc(own, c->layers, sizeof *d->turned);
+    }
+    if (!d || !d->turned) nn_fail(cx, MLTF_NO_MEMORY, "no memory for %zu layers", c->layers);
+    const nn_mark mark = nn_save(cx);
+    const float *table = sines(r, m, d ? d->rows : 0, behind);
+    for (size_t il = 0; nn_ok(cx) && il < c->layers; il++) {
+        const relative_attention *w = m->base.layers[il].own;
+        d->turned[il] = arena_f32(own, d->rows, c->hidden);
+        if (!d->turned[il]) nn_fail(cx, MLTF_NO_MEMORY, "no memory for %zu distances", d->rows);
+        nn_linear(cx, d->turned[il], table, &w->r, d->rows);
+    }
+    if (!nn_ok(cx)) return NULL;
+    nn_restore(cx, mark);
+    r->s->kept = d;
+    return d;
+}
+
 /* y [T, H] = x + bias [H] in each row. */
 static void add_row(nn_ctx *cx, float *y, const float *x, const float *bias, size_t T, size_t H)
 {
@@ -125,17 +194,16 @@ static void add_row(nn_ctx *cx, float *y, const float *x, const float *bias, siz
 
 /* (q + r)·(R s(d)) of all rows, heads and distances. */
 static float *score_distances(arch_run *r, const xlnet_model *m, const relative_attention *w,
-                              const float *q, scores *s)
+                              const float *q, const scores *s, size_t il)
 {
     nn_ctx *cx = r->cx;
     const size_t T = r->seqs.rows, H = m->base.cfg.hidden, N = s->heads, D = H / N;
-    float *y = nn_f32(cx, T, N * s->rows);
-    float *turned = nn_f32(cx, s->rows, H), *biased = nn_f32(cx, T, H);
+    const distances *all = turn_distances(r, m, s->zero, s->rows - 1 - s->zero);
+    float *y = nn_f32(cx, T, N * s->rows), *biased = nn_f32(cx, T, H);
     nn_linear_w *head = nn_bytes(cx, N * sizeof *head);
-    const float *table = sines(r, m, s->rows, s->zero);
-    nn_linear(cx, turned, table, &w->r, s->rows);
     add_row(cx, biased, q, w->r_bias, T, H);
     if (!nn_ok(cx)) return NULL;
+    const float *turned = all->turned[il] + (all->zero - s->zero) * H; // [rows, H]
     for (size_t h = 0; h < N; h++)
         head[h] = (nn_linear_w){
             .w = {.data = turned + h * D, .dtype = DT_F32, .N = s->rows, .K = D, .stride = H}};
@@ -162,14 +230,17 @@ static void relative_bias(void *user, float *bias, size_t ld, const nn_bias_at *
 {
     const scores *s = user;
     const size_t start = s->r->seqs.start[at->seq];
+    const size_t first = at->pos0 > s->memory ? at->pos0 - s->memory : 0;
     const int32_t *type = s->by_type ? s->r->batch->type_ids + start : NULL;
     for (size_t i = 0; i < at->nq; i++) {
         const size_t q = at->q0 + i, row = (start + q) * s->heads + at->head;
-        const float *near = s->by_distance + row * s->rows + s->zero - q; // of key j: near[j]
+        // of key j: near[j]
+        const float *near = s->by_distance + row * s->rows + s->zero - (at->pos0 + q);
         for (size_t j = 0; j < at->tk; j++) {
             const float kind = type ? s->by_type[row * 2 + (type[q] != type[j])] : 0;
-            bias[i * ld + j] = (near[j] + kind) * s->scale;
+            bias[i * ld + j] = j < first ? -INFINITY : (near[j] + kind) * s->scale;
         }
+        if (s->asked) bias[i * ld + at->tk - 1] = -INFINITY;
     }
 }
 
@@ -182,19 +253,26 @@ static void attention(arch_run *r, float *y, const float *x, const encoder_layer
     const xlnet_model *m = r->impl;
     const relative_attention *w = l->own;
     const size_t T = r->seqs.rows, D = usual->dim, N = usual->heads, H = N * D;
-    size_t longest = 0;
-    for (size_t s = 0; s < r->seqs.n; s++)
-        if (r->seqs.start[s + 1] - r->seqs.start[s] > longest)
-            longest = r->seqs.start[s + 1] - r->seqs.start[s];
+    size_t behind = 0, ahead = 0;
+    for (size_t s = 0; s < r->seqs.n; s++) {
+        const size_t rows = r->seqs.start[s + 1] - r->seqs.start[s], past = nn_past(&r->seqs, s);
+        if (rows && past + rows - 1 > behind) behind = past + rows - 1;
+        if (rows && rows - 1 > ahead) ahead = rows - 1;
+    }
     const nn_mark mark = nn_save(cx);
     float *q = nn_f32(cx, T, H), *k = nn_f32(cx, T, H), *v = nn_f32(cx, T, H); // [T, H]
     float *ctx = nn_f32(cx, T, H);                                             // [T, H]
     nn_linear_group(cx, (float *[]){q, k, v}, x,
                     (const nn_linear_w *[]){&l->attn.q, &l->attn.k, &l->attn.v}, 3, T);
-    scores s = {
-        .r = r, .heads = N, .rows = 2 * longest - 1, .zero = longest - 1, .scale = usual->scale};
-    s.by_distance = score_distances(r, m, w, q, &s);
-    s.by_type = r->batch->type_ids ? score_types(r, w, q, N, D) : NULL;
+    scores s = {.r = r,
+                .heads = N,
+                .rows = behind + 1 + ahead,
+                .zero = behind,
+                .memory = m->memory,
+                .asked = r->seqs.caches,
+                .scale = usual->scale};
+    s.by_distance = score_distances(r, m, w, q, &s, il);
+    s.by_type = r->batch->type_ids && !s.asked ? score_types(r, w, q, N, D) : NULL;
     add_row(cx, q, q, w->w_bias, T, H);
     nn_attn attn = *usual;
     attn.bias = relative_bias;
@@ -203,6 +281,23 @@ static void attention(arch_run *r, float *y, const float *x, const encoder_layer
               &attn, il);
     nn_linear(cx, y, ctx, &l->attn.o, T);
     if (nn_ok(cx)) nn_restore(cx, mark);
+}
+
+static void forward(arch_run *r)
+{
+    nn_ctx *cx = r->cx;
+    const xlnet_model *m = r->impl;
+    const size_t H = m->base.cfg.hidden;
+    arch_run run = *r;
+    arch_batch batch = *r->batch;
+    if (r->seqs.caches) {                                      // the last row of each sequence asks
+        float *x = arch_embed_tokens(r, &m->base.embed.words); // [T, H]
+        for (size_t s = 0; s < r->seqs.n; s++)
+            nn_copy(cx, x + (r->seqs.start[s + 1] - 1) * H, m->asking, H);
+        batch.input_embeds = x;
+        run.batch = &batch;
+    }
+    arch_encoder_forward(&run);
 }
 
 /* ------------------------------------------------------------------ registry */
@@ -221,6 +316,10 @@ static mltf_status load(arch_build *b, mltf_err *err)
     nn_scope(ld, "%s", ld->base);
     nn_load_embed(ld, &e->embed.words, "word_embedding", "input id", e->cfg.vocab, e->cfg.hidden,
                   0);
+    if (b->m->info.head == ARCH_HEAD_LM) {
+        read_memory(b, m);
+        m->asking = nn_load_vector(ld, "mask_emb", e->cfg.hidden, 0);
+    }
     for (size_t il = 0; il < e->cfg.layers; il++) load_layer(b, e, il);
     load_heads(b, e);
     return arch_done(b, e, e->cfg.hidden, e->cfg.vocab, e->cfg.layers, SIZE_MAX, err);
@@ -229,12 +328,16 @@ static mltf_status load(arch_build *b, mltf_err *err)
 const arch_family arch_xlnet = {
     .model_types = (const char *const[]){"xlnet", NULL},
     .classes =
-        (const char *const[]){"XLNetModel", "XLNetForSequenceClassification",
+        (const char *const[]){"XLNetModel", "XLNetLMHeadModel", "XLNetForSequenceClassification",
                               "XLNetForTokenClassification", "XLNetForQuestionAnsweringSimple",
                               "XLNetForMultipleChoice", NULL},
+    .refused = (const arch_refusal[]){{"XLNetForQuestionAnswering",
+                                       "it searches spans with beams and scores no tokens, without "
+                                       "which the library's pipeline fails as well"},
+                                      {0}},
     .kind = ARCH_ENCODER,
     .base_prefix = "transformer.",
     .ignorable = (const char *const[]){"mask_emb", NULL},
     .load = load,
-    .forward = arch_encoder_forward,
+    .forward = forward,
 };

@@ -16,6 +16,7 @@
 #include "tasks/task.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/utf8.h"
 #include "templates/chat_template.h"
@@ -188,6 +189,28 @@ static mltf_status read_stop_sequence(const task_call *c, textgen *g, mltf_err *
     return MLTF_OK;
 }
 
+/* What stands before every prompt. For XLNet, which was made for long texts, the pipeline has one of its own. */
+static mltf_str default_prefix(const pipeline *p)
+{
+    static const char article[] =
+        "\n    In 1991, the remains of Russian Tsar Nicholas II and his family (except for Alexei "
+        "and "
+        "Maria) are discovered. The\n    voice of Nicholas's young son, Tsarevich Alexei "
+        "Nikolaevich, "
+        "narrates the remainder of the story. 1883 Western\n    Siberia, a young Grigori Rasputin "
+        "is "
+        "asked by his father and a group of men to perform magic. Rasputin has a vision\n    and "
+        "denounces one of the men as a horse thief. Although his father initially slaps him for "
+        "making "
+        "such an\n    accusation, Rasputin watches as the man is chased outside and beaten. Twenty "
+        "years later, Rasputin sees a vision of\n    the Virgin Mary, prompting him to become a "
+        "priest. Rasputin quickly becomes famous, with people, even a bishop,\n    begging for his "
+        "blessing. <eod> </s> <eos>\n    ";
+    if (!p->prefix.p && strcmp(p->info->architecture, "XLNetLMHeadModel") == 0)
+        return str_from(article);
+    return p->prefix;
+}
+
 static mltf_status read_args(const task_call *c, textgen *g, mltf_err *err)
 {
     TRY(read_return_kind(c, g, err));
@@ -196,8 +219,8 @@ static mltf_status read_args(const task_call *c, textgen *g, mltf_err *err)
     g->continue_final = task_arg_given(c, "continue_final_message")
                             ? json_bool(task_arg(c, "continue_final_message"), false)
                             : -1;
-    g->prefix =
-        task_arg_given(c, "prefix") ? json_string(task_arg(c, "prefix"), STR("")) : c->p->prefix;
+    g->prefix = task_arg_given(c, "prefix") ? json_string(task_arg(c, "prefix"), STR(""))
+                                            : default_prefix(c->p);
     if (task_arg_given(c, "handle_long_generation")) {
         const json *v = task_arg(c, "handle_long_generation");
         if (!str_is(json_string(v, STR("")), "hole"))

@@ -54,6 +54,7 @@ FAMILIES = {
     "mistral": ("MistralForCausalLM", "MistralConfig", lambda r: windowed(r, sliding_window=r.choice([4, 7, 60]), head_dim=8)),
     "qwen2": ("Qwen2ForCausalLM", "Qwen2Config", lambda r: windowed(r, use_sliding_window=True, sliding_window=r.choice([4, 7]), max_window_layers=r.choice([0, 1]))),
     "gemma2": ("Gemma2ForCausalLM", "Gemma2Config", lambda r: windowed(r, head_dim=8, sliding_window=r.choice([4, 7]), query_pre_attn_scalar=8)),
+    "xlnet": ("XLNetLMHeadModel", "XLNetConfig", lambda r: dict(vocab_size=V, d_model=24, n_layer=r.choice([1, 2]), n_head=3, d_inner=40, mem_len=r.choice([None, 6]), bos_token_id=BOS, eos_token_id=EOS, pad_token_id=PAD)),
     "t5": ("T5ForConditionalGeneration", "T5Config", lambda r: dict(vocab_size=V, d_model=24, d_ff=40, d_kv=6, num_layers=r.choice([1, 2]), num_decoder_layers=r.choice([1, 2]), num_heads=4, feed_forward_proj=r.choice(["relu", "gated-gelu"]),
                                                                  decoder_start_token_id=PAD, eos_token_id=EOS, pad_token_id=PAD)),
     "bart": ("BartForConditionalGeneration", "BartConfig", seq2seq),
@@ -208,6 +209,8 @@ def known_defect(name, mode, kw, settings):
         return "encoder_no_repeat_ngram_size fails or reaches the first beam only"
     if "ngram_len" in (said.get("watermarking_config") or {}) and mode in WIDE + ("lookup", "assisted"):
         return "the contexts of SynthID stay with the row when beams move, and count calls that are taken back"
+    if name == "xlnet" and (mode in ("groups", "forced", "contrastive", "lookup", "assisted") or said.get("guidance_scale", 1) != 1):
+        return "scores of the next token come from queries that only the library's generate() knows, one a pass"
     if said.get("guidance_scale", 1) != 1:
         if mode in ("beam", "beam-sample"):
             return "the cache of the unconditional prompt does not follow the beams"
