@@ -417,6 +417,7 @@ FAMILIES = {
     "family-funnel": ("funnel", "FunnelForTokenClassification", {"block_sizes": [1, 1], "num_decoder_layers": 1, "d_model": 16, "d_head": 8, "separate_cls": True, "truncate_seq": True, "pool_q_only": True, "pooling_type": "mean"}),
     "family-gemma3": ("gemma3", "Gemma3ForConditionalGeneration", {}),
     "family-gemma3-of-5": ("gemma3", "Gemma3ForConditionalGeneration", {}),
+    "family-gemma3-both-ways": ("gemma3_text", "Gemma3TextModel", {"use_bidirectional_attention": True, "sliding_window": 4, "layer_types": ["sliding_attention", "full_attention"], "head_dim": 8, "rope_scaling": None}),
     "family-gemma3n": ("gemma3n_text", "Gemma3nForCausalLM", {"num_hidden_layers": 4, "layer_types": ["full_attention", "sliding_attention"] * 2, "num_kv_shared_layers": 2, "head_dim": 8, "intermediate_size": [24, 20, 24, 28], "activation_sparsity_pattern": [0.5, 0.0, 0.0, 0.0], "altup_num_inputs": 2, "sliding_window": 3}),
     "family-gpt-neox-japanese": ("gpt_neox_japanese", "GPTNeoXJapaneseForCausalLM", {"rotary_pct": 0.5}),
     "family-granitemoehybrid": ("granitemoehybrid", "GraniteMoeHybridForCausalLM", {**HYBRID, "layer_types": ["mamba", "attention"]}),
@@ -463,6 +464,15 @@ FAMILIES = {
 }
 
 
+# the same, and what config.json says besides in the words of older files; None: the key is not there
+OLD_WORDS = {
+    "family-bloom-n-embed": ("bloom", "BloomForCausalLM", {}, {"n_embed": 16, "hidden_size": None, "n_head": None, "num_attention_heads": 2, "n_layer": None, "num_hidden_layers": 2}),
+    "family-mpt-old-class": ("mpt", "MptForCausalLM", {}, {"architectures": ["MPTForCausalLM"], "n_heads": None, "num_attention_heads": 2, "d_model": None, "hidden_size": 16}),
+    "family-phi3-yarn": ("phi3", "Phi3ForCausalLM", {"rope_scaling": {"type": "longrope", "short_factor": [1.5] * 4, "long_factor": [3.0, 4.0, 5.0, 6.0]}, "partial_rotary_factor": 1.0, "original_max_position_embeddings": 16, "max_position_embeddings": 32, "hidden_size": 16, "head_dim": 8},
+                         {"rope_scaling": {"type": "yarn", "short_factor": [1.5] * 4, "long_factor": [3.0, 4.0, 5.0, 6.0]}}),
+}
+
+
 def renamed(k):
     """The names of transformers 5.x for a model of images and text."""
     if k.startswith("language_model.model."):
@@ -470,7 +480,14 @@ def renamed(k):
     return k[len("language_model.") :] if k.startswith("language_model.") else "model." + k
 
 
-def family(name, of, cls, fixed):
+def in_old_words(folder, words):
+    file = os.path.join(folder, "config.json")
+    config = {k: v for k, v in {**json.load(open(file)), **words}.items() if v is not None or k not in words}
+    with open(file, "w") as f:
+        json.dump(config, f, indent=1, sort_keys=True)
+
+
+def family(name, of, cls, fixed, words=None):
     r = fresh.Draw(11)
     r.heads, r.kv, r.head_dim, r.hidden, r.layers, r.inter, r.vocab, r.labels = 2, 1, 8, 16, 2, 24, 48, 3
     config = getattr(T, fresh.FAMILIES[of][1])(**{k: v for k, v in {**fresh.FAMILIES[of][2](r), **fixed}.items() if v is not None or k == "rope_scaling"})
@@ -481,6 +498,8 @@ def family(name, of, cls, fixed):
     if name.endswith("-of-5"):
         file = os.path.join(folder, "model.safetensors")
         save_file({renamed(k): v for k, v in load_file(file).items()}, file, {"format": "pt"})
+    if words:
+        in_old_words(folder, words)
     model = getattr(T, cls).from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
     masked = "attention_mask" in inspect.signature(model.forward).parameters
     inputs = {k: c for k, c in cases().items() if masked or "attention_mask" not in c}
@@ -501,9 +520,9 @@ def generation(model, name, **kwargs):
 
 def main():
     wanted = sys.argv[1:]
-    for name, (of, cls, fixed) in FAMILIES.items():
+    for name, how in {**FAMILIES, **OLD_WORDS}.items():
         if not wanted or name in wanted:
-            family(name, of, cls, fixed)
+            family(name, *how)
     for name, (pack, about, dtype) in PACKED.items():
         if not wanted or name in wanted:
             packed(name, pack, about, dtype)

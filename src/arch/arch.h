@@ -145,8 +145,8 @@ typedef struct arch_output {
 /* The class of a model_type's model without a head, "gpt2" -> "GPT2Model": what a config.json without `architectures`
  * describes. NULL: the type is not known. */
 const char *arch_base_class(mltf_str model_type);
-/* Is there a family with this class? */
-bool arch_has_class(const char *class_name);
+/* Does the family of a model_type have this class, in whatever case it is written? */
+bool arch_has_class(mltf_str model_type, const char *class_name);
 
 /* Buffers in *out belong to the session until its next call. INVALID_INPUT: ids outside the vocabulary,
  * sequence longer than the positions there are. */

@@ -9,6 +9,7 @@
 void arch_decoder_config(arch_config *c, arch_decoder *d)
 {
     d->hidden = cfg_dim(c, "hidden_size|n_embd|d_model", d->hidden);
+    d->hidden = cfg_dim(c, "n_embed", d->hidden); // where bloom or falcon has both, this one counts
     d->n_layers = cfg_layers(c, "num_hidden_layers|n_layer|num_layers|n_layers", d->n_layers);
     d->heads = cfg_dim(c, "num_attention_heads|n_head|num_heads|n_heads", d->heads);
     d->kv_heads = cfg_dim(c, "num_key_value_heads", d->kv_heads ? d->kv_heads : d->heads);
@@ -362,7 +363,7 @@ static void attention(arch_run *r, float *y, const float *x, const decoder_layer
                        .dim = d->head_dim,
                        .v_dim = d->v_dim,
                        .scale = scale,
-                       .causal = true,
+                       .causal = !d->both_ways,
                        .window = w->window,
                        .softcap = d->softcap,
                        .alibi = d->alibi,

@@ -39,6 +39,7 @@ typedef struct arch_decoder {
     float residual_scale; /* of what is added to x; 0: 1 */
     const float *alibi;   /* [heads] slopes or NULL */
     nn_bias_fn bias; /* any other bias of the scores, bias_user is the arch_decoder; NULL: none */
+    bool both_ways;  /* a token sees what follows it as well: an encoder (embeddinggemma) */
     bool parallel;   /* x += attention(norm1 x) + mlp(norm2 x), norm2 absent: norm1 x */
     bool post_norm;  /* x = norm1(x + attention(x)); x = norm2(x + mlp(x)) (opt-350m) */
     bool residual_of_norm; /* attention and mlp are added to the norm's output (bloom's option) */

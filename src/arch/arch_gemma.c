@@ -9,7 +9,8 @@
  *            with frequencies of their own
  *
  * Easy to get wrong: rms norms multiply by weight + 1; the head is tied; scores are scaled by
- * query_pre_attn_scalar, not by head_dim. Checked on: fixtures gemma-, gemma2-, gemma3_text-base. */
+ * query_pre_attn_scalar, not by head_dim; where use_bidirectional_attention makes gemma3 an encoder, its window
+ * is halved to each side. Checked on: fixtures gemma-, gemma2-, gemma3_text-base. */
 #include "arch/arch_decoder.h"
 
 #include <math.h>
@@ -65,8 +66,7 @@ static decoder_plan read_config(arch_config *c, arch_decoder *d, gemma_kind kind
     p.logit_cap = cap(c, "final_logit_softcapping", capped ? 30 : 0);
     d->softcap = cap(c, "attn_logit_softcapping", capped ? 50 : 0);
     d->scale = 1.0f / sqrtf(cfg_float(c, "query_pre_attn_scalar", 256));
-    if (three && cfg_bool(c, "use_bidirectional_attention", false))
-        cfg_fail(c, "\"use_bidirectional_attention\" is not supported");
+    d->both_ways = three && cfg_bool(c, "use_bidirectional_attention", false);
     return p;
 }
 
@@ -94,7 +94,8 @@ static mltf_status load(arch_build *b, mltf_err *err)
     const decoder_plan p = read_config(c, d, kind);
     load_ropes(b, d, kind == GEMMA3);
     TRY(arch_decoder_layers(b, d, err));
-    const size_t window = arch_decoder_window(c, true, 4096);
+    const size_t side = arch_decoder_window(c, true, 4096);
+    const size_t window = d->both_ways && side ? side / 2 + 1 : side;
     const size_t pattern =
         kind == GEMMA3
             ? cfg_size(c, "_sliding_window_pattern|sliding_window_pattern", 6, 1, 1 << 20)
@@ -104,6 +105,10 @@ static mltf_status load(arch_build *b, mltf_err *err)
         d->layers[il].window = window;
         if (kind == GEMMA3) d->layers[il].rope = &d->rope_local;
     }
+    if (d->both_ways && b->m->info.head == ARCH_HEAD_LM)
+        return mltf_fail(
+            err, MLTF_UNSUPPORTED,
+            "config.json: a model with \"use_bidirectional_attention\" cannot generate");
     return arch_decoder_load(b, d, &p, err);
 }
 

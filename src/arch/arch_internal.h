@@ -56,6 +56,8 @@ typedef struct arch_family {
 
 /* NULL if no family knows the type. */
 const arch_family *arch_family_find(mltf_str model_type);
+/* The family's class of that name, in whatever case ("MPTForCausalLM": MptForCausalLM); NULL: it has none. */
+const char *arch_class_find(const arch_family *f, mltf_str name);
 /* By the ending of the class's name, or as its family says. */
 arch_head arch_head_of(mltf_str class_name);
 

@@ -45,12 +45,11 @@ static mltf_status find_class(arch_model *m, const arch_load_options *opts, mltf
                          STR_ARG(type->s));
     }
     if (!want.n) want = str_from(arch_base_class(model_type));
-    for (const char *const *c = m->family->classes; !wrapped && *c; c++)
-        if (str_is(want, *c)) m->info.architecture = *c;
+    if (!wrapped) m->info.architecture = arch_class_find(m->family, want);
     if (!m->info.architecture) return refuse_class(m->family, want, type->s, err);
     m->info.model_type = arena_strdup(&m->own, model_type.p, model_type.n);
     m->info.kind = m->family->kind;
-    m->info.head = arch_head_of(want);
+    m->info.head = arch_head_of(wrapped ? want : str_from(m->info.architecture));
     return m->info.model_type ? MLTF_OK : mltf_fail_memory(err);
 }
 

@@ -174,10 +174,15 @@ const char *arch_base_class(mltf_str model_type)
     return f->classes[0];
 }
 
-bool arch_has_class(const char *class_name)
+const char *arch_class_find(const arch_family *f, mltf_str name)
 {
-    for (size_t i = 0; i < N_FAMILIES; i++)
-        for (const char *const *c = families[i]->classes; *c; c++)
-            if (strcmp(*c, class_name) == 0) return true;
-    return false;
+    for (const char *const *c = f->classes; *c; c++)
+        if (same_letters(name, str_from(*c))) return *c;
+    return NULL;
+}
+
+bool arch_has_class(mltf_str model_type, const char *class_name)
+{
+    const arch_family *f = arch_family_find(model_type);
+    return f && arch_class_find(f, str_from(class_name));
 }

@@ -196,11 +196,12 @@ void arch_rope_load(nn_rope *r, arch_build *b, const arch_rope_options *o)
         const float base = (float)((double)r->theta * pow(alpha, d / (d - 2)));
         for (size_t i = 0; o->ntk_alpha && alpha > 0 && i < r->dim / 2; i++)
             r->inv_freq[i] = 1.0f / powf(base, (float)(2 * i) / (float)o->dim);
-    } else if (str_is(type, "yarn")) {
+    } else if (str_is(type, "yarn") && !(o->original && json_get(p, "short_factor"))) {
         yarn(r, c, p, o);
     } else if (str_is(type, "llama3")) {
         llama3(r, c, p, o);
-    } else if (str_is(type, "longrope") || str_is(type, "su")) {
+    } else if (str_is(type, "longrope") || str_is(type, "su") || str_is(type, "yarn")) {
+        // phi3's older files say "su" or "yarn"
         longrope(r, b, p, o);
     } else {
         cfg_fail(c,

@@ -39,6 +39,7 @@ static size_t class_stem(const char *architecture)
 
 /* What config.json says before the model is loaded. In the pipeline's arena. */
 typedef struct {
+    mltf_str model_type;
     const char *architecture; /* the class that it names, or NULL */
     const char *base; /* the class without a head of its model_type; NULL: the type is not known */
     bool sentences;   /* the folder is sentence-transformers' */
@@ -58,34 +59,52 @@ static mltf_status read_names(model_names *out, const pipeline *p, const char *d
     if (!list) list = json_get(doc.root, "architectures");
     const mltf_str name = json_string(json_at(list, 0), (mltf_str){0});
     out->architecture = name.p ? arena_strdup(arena, name.p, name.n) : NULL;
-    out->base = arch_base_class(json_string(json_get(doc.root, "model_type"), STR("")));
+    const mltf_str type = json_string(json_get(doc.root, "model_type"), STR(""));
+    out->model_type = (mltf_str){arena_strdup(arena, type.p, type.n), type.n};
+    out->base = arch_base_class(type);
     json_doc_release(&doc);
     return st;
 }
 
-/* The class that the task's AutoModel makes of the checkpoint; NULL: that of the checkpoint itself. */
+/* The first class of the family that is `stem` and an ending that serves the task; NULL: there is none. */
+static const char *class_with_head(const task_def *def, const model_names *names, mltf_str stem,
+                                   mltf_arena *arena)
+{
+    const char *ending = def->class_suffix;
+    for (size_t i = 0; ending; ending = def->class_also ? def->class_also[i++] : NULL) {
+        const char *name = arena_printf(arena, STR_FMT "%s", STR_ARG(stem), ending);
+        if (name && arch_has_class(names->model_type, name)) return name;
+    }
+    return NULL;
+}
+
+/* The class that the task's AutoModel makes of the checkpoint; NULL: that of the checkpoint itself. As there, the
+ * model_type counts: where config.json names no class, or one that is not of that type (an old name, a trainer's own
+ * class), the task's class of the type is meant. */
 static const char *class_for_task(const task_def *def, const model_names *names, mltf_arena *arena)
 {
-    const char *given = names->architecture ? names->architecture : names->base;
+    const bool own = names->architecture &&
+                     (!names->base || arch_has_class(names->model_type, names->architecture));
+    const char *given = own ? names->architecture : names->base;
     if (!def->class_suffix || !given) return NULL;
-    const mltf_str s = str_from(given);
+    const mltf_str s = str_from(given), stem = str_slice(s, 0, class_stem(given));
     const bool base = strcmp(def->class_suffix, "Model") == 0;
-    const int stem = (int)class_stem(given);
     // sentence-transformers takes the encoder of T5 and its kin alone
-    const char *alone =
-        base && names->sentences ? arena_printf(arena, "%.*sEncoderModel", stem, given) : NULL;
-    if (alone && arch_has_class(alone)) return alone;
+    const char *alone = base && names->sentences
+                            ? arena_printf(arena, STR_FMT "EncoderModel", STR_ARG(stem))
+                            : NULL;
+    if (alone && arch_has_class(names->model_type, alone)) return alone;
     const bool with_head =
         str_ends(s, "LMHeadModel") || str_ends(s, "MTModel") || str_ends(s, "DoubleHeadsModel");
-    if (base ? str_ends(s, "Model") && !with_head : str_ends(s, def->class_suffix)) return NULL;
-    for (size_t i = 0; def->class_also && def->class_also[i]; i++)
-        if (str_ends(s, def->class_also[i])) return NULL;
-    if (stem == 0) return NULL;
+    if (base ? str_ends(s, "Model") && !with_head : str_ends(s, def->class_suffix)) return given;
+    for (size_t i = 0; own && def->class_also && def->class_also[i]; i++)
+        if (str_ends(s, def->class_also[i])) return given;
     if (base && names->base) return names->base;
-    const char *name = arena_printf(arena, "%.*s%s", stem, given, def->class_suffix);
-    if (strcmp(def->class_suffix, "ForCausalLM") != 0 || !name || arch_has_class(name)) return name;
-    const char *older = arena_printf(arena, "%.*sLMHeadModel", stem, given);
-    return older && arch_has_class(older) ? older : name;
+    if (stem.n == 0) return NULL;
+    const char *name = class_with_head(def, names, stem, arena);
+    // a type that AutoModelForSeq2SeqLM does not know is made as config.json says
+    if (name || strcmp(def->class_suffix, "ForConditionalGeneration") == 0) return name;
+    return arena_printf(arena, STR_FMT "%s", STR_ARG(stem), def->class_suffix);
 }
 
 /* "translation" alone takes the first translation_… of the model's task_specific_params. */

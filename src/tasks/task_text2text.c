@@ -270,20 +270,28 @@ static mltf_status call_translation(const task_call *c, json **out, mltf_err *er
     return call_as(c, "translation", out, err);
 }
 
+static const char suffix[] = "ForConditionalGeneration";
+static const char *const also[] = {"MTModel", "EncoderDecoderModel", NULL}; // marian
 static const char defaults[] = "{\"max_new_tokens\": 256, \"num_beams\": 4}";
 const task_def task_text2text_generation = {
     .info = {"text2text-generation", "Text2TextGenerationPipeline", NULL, "AutoModelForSeq2SeqLM",
              true},
+    .class_suffix = suffix,
+    .class_also = also,
     .gen_defaults = defaults,
     .call = call_generated,
 };
 const task_def task_summarization = {
     .info = {"summarization", "SummarizationPipeline", NULL, "AutoModelForSeq2SeqLM", true},
+    .class_suffix = suffix,
+    .class_also = also,
     .gen_defaults = defaults,
     .call = call_summary,
 };
 const task_def task_translation = {
     .info = {"translation", "TranslationPipeline", NULL, "AutoModelForSeq2SeqLM", true},
+    .class_suffix = suffix,
+    .class_also = also,
     .gen_defaults = defaults,
     .call = call_translation,
 };

@@ -161,6 +161,42 @@ static void test_task_question_answering_by_words_answers_as_recorded(void **sta
     assert_int_equal(failed, 0);
 }
 
+/* Loaded for a task with config.json's `architectures` replaced, the model is of this class. */
+static void becomes(const char *dir, const char *task, const char *named, const char *class_name)
+{
+    mltf_err err = {0};
+    pipeline *p = NULL;
+    json *overrides = NULL;
+    assert_int_equal(json_parse_in(&parsed, &overrides, named, strlen(named), NULL, &err), 0);
+    const pipeline_options o = {
+        .task = task, .model_dir = dir, .arch = {.config_overrides = overrides}};
+    if (pipeline_load(&p, &o, &err)) fail_msg("%s: %s", named, err.msg);
+    assert_string_equal(arch_model_info(pipeline_model(p))->architecture, class_name);
+    pipeline_free(p);
+}
+
+static void test_the_task_makes_the_class_where_architectures_is_no_help(void **state)
+{
+    (void)state;
+    static const char bert[] = "tests/fixtures/models/bert-seqcls",
+                      t5[] = "tests/fixtures/models/t5-base";
+    becomes(bert, "text-classification", "{\"architectures\": null}",
+            "BertForSequenceClassification");
+    becomes(bert, "text-classification", "{\"architectures\": [\"OurOwnClassifier\"]}",
+            "BertForSequenceClassification");
+    becomes(bert, "text-classification", "{\"architectures\": [\"RobertaForMaskedLM\"]}",
+            "BertForSequenceClassification");
+    becomes(bert, "feature-extraction", "{\"architectures\": [\"OurOwnClassifier\"]}", "BertModel");
+    becomes(t5, "summarization", "{\"architectures\": [\"T5WithLMHead\"]}",
+            "T5ForConditionalGeneration");
+    becomes(t5, "text2text-generation", "{\"architectures\": [\"T5Model\"]}",
+            "T5ForConditionalGeneration");
+    becomes("tests/fixtures/models/llama-base", "text-generation",
+            "{\"architectures\": [\"LLaMAForCausalLM\"]}", "LlamaForCausalLM");
+    becomes("tests/fixtures/models/gpt2-base", "text-generation", "{\"architectures\": null}",
+            "GPT2LMHeadModel");
+}
+
 int main(void)
 {
     mltf_err err = {0};
@@ -188,6 +224,7 @@ int main(void)
         cmocka_unit_test(test_task_summarization_answers_as_recorded),
         cmocka_unit_test(test_task_translation_answers_as_recorded),
         cmocka_unit_test(test_task_table_qa_answers_as_recorded),
+        cmocka_unit_test(test_the_task_makes_the_class_where_architectures_is_no_help),
     };
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     arena_release(&parsed);
