@@ -1,25 +1,31 @@
-"""Writes src/templates/python_unicode_tables.h: what the methods of Python's str say about each code point.
+"""Writes src/base/python_unicode_tables.h: what the methods of Python's str say about each code point.
 
-    python3.11 tools/gen_python_unicode.py > src/templates/python_unicode_tables.h
+    python3.11 tools/gen_python_unicode.py > src/base/python_unicode_tables.h
 
 Chat templates are rendered by Python in the reference, so its own answers are the table (Python 3.11: Unicode 14)."""
+import operator
 import sys
 import unicodedata
 
-CLASSES = ["isalpha", "isdecimal", "isdigit", "isnumeric", "isspace", "isupper", "islower", "istitle", "isprintable"]
+CLASSES = ["isalpha", "isdecimal", "isdigit", "isnumeric", "isupper", "islower", "istitle", "isprintable"]
 MAPS = ["upper", "lower", "title", "casefold"]
 LAST = 0x110000
 
 
-def ranges(name):
+def ranges(holds):
     out = []
     for cp in range(LAST):
-        if getattr(chr(cp), name)():
+        if holds(chr(cp)):
             if out and out[-1][1] == cp - 1:
                 out[-1][1] = cp
             else:
                 out.append([cp, cp])
     return out
+
+
+def is_ignorable(c):
+    """Case_Ignorable: no method says it, but what a final sigma looks past does."""
+    return ("A" + c + "\u03a3").lower()[-1] == "\u03c2" != ("1" + c + "\u03a3").lower()[-1]
 
 
 def wrap(cells):
@@ -34,8 +40,9 @@ def wrap(cells):
 
 print("/* Made by tools/gen_python_unicode.py from Python %d.%d, Unicode %s. Do not edit. */" % (*sys.version_info[:2], unicodedata.unidata_version))
 print("// clang-format off")
-for name in CLASSES:
-    cells = ["{0x%x, 0x%x}" % (a, b) for a, b in ranges(name)]
+for name in [*CLASSES, "isignorable"]:
+    holds = is_ignorable if name == "isignorable" else operator.methodcaller(name)
+    cells = ["{0x%x, 0x%x}" % (a, b) for a, b in ranges(holds)]
     print("static const uni_range uni_%s[%d] = {\n%s\n};" % (name, len(cells), wrap(cells)))
 for name in MAPS:
     single, many = [], []

@@ -13,10 +13,10 @@
  *  5. Add its line to FAMILIES below, and run build/parity on its folders with MLTF_CPU=ref and without;
  *     tests/interop/check_fresh_checkpoints.py gets a line as well, tools/record_checkpoints.py makes its small
  *     recording for make test. Where logits differ, build/parity --taps shows what each part of each layer gave. */
-#include <ctype.h>
 #include <string.h>
 
 #include "arch/arch_internal.h"
+#include "base/ascii.h"
 
 // clang-format off
 #define FAMILIES(X) /* one line each, sorted */ \
@@ -155,10 +155,10 @@ static bool same_letters(mltf_str a, mltf_str b)
 {
     size_t i = 0, k = 0;
     for (;;) {
-        while (i < a.n && !isalnum((unsigned char)a.p[i])) i++;
-        while (k < b.n && !isalnum((unsigned char)b.p[k])) k++;
+        while (i < a.n && !ascii_is_alnum(a.p[i])) i++;
+        while (k < b.n && !ascii_is_alnum(b.p[k])) k++;
         if (i == a.n || k == b.n) return i == a.n && k == b.n;
-        if (tolower((unsigned char)a.p[i++]) != tolower((unsigned char)b.p[k++])) return false;
+        if (ascii_lower(a.p[i++]) != ascii_lower(b.p[k++])) return false;
     }
 }
 

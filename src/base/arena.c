@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include "base/c_locale.h"
 #include "base/checked.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -167,10 +168,10 @@ char *arena_printf(mltf_arena *a, const char *fmt, ...)
     va_list args, again;
     va_start(args, fmt);
     va_copy(again, args);
-    const int n = vsnprintf(NULL, 0, fmt, args);
+    const int n = c_vsnprintf(NULL, 0, fmt, args);
     va_end(args);
     char *s = n < 0 ? NULL : alloc_aligned(a, (size_t)n + 1, 1);
-    if (s) vsnprintf(s, (size_t)n + 1, fmt, again);
+    if (s) c_vsnprintf(s, (size_t)n + 1, fmt, again);
     va_end(again);
     return s;
 }

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/c_locale.h"
 #include "base/checked.h"
 
 bool buf_reserve(mltf_buf *b, size_t more)
@@ -44,10 +45,10 @@ void buf_printf(mltf_buf *b, const char *fmt, ...)
     va_list args, again;
     va_start(args, fmt);
     va_copy(again, args);
-    const int n = vsnprintf(NULL, 0, fmt, args);
+    const int n = c_vsnprintf(NULL, 0, fmt, args);
     va_end(args);
     if (n >= 0 && buf_reserve(b, (size_t)n)) {
-        vsnprintf(b->p + b->n, (size_t)n + 1, fmt, again);
+        c_vsnprintf(b->p + b->n, (size_t)n + 1, fmt, again);
         b->n += (size_t)n;
     } else {
         b->failed = 1;

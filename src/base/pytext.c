@@ -1,6 +1,7 @@
 #include "base/pytext.h"
 
 #include "base/buf.h"
+#include "base/python_unicode.h"
 #include "base/utf8.h"
 
 bool pytext_is_space(uint32_t c)
@@ -34,6 +35,33 @@ mltf_str pytext_rstrip(mltf_str s)
 mltf_str pytext_strip(mltf_str s)
 {
     return pytext_lstrip(pytext_rstrip(s));
+}
+
+mltf_str pytext_newlines(mltf_arena *a, mltf_str s)
+{
+    char *p = arena_strdup(a, s.p, s.n);
+    size_t n = 0;
+    for (size_t i = 0; p && i < s.n; i++) {
+        if (s.p[i] == '\n' && i > 0 && s.p[i - 1] == '\r') continue;
+        p[n++] = s.p[i] == '\r' ? '\n' : s.p[i];
+    }
+    if (p) p[n] = '\0';
+    return (mltf_str){p ? p : "", n};
+}
+
+void pytext_lower(mltf_buf *out, mltf_str s)
+{
+    for (size_t at = 0; at < s.n;) {
+        uint32_t low[3];
+        const size_t n = pyu_lower_at(s, at, low);
+        for (size_t i = 0; i < n; i++) {
+            char c[4];
+            buf_append(out, c, utf8_encode(c, low[i]));
+        }
+        const char *p = s.p + at;
+        utf8_next(&p);
+        at = (size_t)(p - s.p);
+    }
 }
 
 mltf_str pytext_collapse(mltf_arena *a, mltf_str s)

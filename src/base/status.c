@@ -1,3 +1,5 @@
+#include "base/ascii.h"
+#include "base/c_locale.h"
 #include "base/status.h"
 
 #include <errno.h>
@@ -38,7 +40,7 @@ static void cut_at_character(char *s, size_t n)
 
 static void format_message(char *out, size_t size, const char *fmt, va_list args)
 {
-    const int n = vsnprintf(out, size, fmt, args);
+    const int n = c_vsnprintf(out, size, fmt, args);
     if (n < 0) out[0] = '\0';
     else if ((size_t)n >= size) cut_at_character(out, size - 1);
 }
@@ -79,8 +81,8 @@ mltf_status mltf_fail_errno(mltf_err *err, int errnum, const char *verb, const c
                            : errnum == EACCES || errnum == EPERM ? MLTF_PERMISSION_DENIED
                            : errnum == ENOMEM                    ? MLTF_NO_MEMORY
                                                                  : MLTF_IO;
-    char text[128]; // strerror_r has two forms, glibc's strerror() is safe in threads
-    snprintf(text, sizeof text, "%s", strerror(errnum));
-    if (text[0] >= 'A' && text[0] <= 'Z' && text[1] >= 'a') text[0] = (char)(text[0] + 32);
+    char text[128];
+    snprintf(text, sizeof text, "%s", c_strerror(errnum));
+    if (text[1] >= 'a') text[0] = ascii_lower(text[0]);
     return mltf_fail(err, st, "could not %s \"%s\": %s", verb, path, text);
 }

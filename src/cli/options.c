@@ -1,14 +1,13 @@
 /* Option tables: parsing on getopt_long, environment twins, generated help. */
-#include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "cli/cli.h"
+#include "base/ascii.h"
 
 enum { MAX_OPTIONS = 64, HELP_OPTION = 1000 };
 
@@ -16,7 +15,7 @@ static void env_name(char *out, size_t size, const char *option)
 {
     size_t n = (size_t)snprintf(out, size, "MLTF_");
     for (; *option && n + 1 < size; option++)
-        out[n++] = *option == '-' ? '_' : (char)toupper((unsigned char)*option);
+        out[n++] = *option == '-' ? '_' : ascii_upper(*option);
     out[n] = '\0';
 }
 
@@ -51,9 +50,9 @@ static bool set_value(const cli_opt *o, const char *value, const char *from,
         return true;
     }
     case CLI_FLAG_: // only from the environment
-        if (strcmp(value, "1") == 0 || strcasecmp(value, "true") == 0)
+        if (strcmp(value, "1") == 0 || ascii_same(str_from(value), "true"))
             *(bool *)o->target = true;
-        else if (strcmp(value, "0") == 0 || strcasecmp(value, "false") == 0 || !*value)
+        else if (strcmp(value, "0") == 0 || ascii_same(str_from(value), "false") || !*value)
             *(bool *)o->target = false;
         else
             break;

@@ -1,4 +1,5 @@
 #include "formats/decimal.h"
+#include "base/c_locale.h"
 
 #include <locale.h>
 #include <math.h>
@@ -61,19 +62,6 @@ bool decimal_to_double(double *out, uint64_t digits, int64_t exponent)
     const uint64_t bits = (uint64_t)(e2 + 1023) << 52 | (m & (((uint64_t)1 << 52) - 1));
     memcpy(out, &bits, sizeof bits);
     return true;
-}
-
-static locale_t c_locale;
-static pthread_once_t c_locale_once = PTHREAD_ONCE_INIT;
-static void c_locale_init(void)
-{
-    c_locale = newlocale(LC_ALL_MASK, "C", (locale_t)0);
-}
-
-double decimal_strtod(const char *s)
-{
-    pthread_once(&c_locale_once, c_locale_init);
-    return c_locale ? strtod_l(s, NULL, c_locale) : strtod(s, NULL);
 }
 
 static size_t word_at(const char *s, size_t n, const char *word)
@@ -142,7 +130,7 @@ size_t decimal_parse(double *out, const char *s, size_t n)
         if (!copy) return 0;
         memcpy(copy, s + start, i - start);
         copy[i - start] = '\0';
-        d = decimal_strtod(copy);
+        d = c_strtod(copy, NULL);
         if (copy != small) free(copy);
     }
     *out = negative ? -d : d;

@@ -2,7 +2,7 @@
  *
  * Reading: up to 19 digits go through one 128-bit product whose error is known (the idea of
  * D. Lemire, "Number parsing at a gigabyte per second", 2021); the few inputs that the error leaves
- * open go to strtod in the C locale. Writing: the shortest digits that read back equal, the nearest
+ * open go to c_strtod. Writing: the shortest digits that read back equal, the nearest
  * of them (R. Giulietti, "The Schubfach way to render doubles", 2020), laid out as Python's repr(). */
 #ifndef MLTF_FORMATS_DECIMAL_H
 #define MLTF_FORMATS_DECIMAL_H
@@ -20,8 +20,6 @@ extern const decimal_power decimal_powers[DECIMAL_POWER_LAST - DECIMAL_POWER_FIR
 
 /* digits * 10^exponent, correctly rounded; false where the product cannot decide. */
 bool decimal_to_double(double *out, uint64_t digits, int64_t exponent);
-/* strtod in the C locale. s ends with a byte that no number contains. */
-double decimal_strtod(const char *s);
 /* A number at the start of s[0..n): optional sign, digits with optional fraction and exponent, "inf",
  * "nan" as Python's float() reads them. Returns the bytes used, 0 where there is none. */
 size_t decimal_parse(double *out, const char *s, size_t n);

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "base/c_locale.h"
 #include "formats/decimal.h"
 
 /* ---- read ---------------------------------------------------------------------------------- */
@@ -70,7 +71,7 @@ double json_double(const json *v, double fallback)
     case JSON_FLOAT:
         return v->d;
     case JSON_BIGINT:
-        return decimal_strtod(v->s.p);
+        return c_strtod(v->s.p, NULL);
     default:
         return fallback;
     }

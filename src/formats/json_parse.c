@@ -17,6 +17,8 @@
 #endif
 
 #include "base/array.h"
+#include "base/ascii.h"
+#include "base/c_locale.h"
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/limits.h"
@@ -136,11 +138,7 @@ static int hex4(const char *p)
 {
     int v = 0;
     for (int i = 0; i < 4; i++) {
-        const char c = p[i];
-        const int d = c >= '0' && c <= '9'   ? c - '0'
-                      : c >= 'a' && c <= 'f' ? c - 'a' + 10
-                      : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                             : -1;
+        const int d = ascii_hex(p[i]);
         if (d < 0) return -1;
         v = v << 4 | d;
     }
@@ -230,11 +228,6 @@ static mltf_status parse_string(parser *ps, char **at, mltf_str *out)
     return MLTF_OK;
 }
 
-static inline bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
-
 /* A number at *at. Integers stay integers, as in Python; 1.0 and 1e2 are doubles. */
 static mltf_status parse_number(parser *ps, char **at, json *out)
 {
@@ -243,20 +236,21 @@ static mltf_status parse_number(parser *ps, char **at, json *out)
     const bool negative = *p == '-';
     if (negative) p++;
     char *const digits = p;
-    if (!is_digit(*p)) return fail_at(ps, "Expecting value", start);
+    if (!ascii_is_digit(*p)) return fail_at(ps, "Expecting value", start);
     uint64_t w = 0;
     if (*p == '0') {
         p++;
     } else {
-        while (is_digit(*p)) w = w * 10 + (uint64_t)(*p++ - '0'); // wraps past 19 digits: see below
+        while (ascii_is_digit(*p))
+            w = w * 10 + (uint64_t)(*p++ - '0'); // wraps past 19 digits: see below
     }
     size_t count = (size_t)(p - digits);
     bool integer = true;
     int64_t exponent = 0;
-    if (*p == '.' && is_digit(p[1])) {
+    if (*p == '.' && ascii_is_digit(p[1])) {
         integer = false;
         char *const point = p++;
-        while (is_digit(*p)) w = w * 10 + (uint64_t)(*p++ - '0');
+        while (ascii_is_digit(*p)) w = w * 10 + (uint64_t)(*p++ - '0');
         exponent = point + 1 - p;
         count += (size_t)(p - point - 1);
     }
@@ -264,10 +258,10 @@ static mltf_status parse_number(parser *ps, char **at, json *out)
         char *q = p + 1;
         bool minus = false;
         if (*q == '-' || *q == '+') minus = *q++ == '-';
-        if (is_digit(*q)) {
+        if (ascii_is_digit(*q)) {
             integer = false;
             int64_t e = 0;
-            for (; is_digit(*q); q++) {
+            for (; ascii_is_digit(*q); q++) {
                 if (e < 1000000) e = e * 10 + (*q - '0');
             }
             exponent += minus ? -e : e;
@@ -299,7 +293,7 @@ static mltf_status parse_number(parser *ps, char **at, json *out)
         }
     }
     double d;
-    if (count > 19 || !decimal_to_double(&d, w, exponent)) d = decimal_strtod(digits);
+    if (count > 19 || !decimal_to_double(&d, w, exponent)) d = c_strtod(digits, NULL);
     *out = (json){.type = JSON_DOUBLE, .d = negative ? -d : d};
     return MLTF_OK;
 }

@@ -1,9 +1,5 @@
 #include "formats/yaml_types.h"
-
-static bool digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
+#include "base/ascii.h"
 
 static bool one_of(mltf_str s, const char *const *words)
 {
@@ -17,7 +13,7 @@ static bool one_of(mltf_str s, const char *const *words)
 static size_t digits(mltf_str s, size_t *i, bool underscores)
 {
     const size_t start = *i;
-    while (*i < s.n && (digit(s.p[*i]) || (underscores && s.p[*i] == '_'))) (*i)++;
+    while (*i < s.n && (ascii_is_digit(s.p[*i]) || (underscores && s.p[*i] == '_'))) (*i)++;
     return *i - start;
 }
 
@@ -27,9 +23,9 @@ static bool sixties(mltf_str s, size_t *i)
     bool any = false;
     while (*i < s.n && s.p[*i] == ':') {
         size_t k = *i + 1;
-        if (k < s.n && s.p[k] >= '0' && s.p[k] <= '5' && k + 1 < s.n && digit(s.p[k + 1]))
+        if (k < s.n && s.p[k] >= '0' && s.p[k] <= '5' && k + 1 < s.n && ascii_is_digit(s.p[k + 1]))
             k += 2;
-        else if (k < s.n && digit(s.p[k]))
+        else if (k < s.n && ascii_is_digit(s.p[k]))
             k++;
         else
             break;
@@ -48,11 +44,11 @@ static bool is_float(mltf_str s)
     size_t i = 0;
     if (s.p[0] == '.') { // .5, without a sign
         i = 1;
-        if (i >= s.n || !digit(s.p[i])) return false;
+        if (i >= s.n || !ascii_is_digit(s.p[i])) return false;
         digits(s, &i, true);
     } else {
         if (s.p[0] == '-' || s.p[0] == '+') i = 1;
-        if (i >= s.n || !digit(s.p[i])) return false;
+        if (i >= s.n || !ascii_is_digit(s.p[i])) return false;
         digits(s, &i, true);
         if (sixties(s, &i)) { // 1:30.5
             if (i >= s.n || s.p[i] != '.') return false;
@@ -76,7 +72,7 @@ static bool is_float(mltf_str s)
 static bool is_int(mltf_str s)
 {
     size_t i = s.p[0] == '-' || s.p[0] == '+';
-    if (i >= s.n || !digit(s.p[i])) return false;
+    if (i >= s.n || !ascii_is_digit(s.p[i])) return false;
     const size_t start = i;
     if (s.p[i] != '0') {
         digits(s, &i, true);
@@ -89,8 +85,9 @@ static bool is_int(mltf_str s)
         if (++i == s.n) return false;
         for (; i < s.n; i++) {
             const char c = s.p[i];
-            const bool ok = c == '_' || (hex ? digit(c) || ((c | 0x20) >= 'a' && (c | 0x20) <= 'f')
-                                             : c == '0' || c == '1');
+            const bool ok =
+                c == '_' || (hex ? ascii_is_digit(c) || ((c | 0x20) >= 'a' && (c | 0x20) <= 'f')
+                                 : c == '0' || c == '1');
             if (!ok) return false;
         }
         return true;
@@ -104,7 +101,7 @@ static bool is_int(mltf_str s)
 static bool take(mltf_str s, size_t *i, size_t least, size_t most)
 {
     size_t n = 0;
-    while (n < most && *i < s.n && digit(s.p[*i])) n++, (*i)++;
+    while (n < most && *i < s.n && ascii_is_digit(s.p[*i])) n++, (*i)++;
     return n >= least;
 }
 
@@ -166,7 +163,7 @@ yaml_type yaml_type_of(mltf_str s)
     default:
         break;
     }
-    if (digit(s.p[0]) || s.p[0] == '-' || s.p[0] == '+') {
+    if (ascii_is_digit(s.p[0]) || s.p[0] == '-' || s.p[0] == '+') {
         if (is_float(s)) return YAML_T_FLOAT;
         if (is_int(s)) return YAML_T_INT;
         return is_timestamp(s) ? YAML_T_TIMESTAMP : YAML_T_STR;

@@ -1,6 +1,7 @@
 /* Grammars in the notation of GBNF. */
 #include <string.h>
 
+#include "base/ascii.h"
 #include "base/utf8.h"
 #include "gen/constraint_ast.h"
 
@@ -92,13 +93,9 @@ static uint32_t parse_char(parser *g)
         return 0;
     }
     for (cp = 0; digits > 0; digits--) {
-        const char d = g->p < g->end ? *g->p++ : 0;
-        if (d >= '0' && d <= '9')
-            cp = cp * 16 + (uint32_t)(d - '0');
-        else if (d >= 'a' && d <= 'f')
-            cp = cp * 16 + (uint32_t)(d - 'a' + 10);
-        else if (d >= 'A' && d <= 'F')
-            cp = cp * 16 + (uint32_t)(d - 'A' + 10);
+        const int d = g->p < g->end ? ascii_hex(*g->p++) : -1;
+        if (d >= 0)
+            cp = cp * 16 + (uint32_t)d;
         else
             bad(g, "incomplete escape");
     }

@@ -1,5 +1,6 @@
 /* Regular expressions as trees: the part of Python's (and, for JSON schema, ECMAScript's) syntax that a finite
  * automaton can do. */
+#include "base/ascii.h"
 #include "base/utf8.h"
 #include "gen/constraint_ast.h"
 
@@ -43,19 +44,12 @@ static uint32_t hex(parser *r, int digits)
 {
     uint32_t v = 0;
     for (int i = 0; i < digits; i++) {
-        const char c = at_end(r) ? 0 : *r->p;
-        uint32_t d;
-        if (c >= '0' && c <= '9')
-            d = (uint32_t)(c - '0');
-        else if (c >= 'a' && c <= 'f')
-            d = (uint32_t)(c - 'a' + 10);
-        else if (c >= 'A' && c <= 'F')
-            d = (uint32_t)(c - 'A' + 10);
-        else {
+        const int d = at_end(r) ? -1 : ascii_hex(*r->p);
+        if (d < 0) {
             bad(r, MLTF_INVALID_INPUT, "incomplete escape");
             return 0;
         }
-        v = v * 16 + d;
+        v = v * 16 + (uint32_t)d;
         r->p++;
     }
     return v;

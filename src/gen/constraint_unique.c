@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/array.h"
+#include "base/ascii.h"
 
 #define MOST_PROBES 4000 /* of bytes, when it is asked whether any way leads to a new item */
 
@@ -174,11 +175,6 @@ static bool string_byte(unique_text *u, unique_frame *f, uint8_t byte)
     return true;
 }
 
-static bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
-
 /* One byte of JSON; marked: it opens an array or object whose items have to differ. False: it repeats an item. */
 static bool go_over(unique_text *u, uint8_t byte, bool marked)
 {
@@ -222,7 +218,7 @@ static bool go_over(unique_text *u, uint8_t byte, bool marked)
         return u->n_frames == 0 || f[-1].object || !is_repeated(u, f - 1);
     case 'e':
     case 'E': // 1e0, 10e-1 …: numbers that have to differ are written without exponents
-        if (is_digit(u->text.p[u->text.n - 1])) return false;
+        if (ascii_is_digit(u->text.p[u->text.n - 1])) return false;
         put(u, byte);
         return true;
     default:
@@ -365,7 +361,7 @@ static bool has_way(probe *p, probe_place at, size_t like, size_t n)
 /* A number that is another form of one that is through (1.0, -0) needs a digit more. */
 static bool number_may_go_on(unique_text *u, const gen_constraint *c, uint32_t set)
 {
-    if (u->n_frames == 0 || u->in_string || !is_digit(u->text.p[u->text.n - 1])) return true;
+    if (u->n_frames == 0 || u->in_string || !ascii_is_digit(u->text.p[u->text.n - 1])) return true;
     const unique_frame *f = &u->frames[u->n_frames - 1];
     if (f->object || !is_repeated(u, f)) return true;
     for (unsigned b = 0; b < 256; b++)

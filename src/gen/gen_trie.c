@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/ascii.h"
 #include "base/utf8.h"
 #include "gen/constraint_ast.h"
 #include "gen/token_bytes.h"
@@ -36,19 +37,6 @@ gen_vocab_form gen_vocab_form_of(const tokenizer *tk)
     return level > pieces ? GEN_FORM_BYTE_LEVEL : pieces ? GEN_FORM_PIECES : GEN_FORM_PLAIN;
 }
 
-static bool hex_digit(char c, unsigned *out)
-{
-    if (c >= '0' && c <= '9')
-        *out = (unsigned)(c - '0');
-    else if (c >= 'A' && c <= 'F')
-        *out = (unsigned)(c - 'A' + 10);
-    else if (c >= 'a' && c <= 'f')
-        *out = (unsigned)(c - 'a' + 10);
-    else
-        return false;
-    return true;
-}
-
 /* Append the bytes of a token; tokens added in plain text are not in the vocabulary's form. */
 void gen_token_bytes(mltf_buf *out, mltf_str t, gen_vocab_form form)
 {
@@ -66,10 +54,9 @@ void gen_token_bytes(mltf_buf *out, mltf_str t, gen_vocab_form form)
         }
         return;
     }
-    unsigned hi, lo;
     if (form == GEN_FORM_PIECES && t.n == 6 && str_starts(t, "<0x") && t.p[5] == '>' &&
-        hex_digit(t.p[3], &hi) && hex_digit(t.p[4], &lo)) {
-        buf_putc(out, (char)(hi * 16 + lo));
+        ascii_hex(t.p[3]) >= 0 && ascii_hex(t.p[4]) >= 0) {
+        buf_putc(out, (char)(ascii_hex(t.p[3]) << 4 | ascii_hex(t.p[4])));
         return;
     }
     for (size_t i = 0; i < t.n; i++) {

@@ -1,10 +1,10 @@
 /* Intersections of JSON schemas, keyword by keyword. */
-#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "gen/schema_doc.h"
+#include "base/ascii.h"
 #include "gen/schema_number.h"
 
 static const json always = {.type = JSON_BOOL, .b = true};
@@ -63,12 +63,12 @@ static size_t pointer_key(char *key, size_t size, mltf_str ref, size_t *i)
     size_t n = 0;
     for (++*i; *i < ref.n && ref.p[*i] != '/' && n < size; ++*i) {
         char c = ref.p[*i];
-        const char hex[3] = {*i + 2 < ref.n ? ref.p[*i + 1] : 'x',
-                             *i + 2 < ref.n ? ref.p[*i + 2] : 'x'};
+        const int high = *i + 2 < ref.n ? ascii_hex(ref.p[*i + 1]) : -1,
+                  low = *i + 2 < ref.n ? ascii_hex(ref.p[*i + 2]) : -1;
         if (c == '~' && *i + 1 < ref.n) {
             c = ref.p[++*i] == '1' ? '/' : '~';
-        } else if (c == '%' && isxdigit((unsigned char)hex[0]) && isxdigit((unsigned char)hex[1])) {
-            c = (char)strtoul(hex, NULL, 16);
+        } else if (c == '%' && high >= 0 && low >= 0) {
+            c = (char)(high << 4 | low);
             *i += 2;
         }
         key[n++] = c;

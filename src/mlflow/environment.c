@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/ascii.h"
 #include "base/file.h"
 #include "formats/yaml.h"
 #include "mlflow/requirement.h"
@@ -38,10 +39,9 @@ static size_t package_name(char *out, size_t size, const char *line)
 {
     size_t n = 0;
     for (; *line && n + 1 < size; line++) {
-        char c = *line;
-        if (c >= 'A' && c <= 'Z') c = (char)(c - 'A' + 'a');
+        char c = ascii_lower(*line);
         if (c == '_' || c == '.') c = '-';
-        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-')) break;
+        if (!ascii_is_alnum(c) && c != '-') break;
         out[n++] = c;
     }
     out[n] = '\0';

@@ -5,12 +5,13 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
+
+#include "base/ascii.h"
 
 static inline bool flag_is_true(const char *name)
 {
     const char *v = getenv(name);
-    return v && (strcasecmp(v, "true") == 0 || strcmp(v, "1") == 0);
+    return v && (ascii_same(str_from(v), "true") || strcmp(v, "1") == 0);
 }
 
 #endif

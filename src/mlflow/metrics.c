@@ -1,9 +1,9 @@
 #include "mlflow/metrics.h"
 
-#include <ctype.h>
 #include <math.h>
 #include <stdlib.h>
 
+#include "base/ascii.h"
 #include "base/buf.h"
 #include "base/pytext.h"
 
@@ -138,7 +138,7 @@ static char *lower_ascii(mltf_arena *a, mltf_str text)
 {
     char *lower = arena_strdup(a, text.p, text.n);
     for (size_t i = 0; lower && i < text.n; i++) {
-        if (lower[i] >= 'A' && lower[i] <= 'Z') lower[i] = (char)(lower[i] + 32);
+        lower[i] = ascii_lower(lower[i]);
         const mltf_str rest = {text.p + i, text.n - i};
         if (str_starts(rest, "\xC4\xB0")) lower[i] = 'i'; // and a dot of its own
         if (str_starts(rest, "\xE2\x84\xAA")) // Kelvin: one letter where three bytes were
@@ -329,11 +329,6 @@ mltf_status metric_rouge(rouge_scores *out, const mltf_str *predicted, const mlt
 
 enum { MAX_ORDER = 4 };
 
-static bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
-
 static void replace_all(mltf_buf *text, const char *what, const char *by)
 {
     const size_t n = strlen(what), m = strlen(by);
@@ -358,16 +353,16 @@ static void set_apart(mltf_buf *out, mltf_str in, int rule)
         const char c = in.p[i], next = i + 1 < in.n ? in.p[i + 1] : 0;
         const bool more = i + 1 < in.n, dot = c == '.' || c == ',',
                    next_dot = next == '.' || next == ',';
-        if (rule == 0 && (unsigned char)c < 0x80 && c >= ' ' && ispunct((unsigned char)c) &&
-            c != '\'' && c != '-' && !dot) {
+        if (rule == 0 && c > ' ' && c < 0x7F && !ascii_is_alnum(c) && c != '\'' && c != '-' &&
+            !dot) {
             buf_printf(out, " %c ", c);
-        } else if (rule == 1 && more && !is_digit(c) && next_dot) {
+        } else if (rule == 1 && more && !ascii_is_digit(c) && next_dot) {
             buf_printf(out, "%c %c ", c, next);
             i++;
-        } else if (rule == 2 && more && dot && !is_digit(next)) {
+        } else if (rule == 2 && more && dot && !ascii_is_digit(next)) {
             buf_printf(out, " %c %c", c, next);
             i++;
-        } else if (rule == 3 && more && is_digit(c) && next == '-') {
+        } else if (rule == 3 && more && ascii_is_digit(c) && next == '-') {
             buf_printf(out, "%c - ", c);
             i++;
         } else {

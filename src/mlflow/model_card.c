@@ -2,8 +2,8 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
+#include "base/ascii.h"
 #include "base/file.h"
 #include "formats/yaml.h"
 
@@ -82,12 +82,11 @@ static mltf_status write_card(const char *dir, const char *path, mltf_buf *licen
 static bool is_licence_file(const char *name)
 {
     for (const char *p = name; *p; p++) {
-        if (strncasecmp(p, "license", 7) != 0) continue;
+        if (strlen(p) < 7 || !ascii_same((mltf_str){p, 7}, "license")) continue;
         const char *rest = p + 7;
         if (!*rest) return true;
         if (*rest != '.' || !rest[1]) continue;
-        for (rest++; (*rest >= 'a' && *rest <= 'z') || (*rest >= 'A' && *rest <= 'Z'); rest++)
-            continue;
+        for (rest++; ascii_is_alpha(*rest); rest++) continue;
         if (!*rest) return true;
     }
     return false;

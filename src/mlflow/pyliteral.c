@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/ascii.h"
 #include "base/utf8.h"
 #include "formats/decimal.h"
 
@@ -28,14 +29,6 @@ static bool eat(reader *r, char c)
     return true;
 }
 
-static int hex(char c)
-{
-    if (c >= '0' && c <= '9') return c - '0';
-    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-    return -1;
-}
-
 static bool escape(reader *r, mltf_buf *b, bool bytes)
 {
     if (r->p >= r->end) return false;
@@ -55,8 +48,8 @@ static bool escape(reader *r, mltf_buf *b, bool bytes)
             v = v * 8 + (uint32_t)(*r->p++ - '0');
     } else if (digits) {
         for (int i = 0; i < digits; i++) {
-            if (r->p >= r->end || hex(*r->p) < 0) return false;
-            v = v << 4 | (uint32_t)hex(*r->p++);
+            if (r->p >= r->end || ascii_hex(*r->p) < 0) return false;
+            v = v << 4 | (uint32_t)ascii_hex(*r->p++);
         }
     } else { // an unknown escape stays as it is
         buf_putc(b, '\\');

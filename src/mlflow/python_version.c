@@ -1,10 +1,9 @@
 /* Versions of Python packages (PEP 440): which of two is later, and whether one version can meet several conditions. */
 #include "mlflow/python_version.h"
+#include "base/ascii.h"
 
-#include <ctype.h>
 #include <limits.h>
 #include <string.h>
-#include <strings.h>
 
 enum { MAX_RELEASE = 16 };
 
@@ -23,8 +22,7 @@ static bool take_number(mltf_str *s, long *out)
 {
     size_t n = 0;
     *out = 0;
-    for (; n < s->n && n < 15 && isdigit((unsigned char)s->p[n]); n++)
-        *out = 10 * *out + (s->p[n] - '0');
+    for (; n < s->n && n < 15 && ascii_is_digit(s->p[n]); n++) *out = 10 * *out + (s->p[n] - '0');
     *s = str_slice(*s, n, s->n);
     return n > 0;
 }
@@ -39,9 +37,9 @@ static bool take_word(mltf_str *s, const char *word, long *number)
 {
     mltf_str rest = is_separator(*s) ? str_slice(*s, 1, s->n) : *s;
     const size_t n = strlen(word);
-    if (rest.n < n || strncasecmp(rest.p, word, n) != 0) return false;
+    if (rest.n < n || !ascii_same(str_slice(rest, 0, n), word)) return false;
     rest = str_slice(rest, n, rest.n);
-    if (rest.n && isalpha((unsigned char)rest.p[0])) return false;
+    if (rest.n && ascii_is_alpha(rest.p[0])) return false;
     mltf_str after = is_separator(rest) ? str_slice(rest, 1, rest.n) : rest;
     if (take_number(&after, number)) rest = after;
     *s = rest;
@@ -63,7 +61,7 @@ static bool read_version(version *v, mltf_str s)
         s = str_slice(s, 1, s.n);
         if (!take_number(&s, &v->release[0])) return false;
     }
-    while (s.n > 1 && s.p[0] == '.' && isdigit((unsigned char)s.p[1])) {
+    while (s.n > 1 && s.p[0] == '.' && ascii_is_digit(s.p[1])) {
         if (v->n == MAX_RELEASE) return false;
         s = str_slice(s, 1, s.n);
         take_number(&s, &v->release[v->n++]);
@@ -76,7 +74,7 @@ static bool read_version(version *v, mltf_str s)
     if (take_word(&s, "post", &v->post) || take_word(&s, "rev", &v->post) ||
         take_word(&s, "r", &v->post)) {
         if (v->post < 0) v->post = 0;
-    } else if (s.n > 1 && s.p[0] == '-' && isdigit((unsigned char)s.p[1])) {
+    } else if (s.n > 1 && s.p[0] == '-' && ascii_is_digit(s.p[1])) {
         s = str_slice(s, 1, s.n);
         take_number(&s, &v->post);
     }

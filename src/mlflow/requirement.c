@@ -1,9 +1,9 @@
 #include "mlflow/requirement.h"
 
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/ascii.h"
 #include "base/buf.h"
 #include "mlflow/environment_flags.h"
 #include "mlflow/python_version.h"
@@ -43,7 +43,7 @@ static mltf_str take(reader *r, const char *also)
     skip_blank(r);
     size_t n = 0;
     while (n < r->rest.n &&
-           (isalnum((unsigned char)r->rest.p[n]) || (r->rest.p[n] && strchr(also, r->rest.p[n]))))
+           (ascii_is_alnum(r->rest.p[n]) || (r->rest.p[n] && strchr(also, r->rest.p[n]))))
         n++;
     const mltf_str out = str_slice(r->rest, 0, n);
     r->rest = str_slice(r->rest, n, r->rest.n);

@@ -6,9 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/mman.h>
 
+#include "base/ascii.h"
 #include "base/file.h"
 #include "formats/checkpoint.h"
 #include "formats/safetensors_write.h"
@@ -69,7 +69,7 @@ mltf_status save_parse_size(uint64_t *out, const char *text, mltf_err *err)
     char *end = NULL;
     const unsigned long long n = strtoull(text, &end, 10);
     for (size_t i = 0; end != text && *text != '-' && i < sizeof units / sizeof *units; i++)
-        if (strcasecmp(end, units[i].unit) == 0 && n > 0 && n <= UINT64_MAX / units[i].bytes) {
+        if (ascii_same(str_from(end), units[i].unit) && n > 0 && n <= UINT64_MAX / units[i].bytes) {
             *out = n * units[i].bytes;
             return MLTF_OK;
         }

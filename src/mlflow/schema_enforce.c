@@ -7,7 +7,6 @@
 
 #include <math.h>
 #include <stdlib.h>
-#include <strings.h>
 
 #include "base/utf8.h"
 #include "formats/decimal.h"

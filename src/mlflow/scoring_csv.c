@@ -4,8 +4,8 @@
 
 #include <math.h>
 #include <stdlib.h>
-#include <strings.h>
 
+#include "base/ascii.h"
 #include "base/utf8.h"
 #include "formats/decimal.h"
 
@@ -76,8 +76,8 @@ static bool parse_float(mltf_str s, double *out)
 
 static int bool_word(mltf_str s)
 {
-    if (s.n == 4 && strncasecmp(s.p, "true", 4) == 0) return 1;
-    if (s.n == 5 && strncasecmp(s.p, "false", 5) == 0) return 0;
+    if (ascii_same(s, "true")) return 1;
+    if (ascii_same(s, "false")) return 0;
     return -1;
 }
 

@@ -1,9 +1,9 @@
 /* Finds calls of tools in a reply, in whatever form its format says. */
 #include "mlflow/tool_format.h"
 
-#include <ctype.h>
 #include <string.h>
 
+#include "base/ascii.h"
 #include "mlflow/llm_text.h"
 #include "mlflow/pyliteral.h"
 
@@ -245,8 +245,8 @@ static bool add_tagged(collector *c, mltf_str body)
 static bool add_python_call(collector *c, mltf_str text, bool strict, size_t *used)
 {
     size_t at = 0;
-    while (at < text.n && (isalnum((unsigned char)text.p[at]) || text.p[at] == '_' ||
-                           text.p[at] == '.' || text.p[at] == '-'))
+    while (at < text.n && (ascii_is_alnum(text.p[at]) || text.p[at] == '_' || text.p[at] == '.' ||
+                           text.p[at] == '-'))
         at++;
     mltf_str name = str_slice(text, 0, at);
     if (name.n == 0 || at == text.n || text.p[at] != '(') return false;
@@ -257,7 +257,7 @@ static bool add_python_call(collector *c, mltf_str text, bool strict, size_t *us
         while (at < text.n && (is_blank(text.p[at]) || text.p[at] == ',')) at++;
         if (at < text.n && text.p[at] == ')') break;
         const size_t key = at;
-        while (at < text.n && (isalnum((unsigned char)text.p[at]) || text.p[at] == '_')) at++;
+        while (at < text.n && (ascii_is_alnum(text.p[at]) || text.p[at] == '_')) at++;
         const mltf_str key_name = str_slice(text, key, at);
         while (at < text.n && is_blank(text.p[at])) at++;
         if (key_name.n == 0 || at >= text.n || text.p[at] != '=') return false;

@@ -5,9 +5,9 @@
 #include "serve/serve.h"
 
 #include <stdlib.h>
-#include <strings.h>
 #include <time.h>
 
+#include "base/ascii.h"
 #include "formats/json.h"
 
 #define TYPE_JSON "application/json"
@@ -48,11 +48,6 @@ static mltf_str trim(mltf_str s)
     while (s.n && (s.p[0] == ' ' || s.p[0] == '\t')) s = str_slice(s, 1, s.n);
     while (s.n && (s.p[s.n - 1] == ' ' || s.p[s.n - 1] == '\t')) s.n--;
     return s;
-}
-
-static bool same_ignoring_case(mltf_str a, const char *b)
-{
-    return a.n == strlen(b) && strncasecmp(a.p, b, a.n) == 0;
 }
 
 static const char changed_protocol[] =
@@ -96,7 +91,7 @@ static serve_kind by_content_type(const char *header, serve_reply *out)
         }
     }
     serve_kind kind = SERVE_NOW;
-    if (!same_ignoring_case(charset, "utf-8")) {
+    if (!ascii_same(charset, "utf-8")) {
         reply_text(out, 415, TYPE_TEXT, "The scoring server only supports UTF-8");
     } else if (odd.n) {
         reply_text(out, 415, TYPE_TEXT, "Unrecognized content type parameters: ");

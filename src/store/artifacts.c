@@ -1,9 +1,8 @@
 /* From a URI to a local directory: paths, file:, runs:/RID/path, models:/NAME/VERSION, models:/NAME@ALIAS,
  * models:/m-…, each with an optional path below it. */
-#include <ctype.h>
 #include <stdlib.h>
-#include <strings.h>
 
+#include "base/ascii.h"
 #include "base/file.h"
 #include "store/store.h"
 
@@ -86,8 +85,8 @@ static mltf_status find_version(store *st, mltf_arena *a, const char *name, cons
 {
     if (suffix[strspn(suffix, "0123456789")] == '\0' && strlen(suffix) < 18)
         return store_model_version_get(st, a, name, strtoll(suffix, NULL, 10), v, err);
-    return store_model_version_latest(st, a, name,
-                                      strcasecmp(suffix, "latest") == 0 ? NULL : suffix, v, err);
+    return store_model_version_latest(
+        st, a, name, ascii_same(str_from(suffix), "latest") ? NULL : suffix, v, err);
 }
 
 static mltf_status resolve_model(mltf_buf *dir, store **st, mltf_arena *a, const char *rest,

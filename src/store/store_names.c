@@ -1,6 +1,5 @@
 #include "store/store_names.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <pwd.h>
 #include <stdio.h>
@@ -10,6 +9,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/ascii.h"
+#include "base/pytext.h"
+#include "base/python_unicode.h"
 #include "base/utf8.h"
 
 enum {
@@ -101,13 +103,13 @@ static bool is_normal_path(const char *name)
     }
 }
 
-/* \w of Python's re: letters and digits of any script (everything beyond ASCII is let through here, as
- * the reference's tables would for text), and underscore. */
+/* [\w…]* of Python's re, where `also` are ASCII's. */
 static bool only_word_characters(const char *s, const char *also)
 {
-    for (; *s; s++) {
-        const unsigned char c = (unsigned char)*s;
-        if (c < 0x80 && !isalnum(c) && c != '_' && !strchr(also, c)) return false;
+    for (size_t n = strlen(s), len; n > 0; s += len, n -= len) {
+        const uint32_t cp = utf8_decode(s, n, &len);
+        if (cp == UTF8_BAD || (!pyu_alnum(cp) && (cp >= 0x80 || !strchr(also, (int)cp))))
+            return false;
     }
     return true;
 }
@@ -125,9 +127,8 @@ mltf_status store_check_logged_model_name(const char *name, mltf_err *err)
 
 mltf_status store_check_registered_name(const char *name, mltf_err *err)
 {
-    bool blank = true;
-    for (const char *p = name ? name : ""; *p; p++) blank = blank && isspace((unsigned char)*p);
-    if (blank) return mltf_fail(err, MLTF_INVALID_INPUT, "Registered model name cannot be empty.");
+    if (!name || pytext_strip(str_from(name)).n == 0)
+        return mltf_fail(err, MLTF_INVALID_INPUT, "Registered model name cannot be empty.");
     if (strpbrk(name, "/:") || !is_normal_path(name) ||
         utf8_count(name, strlen(name)) > MAX_REGISTERED_NAME)
         return mltf_fail(err, MLTF_INVALID_INPUT,
@@ -151,15 +152,15 @@ mltf_status store_check_alias(const char *alias, mltf_err *err)
 {
     if (!alias || !*alias)
         return mltf_fail(err, MLTF_INVALID_INPUT, "Registered model alias name cannot be empty.");
-    if (!only_word_characters(alias, "-") || utf8_count(alias, strlen(alias)) > MAX_ALIAS)
+    if (!only_word_characters(alias, "_-") || utf8_count(alias, strlen(alias)) > MAX_ALIAS)
         return mltf_fail(err, MLTF_INVALID_INPUT,
                          "Invalid alias name: '%s'. Names may only contain alphanumerics, "
                          "underscores (_), and dashes (-), "
                          "and have at most %d characters.",
                          alias, MAX_ALIAS);
     const char *digits = alias + 1;
-    if (strcasecmp(alias, "latest") == 0 || ((alias[0] == 'v' || alias[0] == 'V') && *digits &&
-                                             strspn(digits, "0123456789") == strlen(digits)))
+    if (ascii_same(str_from(alias), "latest") || ((alias[0] == 'v' || alias[0] == 'V') && *digits &&
+                                                  strspn(digits, "0123456789") == strlen(digits)))
         return mltf_fail(err, MLTF_INVALID_INPUT, "'%s' alias name is reserved.", alias);
     return MLTF_OK;
 }
@@ -169,7 +170,7 @@ mltf_status store_check_key(const char *key, const char *what, mltf_err *err)
     if (!key || !*key)
         return mltf_fail(err, MLTF_INVALID_INPUT, "Missing value for required parameter '%s name'.",
                          what);
-    if (!only_word_characters(key, "/.- :") || !is_normal_path(key))
+    if (!only_word_characters(key, "_/.- :") || !is_normal_path(key))
         return mltf_fail(
             err, MLTF_INVALID_INPUT,
             "Invalid value \"%s\" for parameter '%s name' supplied: Names may only contain "

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/ascii.h"
 #include "base/file.h"
 #include "store/store_names.h"
 
@@ -52,19 +53,11 @@ static bool has_file_store(void)
     return found;
 }
 
-static int hex_digit(char c)
-{
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
-}
-
 static void percent_decode(char *s)
 {
     char *to = s;
     for (const char *p = s; *p; p++) {
-        const int high = *p == '%' ? hex_digit(p[1]) : -1, low = high >= 0 ? hex_digit(p[2]) : -1;
+        const int high = *p == '%' ? ascii_hex(p[1]) : -1, low = high >= 0 ? ascii_hex(p[2]) : -1;
         if (low >= 0 && (high || low)) {
             *to++ = (char)(high << 4 | low);
             p += 2;

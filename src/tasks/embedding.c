@@ -4,10 +4,10 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "base/pytext.h"
 #include "base/utf8.h"
 #include "tasks/embedding_folder.h"
 #include "tasks/task.h"
-#include "templates/python_unicode.h"
 
 /* ---- options ---- */
 
@@ -209,26 +209,10 @@ static mltf_status prepared(mltf_str *out, const embed_modules *m, mltf_str prom
     mltf_buf b = MLTF_BUF_INIT;
     buf_put_str(&b, prompt);
     buf_put_str(&b, text);
-    const mltf_str all = buf_str(&b);
-    size_t from = 0, to = 0; // what strip() leaves
-    bool begun = false;
-    for (const char *p = all.p, *end = p + all.n; p < end;) {
-        const size_t at = (size_t)(p - all.p);
-        if (pyu_is(utf8_next(&p), PYU_SPACE)) continue;
-        if (!begun) from = at;
-        begun = true;
-        to = (size_t)(p - all.p);
-    }
+    const mltf_str all = pytext_strip(buf_str(&b));
     mltf_buf low = MLTF_BUF_INIT;
-    for (const char *p = all.p + from, *end = all.p + to; m->lower && p < end;) {
-        uint32_t cp[3];
-        const size_t n = pyu_convert(utf8_next(&p), PYU_TO_LOWER, cp);
-        for (size_t i = 0; i < n; i++) {
-            char utf8[4];
-            buf_append(&low, utf8, utf8_encode(utf8, cp[i]));
-        }
-    }
-    *out = arena_str(a, m->lower ? buf_str(&low) : str_slice(all, from, to));
+    if (m->lower) pytext_lower(&low, all);
+    *out = arena_str(a, m->lower ? buf_str(&low) : all);
     const bool ok = out->p && !b.failed && !low.failed;
     mltf_buf_release(&b);
     mltf_buf_release(&low);

@@ -6,9 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/c_locale.h"
 #include "base/pytext.h"
+#include "base/python_unicode.h"
 #include "base/utf8.h"
-#include "tokenizers/unicode.h"
 
 #define DATE_WORDS_MAX 5 /* words of the longest date */
 
@@ -35,32 +36,19 @@ static bool is_digit(uint32_t c)
     return c >= '0' && c <= '9';
 }
 
-static bool is_alnum(uint32_t c)
-{
-    if (c < 0x80) return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-    return (uc_catbit(c) & (UC_L | UC_N)) != 0;
-}
-
 /* " ".join(text.lower().split()) */
 static bool normalize(mltf_arena *a, mltf_str text, points *out)
 {
-    out->p = arena_calloc(a, 2 * text.n + 1, sizeof *out->p);
+    mltf_buf low = MLTF_BUF_INIT;
+    pytext_lower(&low, text);
+    const mltf_str plain = pytext_collapse(a, buf_str(&low));
+    out->p = arena_calloc(a, plain.n + 1, sizeof *out->p);
     out->n = 0;
-    if (!out->p) return false;
-    bool space = false;
-    for (const char *s = text.p, *end = text.p + text.n; s < end;) {
-        const uint32_t c = utf8_next(&s);
-        if (pytext_is_space(c)) {
-            space = out->n > 0;
-            continue;
-        }
-        if (space) out->p[out->n++] = ' ';
-        space = false;
-        uint32_t second = 0;
-        out->p[out->n++] = uc_lower(c, &second);
-        if (second) out->p[out->n++] = second;
-    }
-    return true;
+    const bool ok = out->p && !a->failed && !low.failed;
+    for (const char *s = plain.p, *end = plain.p + plain.n; ok && s < end;)
+        out->p[out->n++] = utf8_next(&s);
+    mltf_buf_release(&low);
+    return ok;
 }
 
 static span *span_at(spans *s, size_t from, size_t to, bool create)
@@ -118,7 +106,7 @@ static bool parse_number(const points *t, size_t from, size_t to, double *out)
         for (i++; is_digit((unsigned char)plain[i]);) i++;
     }
     if (plain[i]) return false;
-    *out = strtod(plain, NULL);
+    *out = c_strtod(plain, NULL);
     return !isinf(*out);
 }
 
@@ -283,15 +271,15 @@ static void each_span(spans *s, const points *t, size_t max,
 {
     size_t starts[DATE_WORDS_MAX] = {0}, n = 0;
     for (size_t i = 0; i < t->n; i++) {
-        if (!is_alnum(t->p[i])) continue;
-        if (i == 0 || !is_alnum(t->p[i - 1])) {
+        if (!pyu_alnum(t->p[i])) continue;
+        if (i == 0 || !pyu_alnum(t->p[i - 1])) {
             if (n == max) {
                 memmove(starts, starts + 1, (max - 1) * sizeof *starts);
                 n--;
             }
             starts[n++] = i;
         }
-        if (i + 1 == t->n || !is_alnum(t->p[i + 1]))
+        if (i + 1 == t->n || !pyu_alnum(t->p[i + 1]))
             for (size_t k = 0; k < n; k++) fn(s, t, starts[k], i + 1);
     }
 }

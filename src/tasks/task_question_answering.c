@@ -18,8 +18,8 @@
 #include <stdlib.h>
 
 #include "base/array.h"
+#include "base/pytext.h"
 #include "base/utf8.h"
-#include "tokenizers/unicode.h"
 
 typedef struct candidate {
     size_t s, e; /* tokens */
@@ -29,7 +29,7 @@ typedef struct candidate {
 typedef struct answer {
     double score;
     uint32_t start, end; /* bytes of the context */
-    mltf_str text;
+    mltf_str text, low;  /* low: text.lower(), which tells whether two answers are one */
 } answer;
 
 /* One question with its context, over all pieces of it. */
@@ -293,19 +293,14 @@ static void answer_span(const qa *q, const tok_encoding *enc, size_t s, size_t e
     *end = last.end;
 }
 
-/* str.lower() of both is the same. */
-static bool same_lower(mltf_str a, mltf_str b)
+static mltf_str lowered(mltf_arena *a, mltf_str s)
 {
-    size_t i = 0, j = 0;
-    while (i < a.n && j < b.n) {
-        const char *p = a.p + i, *r = b.p + j;
-        uint32_t x2 = 0, y2 = 0; // a lower-case form may have a second code point
-        const uint32_t x = uc_lower(utf8_next(&p), &x2), y = uc_lower(utf8_next(&r), &y2);
-        if (x != y || x2 != y2) return false;
-        i = (size_t)(p - a.p);
-        j = (size_t)(r - b.p);
-    }
-    return i == a.n && j == b.n;
+    mltf_buf low = MLTF_BUF_INIT;
+    pytext_lower(&low, s);
+    const mltf_str out = arena_str(a, buf_str(&low));
+    a->failed = a->failed || low.failed;
+    mltf_buf_release(&low);
+    return out;
 }
 
 static mltf_str context_slice(const sample *s, uint32_t start, uint32_t end)
@@ -316,14 +311,16 @@ static mltf_str context_slice(const sample *s, uint32_t start, uint32_t end)
 /* One more answer, or more of one that is there already; words are counted each time they are found. */
 static mltf_status add_answer(const qa *q, sample *s, const answer *one, bool words, mltf_err *err)
 {
+    answer new = *one;
+    if (!words) new.low = lowered(q->c->arena, one->text);
     for (size_t i = 0; i < s->n && !words; i++) {
-        if (!same_lower(s->answers[i].text, one->text)) continue;
+        if (!str_eq(s->answers[i].low, new.low)) continue;
         s->answers[i].score += one->score;
         return MLTF_OK;
     }
     if (!ARENA_RESERVE(q->c->arena, s->answers, s->cap, s->n + 1)) return mltf_fail_memory(err);
-    s->answers[s->n++] = *one;
-    return MLTF_OK;
+    s->answers[s->n++] = new;
+    return q->c->arena->failed ? mltf_fail_memory(err) : MLTF_OK;
 }
 
 /* The spans of one piece of the context. */

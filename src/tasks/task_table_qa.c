@@ -21,8 +21,10 @@
 #include <stdlib.h>
 
 #include "base/array.h"
+#include "base/ascii.h"
+#include "base/pytext.h"
+#include "base/python_unicode.h"
 #include "base/utf8.h"
-#include "tokenizers/unicode.h"
 
 #define TYPES 7 /* token types of TAPAS */
 enum {
@@ -159,15 +161,11 @@ static mltf_status read_table(const task_call *c, const json *v, table *t, mltf_
 static bool is_blank(mltf_str text)
 {
     static const char *const none[] = {"n/a", "nan"};
-    while (text.n && strchr(" \t\r\n\v\f", text.p[0])) text = str_slice(text, 1, text.n);
-    while (text.n && strchr(" \t\r\n\v\f", text.p[text.n - 1])) text.n--;
+    text = pytext_strip(text);
     for (size_t i = 0; i < 2; i++)
-        if (text.n == strlen(none[i]) && strncasecmp(text.p, none[i], text.n) == 0) return true;
+        if (ascii_same(text, none[i])) return true;
     for (const char *s = text.p, *end = text.p + text.n; s < end;) {
-        const uint32_t cp = utf8_next(&s);
-        if (cp < 0x80 ? (cp >= '0' && cp <= '9') || ((cp | 0x20) >= 'a' && (cp | 0x20) <= 'z')
-                      : (uc_catbit(cp) & (UC_L | UC_N)) != 0)
-            return false;
+        if (pyu_alnum(utf8_next(&s))) return false;
     }
     return true;
 }
@@ -561,19 +559,13 @@ static mltf_status put_cell(const task_call *c, mltf_buf *out, mltf_str cell, ml
     return st;
 }
 
-/* Letter by letter, as the tokenizer does it; before cells are cut, whose length counts. */
+/* str.lower(), before cells are cut, whose length counts. */
 static mltf_str lowered(const task_call *c, mltf_str s)
 {
     if (!json_bool(json_get(tokenizer_config(c->p->tk), "do_lower_case"), true)) return s;
     mltf_buf out = MLTF_BUF_INIT;
-    for (const char *p = s.p, *end = s.p + s.n; s.n && p < end;) {
-        uint32_t second = 0;
-        const uint32_t first = uc_lower(utf8_next(&p), &second);
-        char bytes[4];
-        buf_append(&out, bytes, utf8_encode(bytes, first));
-        if (second) buf_append(&out, bytes, utf8_encode(bytes, second));
-    }
-    const mltf_str low = out.p ? arena_str(c->arena, buf_str(&out)) : STR("");
+    pytext_lower(&out, s);
+    const mltf_str low = arena_str(c->arena, buf_str(&out));
     mltf_buf_release(&out);
     return low;
 }
@@ -595,8 +587,8 @@ static mltf_status linearize(const task_call *c, const table *t, mltf_str query,
             TRY(put_cell(c, out, lowered(c, t->cells[r * t->n_columns + k]), err));
         }
     }
-    while (out->n && (unsigned char)out->p[out->n - 1] <= ' ') // an empty last cell
-        out->p[--out->n] = 0;
+    out->n = pytext_rstrip(buf_str(out)).n; // an empty last cell
+    if (out->p) out->p[out->n] = 0;
     return c->arena->failed ? mltf_fail_memory(err) : buf_status(out, err);
 }
 

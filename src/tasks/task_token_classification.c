@@ -19,6 +19,7 @@
 #include <stdlib.h>
 
 #include "base/array.h"
+#include "base/ascii.h"
 #include "base/utf8.h"
 
 typedef enum { GROUP_NONE, GROUP_SIMPLE, GROUP_FIRST, GROUP_AVERAGE, GROUP_MAX } strategy;
@@ -72,7 +73,7 @@ static mltf_status read_strategy(const task_call *c, ner *n, mltf_err *err)
         const mltf_str s = json_string(task_arg(c, "aggregation_strategy"), STR(""));
         size_t found = 5;
         for (size_t i = 0; i < 5; i++)
-            if (s.n == strlen(names[i]) && strncasecmp(s.p, names[i], s.n) == 0) found = i;
+            if (ascii_same(s, names[i])) found = i;
         if (found == 5)
             return mltf_fail(
                 err, MLTF_PREDICT_FAILED,

@@ -3,6 +3,7 @@
 #include "templates/chat_template.h"
 
 #include "base/limits.h"
+#include "base/pytext.h"
 
 #define CONTINUE_TAG "CONTINUE_FINAL_MESSAGE_TAG "
 
@@ -132,18 +133,10 @@ static mltf_status tag_final_message(mltf_arena *a, const json *messages, json *
                      "the final message!");
 }
 
-/* Python's str.strip() as far as prompts need it: ASCII white space. */
-static mltf_str strip(mltf_str s)
-{
-    while (s.n && (s.p[0] == ' ' || (s.p[0] >= 9 && s.p[0] <= 13))) s = str_slice(s, 1, s.n);
-    while (s.n && (s.p[s.n - 1] == ' ' || (s.p[s.n - 1] >= 9 && s.p[s.n - 1] <= 13))) s.n--;
-    return s;
-}
-
 static mltf_status cut_at_tag(mltf_buf *text, mltf_str final, mltf_err *err)
 {
     const size_t n_tag = sizeof CONTINUE_TAG - 2; // without its space
-    const mltf_str wanted = strip(final);
+    const mltf_str wanted = pytext_strip(final);
     const char *at = NULL;
     for (size_t i = text->n >= n_tag ? text->n - n_tag + 1 : 0; i-- > 0 && !at;)
         if (memcmp(text->p + i, CONTINUE_TAG, n_tag) == 0) at = text->p + i;
@@ -157,10 +150,7 @@ static mltf_status cut_at_tag(mltf_buf *text, mltf_str final, mltf_err *err)
                          "are compatible.");
     const bool kept_space = text->n > (size_t)(at - text->p) + n_tag && at[n_tag] == ' ';
     text->n = (size_t)(at - text->p);
-    if (!kept_space) // the template trims: so must we
-        while (text->n && (text->p[text->n - 1] == ' ' ||
-                           (text->p[text->n - 1] >= 9 && text->p[text->n - 1] <= 13)))
-            text->n--;
+    if (!kept_space) text->n = pytext_rstrip(buf_str(text)).n; // the template trims: so must we
     text->p[text->n] = 0;
     return MLTF_OK;
 }

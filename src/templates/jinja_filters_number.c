@@ -1,35 +1,25 @@
 /* Filters that make or show numbers. */
 #include "templates/jinja_filters.h"
 
-#include <ctype.h>
 #include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 
+#include "base/ascii.h"
+#include "base/c_locale.h"
+#include "base/pytext.h"
 #include "base/utf8.h"
-#include "templates/python_unicode.h"
+#include "base/python_unicode.h"
 
 /* int(text, base) and float(text) of Python: white space around, underscores between digits. */
 static bool clean_number(mltf_str s, char *room, size_t size)
 {
+    s = pytext_strip(s);
     const char *p = s.p, *end = s.p + s.n;
-    while (p < end) {
-        const char *q = p;
-        if (!pyu_is(utf8_next(&q), PYU_SPACE)) break;
-        p = q;
-    }
-    while (end > p) {
-        const char *q = end - 1;
-        while (q > p && ((unsigned char)*q & 0xc0) == 0x80) q--;
-        const char *at = q;
-        if (!pyu_is(utf8_next(&at), PYU_SPACE)) break;
-        end = q;
-    }
     size_t n = 0;
     for (const char *q = p; q < end; q++) {
         if (*q == '_') {
-            if (q == p || q + 1 == end || !isalnum((unsigned char)q[-1]) ||
-                !isalnum((unsigned char)q[1]))
+            if (q == p || q + 1 == end || !ascii_is_alnum(q[-1]) || !ascii_is_alnum(q[1]))
                 return false;
             continue;
         }
@@ -49,7 +39,7 @@ static bool parse_int(mltf_str s, int base, int64_t *out, bool *too_big)
     const bool negative = *p == '-';
     if (*p == '+' || *p == '-') p++;
     if (p[0] == '0' && p[1]) {
-        const char c = (char)tolower((unsigned char)p[1]);
+        const char c = ascii_lower(p[1]);
         const int prefixed = c == 'x' ? 16 : c == 'o' ? 8 : c == 'b' ? 2 : 0;
         if (prefixed && (base == prefixed || base == 0)) {
             p += 2;
@@ -58,12 +48,12 @@ static bool parse_int(mltf_str s, int base, int64_t *out, bool *too_big)
             return false;
         }
     }
-    if (!isalnum((unsigned char)*p)) return false;
+    if (!ascii_is_alnum(*p)) return false;
     if (base == 0) base = 10;
     for (const char *q = p; *q; q++) {
-        const int d = isdigit((unsigned char)*q)   ? *q - '0'
-                      : isalpha((unsigned char)*q) ? tolower((unsigned char)*q) - 'a' + 10
-                                                   : 99;
+        const int d = ascii_is_digit(*q)   ? *q - '0'
+                      : ascii_is_alpha(*q) ? ascii_lower(*q) - 'a' + 10
+                                           : 99;
         if (d >= base) return false;
     }
     unsigned long long u = strtoull(p, &end, base);
@@ -77,11 +67,11 @@ static bool parse_float(mltf_str s, double *out)
     char room[400], *end;
     if (!clean_number(s, room, sizeof room)) return false;
     const char *p = room + (room[0] == '+' || room[0] == '-');
-    if (!isdigit((unsigned char)*p) && *p != '.' && strcasecmp(p, "nan") != 0 &&
-        strcasecmp(p, "inf") != 0 && strcasecmp(p, "infinity") != 0)
+    if (!ascii_is_digit(*p) && *p != '.' && !ascii_same(str_from(p), "nan") &&
+        !ascii_same(str_from(p), "inf") && !ascii_same(str_from(p), "infinity"))
         return false;
     if (p[0] == '0' && (p[1] == 'x' || p[1] == 'X')) return false;
-    *out = strtod(room, &end);
+    *out = c_strtod(room, &end);
     return *end == 0 && end > room;
 }
 
@@ -137,7 +127,7 @@ static bool f_float(jx *x, jv self, const jargs *a, jv *out)
     if (jv_is_number(self))
         *out = jv_float(jv_as_double(self));
     else if (self.t == JV_BIGINT)
-        *out = jv_float(strtod(self.s->p, NULL));
+        *out = jv_float(c_strtod(self.s->p, NULL));
     else if (self.t == JV_STR && parse_float(jv_text(self), &d))
         *out = jv_float(d);
     else
@@ -203,8 +193,8 @@ static bool f_round(jx *x, jv self, const jargs *a, jv *out)
             return true;
         }
         char room[700]; // correctly rounded decimal digits, read back
-        snprintf(room, sizeof room, "%.*f", (int)digits, self.d);
-        *out = jv_float(strtod(room, NULL));
+        c_snprintf(room, sizeof room, "%.*f", (int)digits, self.d);
+        *out = jv_float(c_strtod(room, NULL));
         return true;
     }
     jv power, scaled, whole;
@@ -235,9 +225,9 @@ static bool f_filesizeformat(jx *x, jv self, const jargs *a, jv *out)
     const double base = binary ? 1024 : 1000;
     char room[64];
     if (bytes == 1) {
-        snprintf(room, sizeof room, "1 Byte");
+        c_snprintf(room, sizeof room, "1 Byte");
     } else if (bytes < base) {
-        snprintf(room, sizeof room, "%lld Bytes", (long long)bytes);
+        c_snprintf(room, sizeof room, "%lld Bytes", (long long)bytes);
     } else {
         double unit = base * base;
         int i = 0;
@@ -245,8 +235,8 @@ static bool f_filesizeformat(jx *x, jv self, const jargs *a, jv *out)
             i++;
             unit *= base;
         }
-        snprintf(room, sizeof room, "%.1f %s", base * bytes / unit,
-                 binary ? binary_names[i] : decimal[i]);
+        c_snprintf(room, sizeof room, "%.1f %s", base * bytes / unit,
+                   binary ? binary_names[i] : decimal[i]);
     }
     return jv_cstr(x, room, out);
 }

@@ -1,11 +1,12 @@
 /* Filters that make text of a value. */
 #include "templates/jinja_filters.h"
 
-#include <ctype.h>
 #include <stdlib.h>
 
+#include "base/ascii.h"
+#include "base/pytext.h"
 #include "base/utf8.h"
-#include "templates/python_unicode.h"
+#include "base/python_unicode.h"
 
 static bool f_upper(jx *x, jv self, const jargs *a, jv *out)
 {
@@ -50,7 +51,7 @@ static bool f_title(jx *x, jv self, const jargs *a,
         uint32_t to[3];
         const uint32_t cp = utf8_next(&p);
         const bool separator =
-            cp == '-' || cp == '(' || cp == '{' || cp == '[' || cp == '<' || pyu_is(cp, PYU_SPACE);
+            cp == '-' || cp == '(' || cp == '{' || cp == '[' || cp == '<' || pytext_is_space(cp);
         const size_t n = pyu_convert(cp, first || separator ? PYU_TO_UPPER : PYU_TO_LOWER, to);
         for (size_t i = 0; i < n; i++) {
             char room[4];
@@ -123,7 +124,7 @@ static bool f_striptags(jx *x, jv self, const jargs *a, jv *out)
     bool gap = false;
     for (const char *p = s.p, *end = s.p + s.n; p < end;) { // white space becomes one space
         const char *from = p;
-        if (pyu_is(utf8_next(&p), PYU_SPACE)) {
+        if (pytext_is_space(utf8_next(&p))) {
             gap = true;
             continue;
         }
@@ -275,13 +276,14 @@ static bool f_wordcount(jx *x, jv self, const jargs *a, jv *out)
 static void quote_url(mltf_buf *b, mltf_str s, bool query)
 {
     for (size_t i = 0; i < s.n; i++) {
-        const unsigned char c = (unsigned char)s.p[i];
-        if (isalnum(c) || c == '_' || c == '.' || c == '-' || c == '~' || (c == '/' && !query))
-            buf_putc(b, (char)c);
+        const char c = s.p[i];
+        if (ascii_is_alnum(c) || c == '_' || c == '.' || c == '-' || c == '~' ||
+            (c == '/' && !query))
+            buf_putc(b, c);
         else if (c == ' ' && query)
             buf_putc(b, '+');
         else
-            buf_printf(b, "%%%02X", c);
+            buf_printf(b, "%%%02X", (unsigned char)c);
     }
 }
 

@@ -1,10 +1,11 @@
 /* "%s" % x and "{}".format(x): Python's two ways of formatting. */
 #include "templates/jinja_internal.h"
 
-#include <ctype.h>
 #include <math.h>
 #include <stdlib.h>
 
+#include "base/ascii.h"
+#include "base/c_locale.h"
 #include "base/limits.h"
 #include "base/utf8.h"
 
@@ -90,11 +91,11 @@ static bool parse_spec(jx *x, mltf_str text, spec *s)
             if (p < end && (*p == ',' || *p == '_')) s->group = *p++;
             if (p >= end || *p != '.') break;
             p++;
-            if (p >= end || !isdigit((unsigned char)*p))
+            if (p >= end || !ascii_is_digit(*p))
                 return x_fail(x, "Format specifier missing precision");
         }
-        if (p < end && isdigit((unsigned char)*p)) *into = 0;
-        while (p < end && isdigit((unsigned char)*p)) {
+        if (p < end && ascii_is_digit(*p)) *into = 0;
+        while (p < end && ascii_is_digit(*p)) {
             *into = *into * 10 + (*p++ - '0');
             if (*into > MAX_WIDTH)
                 return x_fail(x, "a field of the format is wider than %d", MAX_WIDTH);
@@ -128,11 +129,11 @@ static bool general_digits(jx *x, mltf_buf *out, double d, int precision)
     const size_t room = (size_t)precision + 40;
     char *text = arena_alloc_small(&x->arena, room);
     if (!text) return x_fail_memory(x);
-    snprintf(text, room, "%.*e", precision - 1, d);
+    c_snprintf(text, room, "%.*e", precision - 1, d);
     const char *e = strchr(text, 'e');
     const int exponent = e ? atoi(e + 1) : 0;
     const bool fixed = exponent >= -4 && exponent < precision - 1;
-    if (fixed) snprintf(text, room, "%.*f", precision - 1 - exponent, d);
+    if (fixed) c_snprintf(text, room, "%.*f", precision - 1 - exponent, d);
     strip_zeros(text);
     buf_puts(out, text);
     if (fixed && !strchr(text, '.')) buf_puts(out, ".0");
@@ -161,11 +162,11 @@ static bool float_digits(jx *x, mltf_buf *out, double d, char type, int precisio
     snprintf(fmt, sizeof fmt, alternate ? "%%#.*%c" : "%%.*%c", as);
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
-    const int n = snprintf(NULL, 0, fmt, precision, d);
+    const int n = c_snprintf(NULL, 0, fmt, precision, d);
     char *room =
         n >= 0 && x_step(x, (size_t)n / 16) ? arena_alloc_small(&x->arena, (size_t)n + 1) : NULL;
     if (!room) return x->failed ? false : x_fail_memory(x);
-    snprintf(room, (size_t)n + 1, fmt, precision, d);
+    c_snprintf(room, (size_t)n + 1, fmt, precision, d);
 #pragma GCC diagnostic pop
     buf_puts(out, room);
     if (type == '%') buf_putc(out, '%');
@@ -185,10 +186,9 @@ static void put_number_field(mltf_buf *b, const spec *s, mltf_str sign, mltf_str
                              mltf_str digits, size_t group)
 {
     size_t whole = 0;
-    while (whole < digits.n && isxdigit((unsigned char)digits.p[whole]) && digits.p[whole] != 'e')
-        whole++;
+    while (whole < digits.n && ascii_hex(digits.p[whole]) >= 0 && digits.p[whole] != 'e') whole++;
     if (group == 3)
-        for (whole = 0; whole < digits.n && isdigit((unsigned char)digits.p[whole]);) whole++;
+        for (whole = 0; whole < digits.n && ascii_is_digit(digits.p[whole]);) whole++;
     mltf_buf head = MLTF_BUF_INIT, body = MLTF_BUF_INIT;
     buf_put_str(&head, sign);
     buf_put_str(&head, prefix);
@@ -477,8 +477,8 @@ static bool percent(jx *x, mltf_buf *b, mltf_str format, jv args, bool markup)
                 *into = i < 0 ? 0 : (int)i;
                 p++;
             }
-            if (p < end && isdigit((unsigned char)*p) && *into < 0) *into = 0;
-            while (p < end && isdigit((unsigned char)*p)) {
+            if (p < end && ascii_is_digit(*p) && *into < 0) *into = 0;
+            while (p < end && ascii_is_digit(*p)) {
                 *into = *into * 10 + (*p++ - '0');
                 if (*into > MAX_WIDTH)
                     return x_fail(x, "a field of the format is wider than %d", MAX_WIDTH);
@@ -530,7 +530,7 @@ static bool field_root(formatter *f, mltf_str name, jv *out)
     bool digits = name.n > 0 && name.n < 18;
     int64_t index = 0;
     for (size_t i = 0; i < name.n && digits; i++) {
-        digits = isdigit((unsigned char)name.p[i]);
+        digits = ascii_is_digit(name.p[i]);
         index = index * 10 + (name.p[i] - '0');
     }
     if (name.n == 0) {
@@ -582,7 +582,7 @@ static bool field_value(formatter *f, mltf_str path, jv *out)
             int64_t index = 0;
             bool digits = i - from < 18;
             for (size_t k = from; k < i && digits; k++) {
-                digits = isdigit((unsigned char)path.p[k]);
+                digits = ascii_is_digit(path.p[k]);
                 index = index * 10 + (path.p[k] - '0');
             }
             jv key = jv_int(index);

@@ -9,6 +9,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/ascii.h"
+#include "base/c_locale.h"
 #include "base/pytext.h"
 #include "base/utf8.h"
 
@@ -99,22 +101,18 @@ static size_t text_end(const lexer *lx, size_t from, size_t to, char sign, bool 
     return trim_right(lx, line, to) == line ? line : to;
 }
 
-static bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
 static bool is_name_start(char c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || (unsigned char)c >= 0x80;
+    return ascii_is_alpha(c) || c == '_' || (unsigned char)c >= 0x80;
 }
 
 /* Digits with single underscores between them, from i; returns the end. */
 static size_t skip_digits(const lexer *lx, size_t i)
 {
-    if (i >= lx->n || !is_digit(lx->s[i])) return i;
+    if (i >= lx->n || !ascii_is_digit(lx->s[i])) return i;
     i++;
-    while (i < lx->n &&
-           (is_digit(lx->s[i]) || (lx->s[i] == '_' && i + 1 < lx->n && is_digit(lx->s[i + 1]))))
+    while (i < lx->n && (ascii_is_digit(lx->s[i]) ||
+                         (lx->s[i] == '_' && i + 1 < lx->n && ascii_is_digit(lx->s[i + 1]))))
         i++;
     return i;
 }
@@ -123,7 +121,7 @@ static bool in_base(char c, int base)
 {
     if (base == 2) return c == '0' || c == '1';
     if (base == 8) return c >= '0' && c <= '7';
-    return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
+    return ascii_hex(c) >= 0;
 }
 
 static mltf_status lex_number(lexer *lx)
@@ -136,14 +134,14 @@ static mltf_status lex_number(lexer *lx)
     size_t digits_from = from;
     if (from == 0 || s[from - 1] != '.') { // "a.1.2" is two subscripts
         size_t i = end;
-        if (i + 1 < lx->n && s[i] == '.' && is_digit(s[i + 1])) {
+        if (i + 1 < lx->n && s[i] == '.' && ascii_is_digit(s[i + 1])) {
             i = skip_digits(lx, i + 1);
             is_float = true;
         }
         if (i < lx->n && (s[i] == 'e' || s[i] == 'E')) {
             size_t k = i + 1;
             if (k < lx->n && (s[k] == '+' || s[k] == '-')) k++;
-            if (k < lx->n && is_digit(s[k])) {
+            if (k < lx->n && ascii_is_digit(s[k])) {
                 i = skip_digits(lx, k);
                 is_float = true;
             }
@@ -181,7 +179,7 @@ static mltf_status lex_number(lexer *lx)
     jtoken *t;
     TRY(push(lx, is_float ? JT_FLOAT : JT_INT, from, (mltf_str){s + from, end - from}, &t));
     if (is_float) {
-        t->d = strtod(digits, NULL);
+        t->d = c_strtod(digits, NULL);
     } else {
         errno = 0;
         t->i = strtoll(digits, NULL, base);
@@ -189,14 +187,6 @@ static mltf_status lex_number(lexer *lx)
     }
     lx->at = end;
     return MLTF_OK;
-}
-
-static int hex_value(char c)
-{
-    if (is_digit(c)) return c - '0';
-    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-    return -1;
 }
 
 /* One escape sequence of Python's; i stands behind the backslash. */
@@ -222,7 +212,7 @@ static mltf_status unescape_one(lexer *lx, size_t *at, size_t end, mltf_buf *b)
     } else if (c == 'x' || c == 'u' || c == 'U') {
         const size_t want = c == 'x' ? 2 : c == 'u' ? 4 : 8;
         for (size_t k = 0; k < want; k++) {
-            const int h = *at + 1 + k < end ? hex_value(lx->s[*at + 1 + k]) : -1;
+            const int h = *at + 1 + k < end ? ascii_hex(lx->s[*at + 1 + k]) : -1;
             if (h < 0) return LEX_FAIL(lx, *at - 1, "truncated \\%c escape", c);
             cp = cp << 4 | (uint32_t)h;
         }
@@ -335,13 +325,13 @@ static mltf_status lex_tag(lexer *lx, bool block)
                 return MLTF_OK;
             }
         }
-        if (is_digit(c)) {
+        if (ascii_is_digit(c)) {
             TRY(lex_number(lx));
             continue;
         }
         if (is_name_start(c)) {
             size_t end = i;
-            while (end < lx->n && (is_name_start(lx->s[end]) || is_digit(lx->s[end])) &&
+            while (end < lx->n && (is_name_start(lx->s[end]) || ascii_is_digit(lx->s[end])) &&
                    !space_at(lx->s + end, lx->s + lx->n))
                 end++;
             TRY(push(lx, JT_NAME, i, (mltf_str){lx->s + i, end - i}, NULL));

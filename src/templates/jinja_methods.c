@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "base/c_locale.h"
 #include "base/limits.h"
 #include "base/utf8.h"
 
@@ -637,7 +638,7 @@ static bool g_strftime_now(jx *x, jv self, const jargs *a, jv *out)
         if (directive[1] == 'z' || directive[1] == 'Z') continue; // a time without a zone
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
-        const size_t n = strftime(text, sizeof text, directive, &tm);
+        const size_t n = c_strftime(text, sizeof text, directive, &tm);
 #pragma GCC diagnostic pop
         buf_append(&b, text, n);
     }

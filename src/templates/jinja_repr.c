@@ -5,7 +5,7 @@
 
 #include "base/limits.h"
 #include "base/utf8.h"
-#include "templates/python_unicode.h"
+#include "base/python_unicode.h"
 
 void jinja_put_float(mltf_buf *b, double d)
 {

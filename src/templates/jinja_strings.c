@@ -2,8 +2,9 @@
 #include "templates/jinja_internal.h"
 
 #include "base/limits.h"
+#include "base/pytext.h"
 #include "base/utf8.h"
-#include "templates/python_unicode.h"
+#include "base/python_unicode.h"
 
 #define TEXT_BUF                                                                                   \
     {                                                                                              \
@@ -49,16 +50,11 @@ static void put_mapped(mltf_buf *b, uint32_t cp, pyu_map how)
     for (size_t i = 0; i < n; i++) put_cp(b, to[i]);
 }
 
-/* Lower case knows the neighbours: a sigma at the end of a word is another letter. */
-static void put_lower(mltf_buf *b, uint32_t cp, uint32_t before, mltf_str rest)
+static void put_lower(mltf_buf *b, mltf_str s, size_t at)
 {
-    if (cp == 0x3a3 && before && pyu_cased(before)) {
-        const char *p = rest.p;
-        const uint32_t after = rest.n ? utf8_next(&p) : 0;
-        put_cp(b, after && pyu_cased(after) ? 0x3c3 : 0x3c2);
-        return;
-    }
-    put_mapped(b, cp, PYU_TO_LOWER);
+    uint32_t to[3];
+    const size_t n = pyu_lower_at(s, at, to);
+    for (size_t i = 0; i < n; i++) put_cp(b, to[i]);
 }
 
 typedef enum {
@@ -77,45 +73,42 @@ static bool change_case(jx *x, jv self, const jargs *a, case_mode mode, jv *out)
     mltf_buf b = TEXT_BUF;
     const mltf_str s = jv_text(self);
     const char *p = s.p, *end = s.p + s.n;
-    uint32_t before = 0;
     bool in_word = false;
     while (p < end) {
-        const bool first = p == s.p;
+        const size_t at = (size_t)(p - s.p);
         const uint32_t cp = utf8_next(&p);
-        const mltf_str rest = {p, (size_t)(end - p)};
         switch (mode) {
         case CASE_UPPER:
             put_mapped(&b, cp, PYU_TO_UPPER);
             break;
         case CASE_LOWER:
-            put_lower(&b, cp, before, rest);
+            put_lower(&b, s, at);
             break;
         case CASE_FOLD:
             put_mapped(&b, cp, PYU_TO_FOLD);
             break;
         case CASE_CAPITALIZE:
-            if (first)
+            if (at == 0)
                 put_mapped(&b, cp, PYU_TO_TITLE);
             else
-                put_lower(&b, cp, before, rest);
+                put_lower(&b, s, at);
             break;
         case CASE_TITLE:
             if (in_word)
-                put_lower(&b, cp, before, rest);
+                put_lower(&b, s, at);
             else
                 put_mapped(&b, cp, PYU_TO_TITLE);
             in_word = pyu_cased(cp);
             break;
         case CASE_SWAP:
             if (pyu_is(cp, PYU_UPPER))
-                put_lower(&b, cp, before, rest);
+                put_lower(&b, s, at);
             else if (pyu_is(cp, PYU_LOWER))
                 put_mapped(&b, cp, PYU_TO_UPPER);
             else
                 put_cp(&b, cp);
             break;
         }
-        before = cp;
     }
     return take(x, &b, self, out);
 }
@@ -149,7 +142,7 @@ static bool s_casefold(jx *x, jv self, const jargs *a, jv *out)
 
 static bool in_set(uint32_t cp, const mltf_str *set)
 {
-    if (!set) return pyu_is(cp, PYU_SPACE);
+    if (!set) return pytext_is_space(cp);
     for (const char *p = set->p, *end = set->p + set->n; p < end;)
         if (utf8_next(&p) == cp) return true;
     return false;
@@ -353,7 +346,7 @@ static size_t next_space(mltf_str s, size_t at,
     const char *p = s.p + at, *end = s.p + s.n;
     while (p < end) {
         const char *q = p;
-        if (pyu_is(utf8_next(&q), PYU_SPACE) == wanted) break;
+        if (pytext_is_space(utf8_next(&q)) == wanted) break;
         p = q;
     }
     return (size_t)(p - s.p);
@@ -366,7 +359,7 @@ static size_t back_space(mltf_str s, size_t to,
         const char *p = s.p + to - 1;
         while (p > s.p && ((unsigned char)*p & 0xc0) == 0x80) p--;
         const char *q = p;
-        if (pyu_is(utf8_next(&q), PYU_SPACE) == wanted) break;
+        if (pytext_is_space(utf8_next(&q)) == wanted) break;
         to = (size_t)(p - s.p);
     }
     return to;

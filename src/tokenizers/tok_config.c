@@ -11,6 +11,7 @@
 
 #include "base/file.h"
 #include "base/limits.h"
+#include "base/pytext.h"
 
 static const char *const special_names[TOK_SPECIAL_COUNT] = {
     "bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"};
@@ -53,7 +54,7 @@ mltf_status tok_read_text(mltf_str *out, mltf_arena *arena, const char *dir, con
         st = file_read(&text, path, LIMIT_JSON_BYTES, err);
         if (st == MLTF_OK && !utf8_valid(text.p ? text.p : "", text.n))
             st = mltf_fail(err, MLTF_CORRUPT_FILE, "\"%s\" is not UTF-8", path);
-        if (st == MLTF_OK) *out = arena_str(arena, buf_str(&text));
+        if (st == MLTF_OK) *out = pytext_newlines(arena, buf_str(&text));
         if (st == MLTF_OK && arena->failed) st = mltf_fail_memory(err);
     }
     mltf_buf_release(&text);

@@ -212,6 +212,14 @@ static bool push_tokens(tok_settings *s, const tok_token_list *more)
     return true;
 }
 
+mltf_status tok_pegasus_offset(int64_t *out, const tok_settings *s, mltf_err *err)
+{
+    *out = json_int(json_get(s->config.root, "offset"), 103);
+    if (*out < 0 || *out > 1 << 20)
+        return mltf_fail(err, MLTF_CORRUPT_FILE, "offset is %lld", (long long)*out);
+    return MLTF_OK;
+}
+
 /* The lists of additional_special_tokens that a class has of its own. */
 mltf_status tok_class_extra(tokenizer *tk, tok_settings *s, mltf_err *err)
 {
@@ -239,11 +247,10 @@ mltf_status tok_class_extra(tokenizer *tk, tok_settings *s, mltf_err *err)
         for (int64_t i = 0; ok && !any && i < n; i++)
             ok = push_extra(s, arena_printf(&tk->arena, "<extra_id_%lld>", (long long)i));
     } else if (tok_is_class(s, "PegasusTokenizer")) {
-        const int64_t offset = json_int(json_get(s->config.root, "offset"), 103);
+        int64_t offset;
+        TRY(tok_pegasus_offset(&offset, s, err));
         const json *sent = json_get(s->config.root, "mask_token_sent");
         const bool none = sent && sent->type == JSON_NULL;
-        if (offset < 0 || offset > 1 << 20)
-            return mltf_fail(err, MLTF_CORRUPT_FILE, "offset is %lld", (long long)offset);
         // the token for a masked sentence first; what is given stands for the first <unk_2> ...
         const tok_token_list old = s->extra;
         s->extra = (tok_token_list){0};
@@ -286,11 +293,10 @@ static mltf_status read_vocab_txt(tok_vocab *v, const char *dir, const char *nam
     TRY(tok_read_text(&text, arena, dir, name, err));
     if (!text.p) return mltf_fail(err, MLTF_NOT_FOUND, "there is no %s", name);
     int32_t id = 0;
-    for (size_t at = 0; at < text.n;) { // Python's universal newlines
-        size_t end = at;
-        while (end < text.n && text.p[end] != '\n' && text.p[end] != '\r') end++;
+    for (size_t at = 0; at < text.n;) {
+        const char *nl = memchr(text.p + at, '\n', text.n - at);
+        const size_t end = nl ? (size_t)(nl - text.p) : text.n;
         if (!vocab_put(v, str_slice(text, at, end), id++)) return mltf_fail_memory(err);
-        if (end + 1 < text.n && text.p[end] == '\r' && text.p[end + 1] == '\n') end++;
         at = end + 1;
     }
     return MLTF_OK;
@@ -376,7 +382,6 @@ static mltf_status read_merges_txt(tok_merge **m, size_t *n, mltf_arena *arena, 
         const char *nl = at < text.n ? memchr(text.p + at, '\n', text.n - at) : NULL;
         const size_t end = nl ? (size_t)(nl - text.p) : text.n;
         mltf_str line = str_slice(text, at, end);
-        if (line.n && line.p[line.n - 1] == '\r') line.n--;
         const bool last = !nl;
         at = end + 1;
         if (form == MERGES_QWEN) {

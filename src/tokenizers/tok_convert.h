@@ -20,6 +20,8 @@ mltf_status tok_set_template_words(tokenizer *tk, const char *single, const char
 mltf_status tok_read_vocab_json(tok_vocab *v, const char *dir, const char *name, mltf_err *err);
 
 mltf_status tok_convert_spm(tokenizer *tk, tok_settings *s, const char *dir, mltf_err *err);
+/* pegasus: how many pieces stand before those of the file, "offset" of the configuration. */
+mltf_status tok_pegasus_offset(int64_t *out, const tok_settings *s, mltf_err *err);
 mltf_status tok_post_spm(tokenizer *tk, tok_settings *s, mltf_err *err);
 mltf_status tok_post_whisper(tokenizer *tk, tok_settings *s, mltf_err *err);
 bool tok_is_tiktoken(const char *dir); /* tokenizer.model, but of lines "base64 rank" */

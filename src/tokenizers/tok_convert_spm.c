@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/file.h"
+#include "base/python_unicode.h"
 #include "tokenizers/tok_convert.h"
 #include "tokenizers/tok_spm.h"
 
@@ -40,8 +41,7 @@ static bool number_comma(mltf_str p)
     size_t i = p.n - 2;
     while (i > 0 && tok_is_cont(p.p[i])) i--;
     const char *c = p.p + i;
-    const uc_record *r = uc_get(utf8_next(&c));
-    return r->category == UC_ND; // and the few others of str.isdigit()
+    return pyu_is(utf8_next(&c), PYU_DIGIT);
 }
 
 static bool fairseq_head(scored_list *l)
@@ -51,7 +51,7 @@ static bool fairseq_head(scored_list *l)
 }
 
 static bool make_vocab(scored_list *l, const tok_spm *m, tokenizer *tk, const tok_settings *s,
-                       int64_t *unk)
+                       int64_t offset, int64_t *unk)
 {
     const size_t n = tok_spm_about(m)->n;
     size_t from = 0;
@@ -89,7 +89,6 @@ static bool make_vocab(scored_list *l, const tok_spm *m, tokenizer *tk, const to
         from = 3;
         *unk = 0;
     } else if (tok_is_class(s, "PegasusTokenizer")) {
-        const int64_t offset = json_int(json_get(s->config.root, "offset"), 103);
         const json *sent = json_get(s->config.root, "mask_token_sent");
         ok = push(l, special_of(s, TOK_PAD), 0) && push(l, special_of(s, TOK_EOS), 0);
         if (!sent || sent->type != JSON_NULL)
@@ -346,9 +345,10 @@ static mltf_status make_model(tokenizer *tk, tok_settings *s, const tok_spm *m, 
     const bool bytes = is_llama(s) || tok_is_class(s, "GemmaTokenizer");
     scored_list l = {0};
     tok_vocab v = {0};
-    int64_t unk;
+    int64_t offset = 0, unk;
     double *scores = NULL;
-    mltf_status st = make_vocab(&l, m, tk, s, &unk) ? MLTF_OK : mltf_fail_memory(err);
+    if (tok_is_class(s, "PegasusTokenizer")) TRY(tok_pegasus_offset(&offset, s, err));
+    mltf_status st = make_vocab(&l, m, tk, s, offset, &unk) ? MLTF_OK : mltf_fail_memory(err);
     for (size_t i = 0; i < l.n && st == MLTF_OK; i++)
         if (!vocab_put(&v, l.v[i].piece, (int32_t)i)) st = mltf_fail_memory(err);
     if (st == MLTF_OK && info->model == SPM_UNIGRAM) {

@@ -130,7 +130,7 @@ static mltf_status read_tiktoken(ranks *r, const char *dir, mltf_err *err)
             int64_t rank = -1;
             if (space) {
                 rank = 0;
-                for (const char *p = space + 1; p < text.p + end && *p != '\r'; p++)
+                for (const char *p = space + 1; p < text.p + end; p++)
                     rank = *p >= '0' && *p <= '9' && rank < INT32_MAX / 10 && rank >= 0
                                ? rank * 10 + (*p - '0')
                                : -1;

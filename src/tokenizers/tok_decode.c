@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "tokenizers/tok_decode.h"
+#include "base/ascii.h"
 
 typedef enum {
     D_BPE,
@@ -293,18 +294,11 @@ static mltf_status held_bytes(tok_stages *s, size_t k, mltf_buf *out, mltf_err *
     return st;
 }
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9') return c - '0';
-    const int low = c | 0x20;
-    return low >= 'a' && low <= 'f' ? low - 'a' + 10 : -1;
-}
-
 /* The byte of "<0x41>", or -1. Rust's from_str_radix also takes a sign. */
 int tok_fallback_byte(mltf_str t)
 {
     if (t.n != 6 || memcmp(t.p, "<0x", 3) != 0 || t.p[5] != '>') return -1;
-    const int high = t.p[3] == '+' ? 0 : hex_digit(t.p[3]), low = hex_digit(t.p[4]);
+    const int high = t.p[3] == '+' ? 0 : ascii_hex(t.p[3]), low = ascii_hex(t.p[4]);
     return high < 0 || low < 0 ? -1 : high << 4 | low;
 }
 

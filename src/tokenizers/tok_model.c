@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "tokenizers/tok_internal.h"
+#include "base/c_locale.h"
 
 void tok_model_free(tok_model *m)
 {
@@ -123,7 +124,7 @@ static double read_score(double exact, mltf_buf *text)
     if (exponent < -308 || exponent > 308) return exact;
     char power_text[16];
     snprintf(power_text, sizeof power_text, "1e%d", exponent < 0 ? -exponent : exponent);
-    const double power = strtod(power_text, NULL), f = (double)digits;
+    const double power = c_strtod(power_text, NULL), f = (double)digits;
     const double value = exponent >= 0 ? f * power : f / power;
     return negative ? -value : value;
 }

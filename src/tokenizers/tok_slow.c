@@ -10,6 +10,7 @@
 
 #include "base/file.h"
 #include "base/pytext.h"
+#include "base/python_unicode.h"
 #include "tokenizers/tok_convert.h"
 #include "tokenizers/tok_spm.h"
 
@@ -93,6 +94,38 @@ static void canonicalize(mltf_buf *out, mltf_str text)
     }
 }
 
+static mltf_status push_letter(const tokenizer *tk, tok_enc *e, mltf_str letter, int32_t type,
+                               mltf_err *err)
+{
+    const int32_t id = id_of(tk, letter);
+    if (id < 0)
+        return mltf_fail(err, MLTF_INVALID_INPUT,
+                         "the tokenizer has no unknown token for \"" STR_FMT "\"", STR_ARG(letter));
+    return tok_enc_push(e, id, type, false) ? MLTF_OK : mltf_fail_memory(err);
+}
+
+/* list(text.replace(" ", delimiter)), where do_lower_case, of all things, means str.upper(). */
+static mltf_status push_letters(const tokenizer *tk, tok_enc *e, mltf_str text, int32_t type,
+                                mltf_err *err)
+{
+    const tok_slow *s = tk->slow;
+    for (const char *p = text.p, *end = text.p + text.n; p < end;) {
+        uint32_t out[3];
+        const uint32_t cp = utf8_next(&p);
+        if (cp == ' ') {
+            TRY(push_letter(tk, e, s->delimiter, type, err));
+            continue;
+        }
+        out[0] = cp;
+        const size_t n = s->lower ? pyu_convert(cp, PYU_TO_UPPER, out) : 1;
+        for (size_t i = 0; i < n; i++) {
+            char c[4];
+            TRY(push_letter(tk, e, (mltf_str){c, utf8_encode(c, out[i])}, type, err));
+        }
+    }
+    return MLTF_OK;
+}
+
 static mltf_status push_part(const tokenizer *tk, tok_enc *e, mltf_str text, int32_t type,
                              mltf_err *err)
 {
@@ -122,24 +155,7 @@ static mltf_status push_part(const tokenizer *tk, tok_enc *e, mltf_str text, int
         return st;
     }
     case SLOW_CTC:
-        for (size_t i = 0; i < text.n;) {
-            const size_t n = char_bytes(text.p + i, text.n - i);
-            const mltf_str c = text.p[i] == ' ' ? s->delimiter : str_slice(text, i, i + n);
-            mltf_str t = c;
-            char up = 0;
-            if (s->lower && c.n == 1 && c.p[0] >= 'a' && c.p[0] <= 'z') {
-                up = (char)(c.p[0] - 32);
-                t = (mltf_str){&up, 1};
-            }
-            const int32_t id = id_of(tk, t);
-            if (id < 0)
-                return mltf_fail(err, MLTF_INVALID_INPUT,
-                                 "the tokenizer has no unknown token for \"" STR_FMT "\"",
-                                 STR_ARG(t));
-            if (!tok_enc_push(e, id, type, false)) return mltf_fail_memory(err);
-            i += n;
-        }
-        return MLTF_OK;
+        return push_letters(tk, e, text, type, err);
     case SLOW_BYT5:
         for (size_t i = 0; i < text.n; i++)
             if (!tok_enc_push(e, (unsigned char)text.p[i] + 3, type, false))

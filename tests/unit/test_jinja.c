@@ -2,6 +2,7 @@
  * tests/interop/make_jinja_cases.py), errors with their place, budgets, generation spans, and hostile templates. */
 #include "unit.h"
 
+#include <locale.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -256,6 +257,24 @@ static void jinja_strftime_now_uses_the_time_given(void **state)
     mltf_buf_release(&out);
 }
 
+static void jinja_numbers_and_months_do_not_follow_the_locale(void **state)
+{
+    (void)state;
+    if (!setlocale(LC_ALL, "de_DE.UTF-8") && !setlocale(LC_ALL, "tr_TR.UTF-8")) return;
+    const jinja_options opts = {.now = 1722384000}; // 2024-07-31
+    mltf_buf out = MLTF_BUF_INIT;
+    mltf_err err = {0};
+    assert_int_equal(
+        render_with("{{ 1.5 }} {{ '%.2f'|format(2.25) }} {{ '2.5'|float }} {{ 2.567|round(1) }} "
+                    "{{ '{:.3}'.format(0.1234) }} {{ 'TITLE'|title }} "
+                    "{{ strftime_now('%B') }}",
+                    "{}", &opts, &out, &err),
+        MLTF_OK);
+    assert_string_equal(out.p, "1.5 2.25 2.5 2.6 0.123 Title July");
+    mltf_buf_release(&out);
+    setlocale(LC_ALL, "C");
+}
+
 static void jinja_text_that_is_not_utf8_is_mended(void **state)
 {
     (void)state;
@@ -305,6 +324,7 @@ int main(void)
         cmocka_unit_test(jinja_budget_of_steps_can_be_set),
         cmocka_unit_test(jinja_generation_spans_are_bytes_of_the_output),
         cmocka_unit_test(jinja_strftime_now_uses_the_time_given),
+        cmocka_unit_test(jinja_numbers_and_months_do_not_follow_the_locale),
         cmocka_unit_test(jinja_text_that_is_not_utf8_is_mended),
         cmocka_unit_test(jinja_long_prompts_stay_linear),
     };

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "base/c_locale.h"
 #include "formats/decimal.h"
 #include "formats/json.h"
 
@@ -332,7 +333,7 @@ static void test_repr_is_shortest_and_reads_back(void **state)
         const size_t n = decimal_repr(text, d);
         assert_true(n < sizeof text);
         assert_int_equal(decimal_parse(&back, text, n), n);
-        if (memcmp(&back, &d, 8) != 0 || decimal_strtod(text) != d)
+        if (memcmp(&back, &d, 8) != 0 || c_strtod(text, NULL) != d)
             fail_msg("%a -> %s -> %a", d, text, back);
         char longer[40];
         snprintf(longer, sizeof longer, "%.16e", d); // 17 digits are always enough

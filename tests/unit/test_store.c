@@ -215,6 +215,10 @@ static void test_names_are_checked_as_mlflow_checks_them(void **state)
     assert_int_equal(store_check_logged_model_name("a/b", &p->err), MLTF_INVALID_INPUT);
     assert_int_equal(store_check_registered_name("a:b", &p->err), MLTF_INVALID_INPUT);
     assert_int_equal(store_check_registered_name(" ", &p->err), MLTF_INVALID_INPUT);
+    assert_int_equal(store_check_registered_name("\u00a0", &p->err), MLTF_INVALID_INPUT);
+    assert_int_equal(store_check_alias("caf\u00e9_2", &p->err), MLTF_OK);
+    assert_int_equal(store_check_alias("a\u2192b", &p->err), MLTF_INVALID_INPUT); // an arrow
+    assert_int_equal(store_check_alias("a\xff", &p->err), MLTF_INVALID_INPUT);
     assert_int_equal(store_check_key("a/b c-d:e.f", "metric", &p->err), MLTF_OK);
     assert_int_equal(store_check_key("a//b", "metric", &p->err), MLTF_INVALID_INPUT);
     assert_int_equal(store_check_key("/a", "metric", &p->err), MLTF_INVALID_INPUT);

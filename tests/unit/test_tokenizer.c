@@ -400,26 +400,88 @@ static void test_every_known_pattern_covers_what_it_should(void **state)
     }
 }
 
+typedef struct text_file {
+    const char *name, *text; /* name NULL: the last */
+} text_file;
+
+/* A tokenizer of these files; NULL where it is refused, and err says why. */
+static tokenizer *load_files(const text_file *files, mltf_err *err)
+{
+    char *dir = unit_new_folder(), path[256];
+    assert_non_null(dir);
+    for (; files->name; files++) {
+        snprintf(path, sizeof path, "%s/%s", dir, files->name);
+        if (file_write(path, files->text, strlen(files->text), err)) fail_msg("%s", err->msg);
+    }
+    tokenizer *tk = NULL;
+    tokenizer_load(&tk, dir, err);
+    assert_int_equal(unit_remove_folder(dir), 0);
+    return tk;
+}
+
 static void test_merges_of_clip_may_end_in_a_letter_whose_last_byte_reads_as_a_space(void **state)
 {
     (void)state;
-    static const struct {
-        const char *name, *text;
-    } files[] = {{"vocab.json", "{\"a\":0,\"b\":1,\"\u00c5\":2,\"a\u00c5\":3,\"a\u00c5b\":4,"
-                                "\"<|startoftext|>\":5,\"<|endoftext|>\":6}"},
-                 {"merges.txt", "#version: 0.2\na\xC3\x85 b\na \xC3\x85\n\n"}, // U+00C5
-                 {"tokenizer_config.json", "{\"tokenizer_class\":\"CLIPTokenizer\"}"}};
-    char *dir = unit_new_folder(), path[256];
-    assert_non_null(dir);
+    static const text_file files[] = {
+        {"vocab.json", "{\"a\":0,\"b\":1,\"\u00c5\":2,\"a\u00c5\":3,\"a\u00c5b\":4,"
+                       "\"<|startoftext|>\":5,\"<|endoftext|>\":6}"},
+        {"merges.txt", "#version: 0.2\na\xC3\x85 b\na \xC3\x85\n\n"}, // U+00C5
+        {"tokenizer_config.json", "{\"tokenizer_class\":\"CLIPTokenizer\"}"},
+        {NULL, NULL}};
     mltf_err err = {0};
-    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
-        snprintf(path, sizeof path, "%s/%s", dir, files[i].name);
-        if (file_write(path, files[i].text, strlen(files[i].text), &err)) fail_msg("%s", err.msg);
-    }
-    tokenizer *tk = NULL;
-    if (tokenizer_load(&tk, dir, &err)) fail_msg("%s", err.msg);
+    tokenizer *tk = load_files(files, &err);
+    if (!tk) fail_msg("%s", err.msg);
     tokenizer_free(tk);
-    assert_int_equal(unit_remove_folder(dir), 0);
+}
+
+static void test_lines_of_merges_end_as_those_of_any_text_file(void **state)
+{
+    (void)state;
+    static const char *const ends[] = {"#version: 0.2\na b\nab c\n",
+                                       "#version: 0.2\r\na b\r\nab c\r\n",
+                                       "#version: 0.2\ra b\rab c\r"};
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        const text_file files[] = {
+            {"vocab.json", "{\"a\":0,\"b\":1,\"ab\":2,\"c\":3,\"abc\":4,\"<|endoftext|>\":5}"},
+            {"merges.txt", ends[i]},
+            {"tokenizer_config.json", "{\"tokenizer_class\":\"GPT2Tokenizer\"}"},
+            {NULL, NULL}};
+        mltf_err err = {0};
+        tokenizer *tk = load_files(files, &err);
+        if (!tk) fail_msg("%s", err.msg);
+        tokens(tk, "abc", NULL, "4:0-3");
+        tokenizer_free(tk);
+    }
+}
+
+static void test_letters_of_ctc_become_capitals_beyond_ascii(void **state)
+{
+    (void)state;
+    static const text_file files[] = {
+        {"vocab.json", "{\"<pad>\":0,\"<unk>\":1,\"|\":2,\"S\":3,\"\u00c9\":4,\"I\":5}"},
+        {"tokenizer_config.json",
+         "{\"tokenizer_class\":\"Wav2Vec2CTCTokenizer\",\"do_lower_case\":true,"
+         "\"pad_token\":\"<pad>\",\"unk_token\":\"<unk>\"}"},
+        {NULL, NULL}};
+    mltf_err err = {0};
+    tokenizer *tk = load_files(files, &err);
+    if (!tk) fail_msg("%s", err.msg);
+    // "\u00e9\u00df \u0131\u017f": str.upper() makes two letters of the second
+    tokens(tk, "\xC3\xA9\xC3\x9F \xC4\xB1\xC5\xBF", NULL, "4:0-0 3:0-0 3:0-0 2:0-0 5:0-0 3:0-0");
+    tokenizer_free(tk);
+}
+
+static void test_an_offset_of_pegasus_is_bounded(void **state)
+{
+    (void)state;
+    static const text_file files[] = {
+        {"spiece.model", "\x0a\x09\x0a\x05<unk>\x18\x02\x12\x02\x18\x01"}, // one piece, Unigram
+        {"tokenizer_config.json",
+         "{\"tokenizer_class\":\"PegasusTokenizer\",\"offset\":1000000000000}"},
+        {NULL, NULL}};
+    mltf_err err = {0};
+    assert_null(load_files(files, &err));
+    assert_non_null(strstr(err.msg, "offset is 1000000000000"));
 }
 
 int main(void)
@@ -441,6 +503,9 @@ int main(void)
         cmocka_unit_test(test_ids_only_gives_the_same_ids),
         cmocka_unit_test(test_every_known_pattern_covers_what_it_should),
         cmocka_unit_test(test_merges_of_clip_may_end_in_a_letter_whose_last_byte_reads_as_a_space),
+        cmocka_unit_test(test_lines_of_merges_end_as_those_of_any_text_file),
+        cmocka_unit_test(test_letters_of_ctc_become_capitals_beyond_ascii),
+        cmocka_unit_test(test_an_offset_of_pegasus_is_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
-#include "templates/python_unicode.h"
+#include "base/pytext.h"
+#include "base/python_unicode.h"
 
 typedef struct uni_range {
     uint32_t from, to;
@@ -10,7 +11,8 @@ typedef struct uni_run {
     int32_t step, delta;
 } uni_run;
 
-#include "templates/python_unicode_tables.h"
+#include "base/python_unicode_tables.h"
+#include "base/utf8.h"
 
 #define COUNT(table) (sizeof(table) / sizeof *(table))
 
@@ -39,18 +41,59 @@ bool pyu_is(uint32_t cp, pyu_class what)
         [PYU_DECIMAL] = {uni_isdecimal, COUNT(uni_isdecimal)},
         [PYU_DIGIT] = {uni_isdigit, COUNT(uni_isdigit)},
         [PYU_NUMERIC] = {uni_isnumeric, COUNT(uni_isnumeric)},
-        [PYU_SPACE] = {uni_isspace, COUNT(uni_isspace)},
         [PYU_UPPER] = {uni_isupper, COUNT(uni_isupper)},
         [PYU_LOWER] = {uni_islower, COUNT(uni_islower)},
         [PYU_TITLE] = {uni_istitle, COUNT(uni_istitle)},
         [PYU_PRINTABLE] = {uni_isprintable, COUNT(uni_isprintable)},
     };
+    if (what == PYU_SPACE) return pytext_is_space(cp);
     return in_ranges(tables[what].r, tables[what].n, cp);
+}
+
+bool pyu_alnum(uint32_t cp)
+{
+    return pyu_is(cp, PYU_ALPHA) || pyu_is(cp, PYU_DECIMAL) || pyu_is(cp, PYU_DIGIT) ||
+           pyu_is(cp, PYU_NUMERIC);
 }
 
 bool pyu_cased(uint32_t cp)
 {
     return pyu_is(cp, PYU_UPPER) || pyu_is(cp, PYU_LOWER) || pyu_is(cp, PYU_TITLE);
+}
+
+static bool ignorable(uint32_t cp)
+{
+    return in_ranges(uni_isignorable, COUNT(uni_isignorable), cp);
+}
+
+/* Unicode's Final_Sigma: behind a letter with case and before none, whatever ignorable characters are between. */
+static bool ends_word(mltf_str s, size_t from, size_t to)
+{
+    bool behind = false;
+    while (from > 0) {
+        do from--;
+        while (from > 0 && ((unsigned char)s.p[from] & 0xC0) == 0x80);
+        const char *p = s.p + from;
+        const uint32_t cp = utf8_next(&p);
+        behind = pyu_cased(cp);
+        if (!ignorable(cp)) break;
+        behind = false;
+    }
+    for (const char *p = s.p + to, *end = s.p + s.n; behind && p < end;) {
+        const uint32_t cp = utf8_next(&p);
+        if (!ignorable(cp)) return !pyu_cased(cp);
+    }
+    return behind;
+}
+
+size_t pyu_lower_at(mltf_str s, size_t at, uint32_t out[3])
+{
+    enum { SIGMA = 0x3A3, FINAL_SIGMA = 0x3C2 };
+    const char *p = s.p + at;
+    const uint32_t cp = utf8_next(&p);
+    const size_t n = pyu_convert(cp, PYU_TO_LOWER, out);
+    if (cp == SIGMA && ends_word(s, at, (size_t)(p - s.p))) out[0] = FINAL_SIGMA;
+    return n;
 }
 
 size_t pyu_convert(uint32_t cp, pyu_map how, uint32_t out[3])
