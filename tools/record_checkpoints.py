@@ -401,6 +401,7 @@ FAMILIES = {
     "family-bigbird-pegasus": ("bigbird_pegasus", "BigBirdPegasusForConditionalGeneration", {"use_bias": False, "decoder_attention_heads": 2}),
     "family-biogpt": ("biogpt", "BioGptForCausalLM", {}),
     "family-bitnet": ("bitnet", "BitNetForCausalLM", {"rope_scaling": None}),
+    "family-canine": ("canine", "CanineForTokenClassification", {"hidden_size": 16, "downsampling_rate": 2, "upsampling_kernel_size": 4, "num_hash_functions": 2, "num_hash_buckets": 64, "local_transformer_stride": 3}),
     "family-convbert": ("convbert", "ConvBertForTokenClassification", {"hidden_size": 32, "num_attention_heads": 4, "head_ratio": 2, "intermediate_size": 32, "embedding_size": 12, "conv_kernel_size": 3, "num_groups": 2}),
     "family-ctrl": ("ctrl", "CTRLLMHeadModel", {}),
     "family-dbrx": ("dbrx", "DbrxForCausalLM", {"ffn_config": {"ffn_hidden_size": 12, "moe_num_experts": 3, "moe_top_k": 2}}),
@@ -501,6 +502,8 @@ def family(name, of, cls, fixed, words=None):
     if words:
         in_old_words(folder, words)
     model = getattr(T, cls).from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+    if of == "canine":  # tests/unit/test_tokenizer.c reads it
+        T.CanineTokenizer().save_pretrained(folder)
     masked = "attention_mask" in inspect.signature(model.forward).parameters
     inputs = {k: c for k, c in cases().items() if masked or "attention_mask" not in c}
     if model.config.is_encoder_decoder and not cls.endswith(("ForCausalLM", "EncoderModel")):

@@ -30,6 +30,7 @@
     X(biogpt) \
     X(bitnet) \
     X(bloom) \
+    X(canine) \
     X(convbert) \
     X(ctrl) \
     X(dbrx) \

@@ -1,4 +1,4 @@
-/* Classes of transformers 4.57 without a fast form: Marian, M2M100, Siglip, Wav2Vec2 (CTC), ByT5
+/* Classes of transformers 4.57 without a fast form: Marian, M2M100, Siglip, Wav2Vec2 (CTC), ByT5, CANINE
  * (tokenization_utils.py and the models' tokenization files).
  *
  * A text is cut at all added tokens, what they strip is taken from their neighbours, and what lies between goes
@@ -16,12 +16,12 @@
 
 #define META "\xE2\x96\x81"
 
-typedef enum { SLOW_MARIAN, SLOW_M2M100, SLOW_SIGLIP, SLOW_CTC, SLOW_BYT5 } slow_kind;
+typedef enum { SLOW_MARIAN, SLOW_M2M100, SLOW_SIGLIP, SLOW_CTC, SLOW_BYT5, SLOW_CANINE } slow_kind;
 
 struct tok_slow {
     slow_kind kind;
-    tok_spm *spm, *target;  /* target NULL: the same */
-    int32_t unk, eos, lang; /* -1: none */
+    tok_spm *spm, *target;            /* target NULL: the same */
+    int32_t unk, eos, lang, cls, sep; /* -1: none */
     mltf_str unk_token, delimiter, replaced, pad_token;
     bool lower;
     size_t unk_pieces;
@@ -161,6 +161,10 @@ static mltf_status push_part(const tokenizer *tk, tok_enc *e, mltf_str text, int
             if (!tok_enc_push(e, (unsigned char)text.p[i] + 3, type, false))
                 return mltf_fail_memory(err);
         return MLTF_OK;
+    case SLOW_CANINE:
+        for (const char *p = text.p, *end = text.p + text.n; p < end;)
+            if (!tok_enc_push(e, (int32_t)utf8_next(&p), type, false)) return mltf_fail_memory(err);
+        return MLTF_OK;
     }
     return st;
 }
@@ -281,6 +285,8 @@ size_t tok_slow_num_added(const tokenizer *tk, bool pair)
     case SLOW_SIGLIP:
     case SLOW_BYT5:
         return pair ? 2 : 1;
+    case SLOW_CANINE:
+        return pair ? 3 : 2;
     case SLOW_CTC:
         return 0;
     }
@@ -320,11 +326,15 @@ mltf_status tok_slow_finish(const tokenizer *tk, tok_enc *out, tok_enc *parts, s
         TRY(cut_slow(parts, n, total - max, opts, opts->truncate_left || tk->truncate_left, err));
     bool ok = true;
     if (special && s->kind == SLOW_M2M100) ok = tok_enc_push(out, s->lang, 0, true);
+    if (special && s->kind == SLOW_CANINE) ok = tok_enc_push(out, s->cls, 0, true);
     for (size_t i = 0; ok && i < n; i++) {
         ok = tok_enc_append(out, &parts[i].e, 0, parts[i].e.n);
         const bool each = s->kind == SLOW_SIGLIP || s->kind == SLOW_BYT5;
         const bool there = each && parts[i].e.n && parts[i].e.ids[parts[i].e.n - 1] == s->eos;
-        if (ok && special && s->eos >= 0 && s->kind != SLOW_CTC && (each ? !there : i + 1 == n))
+        if (ok && special && s->kind == SLOW_CANINE)
+            ok = tok_enc_push(out, s->sep, (int32_t)i, true);
+        else if (ok && special && s->eos >= 0 && s->kind != SLOW_CTC &&
+                 (each ? !there : i + 1 == n))
             ok = tok_enc_push(out, s->eos,
                               s->kind == SLOW_MARIAN || s->kind == SLOW_M2M100 ? (int32_t)i : 0,
                               true);
@@ -365,6 +375,8 @@ static mltf_status join(const tokenizer *tk, mltf_buf *out, const mltf_str *t, s
         for (size_t i = 0, len; i < text.n; i += len) // errors="ignore"
             if (utf8_decode(text.p + i, text.n - i, &len) != UTF8_BAD)
                 buf_append(out, text.p + i, len);
+    } else if (s->kind == SLOW_CANINE) {
+        for (size_t i = 0; i < n; i++) buf_put_str(out, t[i]);
     } else if (s->kind == SLOW_CTC) {
         for (size_t i = 0; i < n; i++) {
             if (i && str_eq(t[i], t[i - 1])) continue;
@@ -665,6 +677,33 @@ static mltf_status load_bytes(tokenizer *tk, tok_slow *s, const tok_settings *c,
     return vocab_model(tk, &p->vocab, s->unk_token, err);
 }
 
+/* canine: all of Unicode, where some characters are shown by name. */
+static mltf_status load_characters(tokenizer *tk, tok_slow *s, tok_settings *c, slow_parts *p,
+                                   mltf_err *err)
+{
+    static const struct {
+        int32_t id;
+        const char *name;
+    } named[] = {{0, "[PAD]"},      {0xE000, "[CLS]"},  {0xE001, "[SEP]"},
+                 {0xE002, "[BOS]"}, {0xE003, "[MASK]"}, {0xE004, "[RESERVED]"}};
+    enum { CHARACTERS = 0x110000 };
+    tok_special_value *pad = &c->special[TOK_PAD], *mask = &c->special[TOK_MASK];
+    if (pad->set && pad->is_default) pad->token.content = STR("\0");
+    if (mask->set && mask->was_string) mask->token.lstrip = true;
+    if (!vocab_reserve(&p->vocab, CHARACTERS, CHARACTERS * 4)) return mltf_fail_memory(err);
+    for (uint32_t cp = 0; cp < CHARACTERS; cp++) {
+        char b[4];
+        if (cp >= 0xD800 && cp < 0xE000) continue; // no text holds one
+        if (!vocab_put(&p->vocab, (mltf_str){b, utf8_encode(b, cp)}, (int32_t)cp))
+            return mltf_fail_memory(err);
+    }
+    for (size_t i = 0; i < sizeof named / sizeof *named; i++)
+        if (!vocab_put(&p->vocab, str_from(named[i].name), named[i].id))
+            return mltf_fail_memory(err);
+    s->vocab_size = CHARACTERS;
+    return vocab_model(tk, &p->vocab, s->unk_token, err);
+}
+
 static mltf_str special_or(tokenizer *tk, const tok_settings *c, tok_special which,
                            mltf_str fallback)
 {
@@ -682,6 +721,7 @@ static mltf_status load_parts(tokenizer *tk, tok_slow *s, tok_settings *c, const
                          ? load_spm_and_vocab(tk, s, c, dir, &p, err)
                      : s->kind == SLOW_SIGLIP ? load_siglip(tk, s, c, dir, &p, err)
                      : s->kind == SLOW_CTC    ? load_ctc(tk, s, c, dir, &p, err)
+                     : s->kind == SLOW_CANINE ? load_characters(tk, s, c, &p, err)
                                               : load_bytes(tk, s, c, &p, err);
     vocab_release(&p.vocab);
     if (st == MLTF_OK) st = tok_class_extra(tk, c, err);
@@ -697,11 +737,9 @@ mltf_status tok_slow_load(tokenizer *tk, tok_settings *c, const char *dir, bool 
     static const struct {
         const char *name;
         slow_kind kind;
-    } kinds[] = {{"MarianTokenizer", SLOW_MARIAN},
-                 {"M2M100Tokenizer", SLOW_M2M100},
-                 {"SiglipTokenizer", SLOW_SIGLIP},
-                 {"Wav2Vec2CTCTokenizer", SLOW_CTC},
-                 {"ByT5Tokenizer", SLOW_BYT5}};
+    } kinds[] = {{"MarianTokenizer", SLOW_MARIAN}, {"M2M100Tokenizer", SLOW_M2M100},
+                 {"SiglipTokenizer", SLOW_SIGLIP}, {"Wav2Vec2CTCTokenizer", SLOW_CTC},
+                 {"ByT5Tokenizer", SLOW_BYT5},     {"CanineTokenizer", SLOW_CANINE}};
     *handled = false;
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         if (strcmp(c->cls->name, kinds[i].name) != 0) continue;
@@ -715,9 +753,12 @@ mltf_status tok_slow_load(tokenizer *tk, tok_settings *c, const char *dir, bool 
         if (tk->model_max_length == SIZE_MAX && !json_get(tk->config.root, "model_max_length")) {
             if (s->kind == SLOW_MARIAN) tk->model_max_length = 512;
             if (s->kind == SLOW_SIGLIP) tk->model_max_length = 64;
+            if (s->kind == SLOW_CANINE) tk->model_max_length = 2048;
         }
         s->eos = tokenizer_special_id(tk, TOK_EOS);
         s->unk = tokenizer_special_id(tk, TOK_UNK);
+        s->cls = tokenizer_special_id(tk, TOK_CLS);
+        s->sep = tokenizer_special_id(tk, TOK_SEP);
         if (s->kind == SLOW_M2M100) {
             const mltf_str lang = json_string(json_get(tk->config.root, "src_lang"), STR("en"));
             char name[64];

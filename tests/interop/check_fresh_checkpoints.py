@@ -439,6 +439,8 @@ FAMILIES = {
     "pegasus_x": (["PegasusXForConditionalGeneration"] * 2 + ["PegasusXModel"], "PegasusXConfig", lambda r: bart(r, vocab_size=max(r.vocab, 7), d_model=r.hidden if r.hidden >= 4 else 4 * r.hidden, decoder_start_token_id=0, num_global_tokens=r.choice([1, 3, 8]), block_size=r.choice([2, 4, 8, 16, 64]), stagger_local_blocks=r.flag())),
     "funnel": (encoder("Funnel"), "FunnelConfig", lambda r: dict(vocab_size=r.vocab, block_sizes=[r.choice([1, 2]) for _ in range(r.choice([1, 2, 3]))], num_decoder_layers=r.choice([1, 2]), d_model=2 * r.hidden, n_head=r.heads, d_head=r.head_dim, d_inner=r.inter, hidden_act=r.act(), layer_norm_eps=r.choice([1e-9, 1e-5]), pooling_type=r.choice(["mean", "max"]),
                attention_type=r.choice(["relative_shift", "factorized"]), separate_cls=r.flag(), truncate_seq=r.flag(), pool_q_only=r.flag(), type_vocab_size=3, num_labels=r.labels, pad_token_id=0, tie_word_embeddings=r.flag())),
+    "canine": (encoder("Canine", drop=("ForMaskedLM",)), "CanineConfig", lambda r: dict(vocab_size=1000, hidden_size=2 * r.hidden * r.heads, num_hidden_layers=r.layers, num_attention_heads=r.heads, intermediate_size=r.inter, hidden_act=r.act(), layer_norm_eps=r.choice([1e-12, 1e-5]), type_vocab_size=3, max_position_embeddings=64, downsampling_rate=r.choice([1, 2, 4]), upsampling_kernel_size=r.choice([1, 4, 5]),
+               num_hash_functions=r.choice([1, 2]), num_hash_buckets=r.choice([64, 501]), local_transformer_stride=r.choice([3, 8, 128]), num_labels=r.labels)),
     "xmod": (encoder("Xmod", more=("ForCausalLM",)), "XmodConfig", lambda r: {**bert(r), "vocab_size": max(r.vocab, 7), "pad_token_id": 1, "is_decoder": r.flag(), "pre_norm": r.flag(), "adapter_reduction_factor": 1, "adapter_layer_norm": r.flag(), "adapter_reuse_layer_norm": r.flag(), "ln_before_adapter": r.flag(), "languages": ["en_XX", "de_DE"], "default_language": r.choice(["en_XX", "de_DE"])}),
     "big_bird": (encoder("BigBird", drop=("ForQuestionAnswering",), more=("ForCausalLM",)), "BigBirdConfig", lambda r: bert(r, attention_type=r.choice(["block_sparse", "original_full"]), rescale_embeddings=r.flag(), is_decoder=r.flag())),
     "ernie4_5_moe": (["Ernie4_5_MoeForCausalLM"] * 2 + ["Ernie4_5_MoeModel"], "Ernie4_5_MoeConfig", lambda r: {**grouped(r, use_bias=r.flag(), moe_intermediate_size=r.choice([10, 24]), moe_k=r.choice([1, 2, 3]), moe_num_experts=r.choice([3, 8]), moe_num_shared_experts=r.choice([0, 1, 2]), moe_layer_start_index=r.choice([0, 1]), moe_layer_end_index=r.choice([-1, 1]), moe_layer_interval=r.choice([1, 2])), **r.rope()}),
@@ -491,7 +493,7 @@ def cases_of(model, cfg, r, seq2seq, decoder, cls):
     ids = lambda n: torch.randint(low, cfg.vocab_size, (1, n), generator=g)
     types = getattr(cfg, "type_vocab_size", 0) > 1 and "token_type_ids" in inspect.signature(model.forward).parameters
     cases = {}
-    for n in [12, 33] if cfg.model_type == "funnel" else [1, r.choice([2, 5, 9]), r.choice([17, 33, 41])]:  # shorter ones fail there
+    for n in [12, 33] if cfg.model_type in POOLED else [1, r.choice([2, 5, 9]), r.choice([17, 33, 41])]:  # shorter ones fail there
         cases["len%d" % n] = {"input_ids": ids(n)}
     rows = [ids(n) for n in (r.choice([3, 6]), 11, r.choice([1, 8]))]
     pad = cfg.pad_token_id if cfg.pad_token_id is not None else 0
@@ -499,7 +501,7 @@ def cases_of(model, cfg, r, seq2seq, decoder, cls):
     for i, x in enumerate(rows):
         batch[i, : x.shape[1]], mask[i, : x.shape[1]] = x[0], 1
     last = cls.endswith("Classification") and "Token" not in cls and getattr(cfg, "summary_type", "first") == "last"  # it reads a padded row's padding
-    if not (last or cls.startswith("Mpt") or getattr(cfg, "attn_type", "") == "uni" or "blenderbot" in cfg.model_type or cfg.model_type == "fnet" or cfg.model_type == "funnel" and not (cfg.separate_cls and cfg.truncate_seq) or getattr(cfg, "token_dropout", False)):
+    if not (last or cls.startswith("Mpt") or getattr(cfg, "attn_type", "") == "uni" or "blenderbot" in cfg.model_type or cfg.model_type in ("fnet", "canine") or cfg.model_type == "funnel" and not (cfg.separate_cls and cfg.truncate_seq) or getattr(cfg, "token_dropout", False)):
         cases["batch_right"] = {"input_ids": batch, "attention_mask": mask}
     convolved = cfg.model_type in ("lfm2", "recurrent_gemma", "rwkv", "zamba2") or cfg.model_type != "jamba" and getattr(cfg, "mamba_proj_bias", False)
     tempered = cfg.model_type == "llama4_text" and cfg.attn_temperature_tuning and cfg.floor_scale < 11  # which counts padding
@@ -525,10 +527,13 @@ def cases_of(model, cfg, r, seq2seq, decoder, cls):
     return cases
 
 
-def flatten(out, funnel=False):
+POOLED = ("funnel", "canine")  # whose hidden states are not of tokens
+
+
+def flatten(out, pooled=False):
     flat = {}
     for k, v in out.items():
-        if "ngram" in k or funnel and k == "hidden_states":
+        if "ngram" in k or pooled and k == "hidden_states":
             continue
         if torch.is_tensor(v) and not k.endswith("_loss"):
             flat[k] = v
@@ -550,7 +555,7 @@ def expect(model, cases, folder, about):
         for x in m.modules():
             if hasattr(x, "recurrent_states"):
                 x.recurrent_states = None  # recurrent_gemma keeps them from call to call
-        return flatten(funnel=m.config.model_type == "funnel", out=m(**c, output_hidden_states=True, return_dict=True, **({"use_cache": m.config.model_type == "gemma3n_text"} if "use_cache" in inspect.signature(m.forward).parameters else {})))
+        return flatten(pooled=m.config.model_type in POOLED, out=m(**c, output_hidden_states=True, return_dict=True, **({"use_cache": m.config.model_type == "gemma3n_text"} if "use_cache" in inspect.signature(m.forward).parameters else {})))
     for name, c in cases.items():
         out, near = run(model, c), [run(m, c) for m in moved]
         try:

@@ -590,7 +590,7 @@ static void run_plain(parity *p, const char *name_case, padding how)
 /* Families whose tokens see the padding behind them: by a convolution, pooled, or as the next one's embedding. */
 static bool sees_padding(const arch_info *info)
 {
-    static const char *const types[] = {"convbert", "funnel", "nystromformer"};
+    static const char *const types[] = {"canine", "convbert", "funnel", "nystromformer"};
     const mltf_str type = str_from(info->model_type);
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
         if (str_is(type, types[i])) return true;

@@ -55,6 +55,31 @@ static void tokens(const tokenizer *tk, const char *text, const tok_options *o,
     "\"vocab\":{\"[UNK]\":0,\"he\":1,\"##llo\":2,\"hello\":3,\"wor\":4,\"##ld\":5,\",\":6,\"e\":"  \
     "7,\"##a\":8,\"<m>\":9}}}"
 
+static void test_canine_reads_characters(void **state)
+{
+    (void)state;
+    tokenizer *tk = NULL;
+    mltf_err err = {0};
+    if (tokenizer_load(&tk, "tests/fixtures/models/family-canine", &err)) fail_msg("%s", err.msg);
+    tok_encoding e = TOK_ENCODING_INIT;
+    const mltf_str pair = STR("b");
+    if (tokenizer_encode(tk, &e, STR("a\xE4\xBD\xA0 \xEE\x80\x83"), pair, NULL, &err))
+        fail_msg("%s", err.msg);
+    // the mask takes the space before it
+    const int32_t ids[] = {0xE000, 'a', 0x4F60, 0xE003, 0xE001, 'b', 0xE001};
+    const int32_t types[] = {0, 0, 0, 0, 0, 1, 1};
+    assert_int_equal(e.n, 7);
+    assert_memory_equal(e.ids, ids, sizeof ids);
+    assert_memory_equal(e.type_ids, types, sizeof types);
+    mltf_buf out = MLTF_BUF_INIT;
+    if (tokenizer_decode(tk, &out, (int32_t[]){0xE000, 'a', 0xE004, 0x4F60, 0}, 5, true, 0, &err))
+        fail_msg("%s", err.msg);
+    assert_string_equal(out.p, "a[RESERVED]\xE4\xBD\xA0");
+    mltf_buf_release(&out);
+    tok_encoding_release(&e);
+    tokenizer_free(tk);
+}
+
 static void test_wordpiece_takes_the_longest_pieces_and_keeps_offsets_of_the_original(void **state)
 {
     (void)state;
@@ -487,6 +512,7 @@ static void test_an_offset_of_pegasus_is_bounded(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_canine_reads_characters),
         cmocka_unit_test(test_wordpiece_takes_the_longest_pieces_and_keeps_offsets_of_the_original),
         cmocka_unit_test(
             test_bpe_joins_the_pair_of_the_lowest_rank_first_and_the_leftmost_of_equals),
