@@ -66,13 +66,22 @@ static mltf_status read_names(model_names *out, const pipeline *p, const char *d
     return st;
 }
 
-/* The first class of the family that is `stem` and an ending that serves the task; NULL: there is none. */
-static const char *class_with_head(const task_def *def, const model_names *names, mltf_str stem,
+/* The class of the family that is `stem` and the task's ending, or another one that some families have for it; NULL:
+ * there is none. */
+static const char *class_with_head(const char *suffix, const model_names *names, mltf_str stem,
                                    mltf_arena *arena)
 {
-    const char *ending = def->class_suffix;
-    for (size_t i = 0; ending; ending = def->class_also ? def->class_also[i++] : NULL) {
-        const char *name = arena_printf(arena, STR_FMT "%s", STR_ARG(stem), ending);
+    static const struct {
+        const char *suffix, *ending;
+    } endings[] = {{"ForCausalLM", "LMHeadModel"},              // gpt2
+                   {"ForMaskedLM", "WithLMHeadModel"},          // xlm
+                   {"ForMaskedLM", "ForConditionalGeneration"}, // bart
+                   {"ForConditionalGeneration", "MTModel"}};    // marian
+    const char *name = arena_printf(arena, STR_FMT "%s", STR_ARG(stem), suffix);
+    if (name && arch_has_class(names->model_type, name)) return name;
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
+        if (strcmp(suffix, endings[i].suffix) != 0) continue;
+        name = arena_printf(arena, STR_FMT "%s", STR_ARG(stem), endings[i].ending);
         if (name && arch_has_class(names->model_type, name)) return name;
     }
     return NULL;
@@ -101,7 +110,7 @@ static const char *class_for_task(const task_def *def, const model_names *names,
         if (str_ends(s, def->class_also[i])) return given;
     if (base && names->base) return names->base;
     if (stem.n == 0) return NULL;
-    const char *name = class_with_head(def, names, stem, arena);
+    const char *name = class_with_head(def->class_suffix, names, stem, arena);
     // a type that AutoModelForSeq2SeqLM does not know is made as config.json says
     if (name || strcmp(def->class_suffix, "ForConditionalGeneration") == 0) return name;
     return arena_printf(arena, STR_FMT "%s", STR_ARG(stem), def->class_suffix);
