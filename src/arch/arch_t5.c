@@ -22,7 +22,7 @@ void arch_t5_config(arch_config *c, t5_model *m, bool first)
     o->hidden = cfg_dim(c, "d_model|hidden_size", 512);
     o->ffn = cfg_dim(c, "d_ff", first ? 2048 : 1024);
     o->heads = cfg_dim(c, "num_heads|num_attention_heads", first ? 8 : 6);
-    o->head_dim = cfg_dim(c, "d_kv", 64);
+    o->head_dim = cfg_dim(c, "d_kv|head_dim", 64);
     o->vocab = cfg_dim(c, "vocab_size", first ? 32128 : 250112);
     o->encoder_layers = cfg_layers(c, "num_layers|num_hidden_layers", first ? 6 : 8);
     o->decoder_layers = cfg_layers(c, "num_decoder_layers", o->encoder_layers);

@@ -455,6 +455,18 @@ static mltf_status merge_not_null(gen_config *cfg, const json *object, const jso
     return MLTF_OK;
 }
 
+/* Files of bart and mvp from before 4.10 say forced_bos_token_id in these words. */
+static void force_bos_as_before(gen_config *cfg, const json *config)
+{
+    const mltf_str type = json_string(json_get(config, "model_type"), STR(""));
+    const bool forced = json_bool(json_get(config, "force_bos_token_to_be_generated"), false);
+    if (!forced || cfg->forced_bos_token_id != GEN_NONE || cfg->bos_token_id == GEN_NONE) return;
+    if (!str_is(type, "bart") && !str_is(type, "mvp")) return;
+    const int f = find_field(STR("forced_bos_token_id"));
+    cfg->forced_bos_token_id = cfg->bos_token_id;
+    cfg->set[f >> 6] |= (uint64_t)1 << (f & 63);
+}
+
 static mltf_status merge_with_class(gen_config *cfg, const json *config, mltf_arena *arena,
                                     mltf_err *err)
 {
@@ -465,7 +477,9 @@ static mltf_status merge_with_class(gen_config *cfg, const json *config, mltf_ar
         TRY(json_parse_in(arena, &own, d->fields, strlen(d->fields), NULL, err));
         TRY(merge_not_null(cfg, own, config, arena, err));
     }
-    return merge_not_null(cfg, config, NULL, arena, err);
+    TRY(merge_not_null(cfg, config, NULL, arena, err));
+    force_bos_as_before(cfg, config);
+    return MLTF_OK;
 }
 
 mltf_status gen_config_from_model_config(gen_config *cfg, const json *config, mltf_arena *arena,
