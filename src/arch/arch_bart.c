@@ -152,6 +152,8 @@ static void read_config(arch_config *c, bart_config *o, mltf_str type)
                                : bird || px ? 16
                                             : 12);
     o->enc.heads = cfg_dim(c, "encoder_attention_heads", blender ? 32 : 16);
+    o->enc.heads =
+        cfg_dim(c, "num_attention_heads", o->enc.heads); // its other name, which goes before
     o->dec.heads = cfg_dim(c, "decoder_attention_heads", blender ? 32 : 16);
     o->enc.ffn = cfg_dim(c, "encoder_ffn_dim", blender ? 10240 : small ? 2048 : 4096);
     o->dec.ffn = cfg_dim(c, "decoder_ffn_dim", blender ? 10240 : small ? 2048 : 4096);
