@@ -37,6 +37,28 @@ mltf_str pytext_strip(mltf_str s)
     return pytext_lstrip(pytext_rstrip(s));
 }
 
+void pytext_repr(mltf_buf *out, mltf_str s, bool ascii)
+{
+    const bool single = s.n && memchr(s.p, '\'', s.n), both = single && memchr(s.p, '"', s.n);
+    const char quote = single && !both ? '"' : '\'';
+    buf_putc(out, quote);
+    for (size_t i = 0, len; i < s.n; i += len) {
+        const uint32_t cp = utf8_decode(s.p + i, s.n - i, &len);
+        const char *const plain = "\nn\rr\tt", *const named =
+                                                   cp && cp < 0x80 ? strchr(plain, (int)cp) : NULL;
+        if (cp == '\\' || cp == (uint32_t)quote)
+            buf_printf(out, "\\%c", (int)cp);
+        else if (named && cp < ' ')
+            buf_printf(out, "\\%c", named[1]);
+        else if (cp == UTF8_BAD ||
+                 (cp < 0x80 ? cp >= ' ' && cp < 0x7F : !ascii && pyu_is(cp, PYU_PRINTABLE)))
+            buf_append(out, s.p + i, len);
+        else
+            buf_printf(out, cp < 0x100 ? "\\x%02x" : cp < 0x10000 ? "\\u%04x" : "\\U%08x", cp);
+    }
+    buf_putc(out, quote);
+}
+
 mltf_str pytext_newlines(mltf_arena *a, mltf_str s)
 {
     char *p = arena_strdup(a, s.p, s.n);

@@ -13,9 +13,13 @@ bool pytext_is_space(uint32_t cp); /* str.isspace() of one character */
 mltf_str pytext_strip(mltf_str s);
 mltf_str pytext_lstrip(mltf_str s);
 mltf_str pytext_rstrip(mltf_str s);
-mltf_str pytext_newlines(mltf_arena *a, mltf_str s); /* as a file opened for text is read: \r\n and \r are \n */
-void pytext_lower(mltf_buf *out, mltf_str s); /* appends str.lower() */
+void pytext_repr(mltf_buf *out, mltf_str s,
+                 bool ascii); /* repr(s), or ascii(s); bytes that are no UTF-8 as they are */
+mltf_str pytext_newlines(mltf_arena *a,
+                         mltf_str s); /* as a file opened for text is read: \r\n and \r are \n */
+void pytext_lower(mltf_buf *out, mltf_str s);        /* appends str.lower() */
 mltf_str pytext_collapse(mltf_arena *a, mltf_str s); /* re.sub(r"\s+", " ", s).strip() */
-mltf_str pytext_word(mltf_str *rest); /* the next of str.split(), which *rest moves past; n 0: no more */
+mltf_str
+pytext_word(mltf_str *rest); /* the next of str.split(), which *rest moves past; n 0: no more */
 
 #endif

@@ -3,8 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/ascii.h"
+#include "base/pytext.h"
 #include "base/utf8.h"
-#include "mlflow/pyvalue.h"
 
 bool prompt_template_task(const char *task)
 {
@@ -82,7 +83,7 @@ mltf_status prompt_template_check(const char *tpl, mltf_err *err)
 /* format(text, spec) for a str: [[fill]align][0][width][.precision][s]. */
 static mltf_status put_formatted(mltf_buf *out, mltf_str text, mltf_str spec, mltf_err *err)
 {
-    mltf_str fill = STR(" ");
+    mltf_str fill = {NULL, 0};
     char align = '<';
     const char *s = spec.p, *end = spec.p + spec.n;
     if (spec.n > 0) {
@@ -95,11 +96,13 @@ static mltf_status put_formatted(mltf_buf *out, mltf_str text, mltf_str spec, ml
         } else if (strchr("<>^=", *s))
             align = *s++;
     }
-    if (s < end && *s == '0') s++;
+    const bool zeros = s < end && *s == '0';
+    if (zeros) s++;
+    if (!fill.p) fill = zeros ? STR("0") : STR(" ");
     size_t width = 0, precision = (size_t)-1;
     while (s < end && *s >= '0' && *s <= '9' && width < 100000)
         width = width * 10 + (size_t)(*s++ - '0');
-    if (s < end && *s == '.') {
+    if (s + 1 < end && *s == '.' && ascii_is_digit(s[1])) {
         precision = 0;
         for (s++; s < end && *s >= '0' && *s <= '9' && precision < 100000; s++)
             precision = precision * 10 + (size_t)(*s - '0');
@@ -132,10 +135,12 @@ mltf_status prompt_template_apply(mltf_buf *out, const char *tpl, mltf_str promp
     while ((what = next_piece(&p, out, &f)) == PIECE_FIELD) {
         if (!str_is(f.name, "prompt"))
             return mltf_fail(err, MLTF_PREDICT_FAILED, "'" STR_FMT "'", STR_ARG(f.name));
+        if (f.conversion && !strchr("rsa", f.conversion))
+            return mltf_fail(err, MLTF_PREDICT_FAILED, "Unknown conversion specifier %c",
+                             f.conversion);
         mltf_buf shown = MLTF_BUF_INIT;
-        const pv v = pv_str(prompt);
         if (f.conversion == 'r' || f.conversion == 'a')
-            pv_repr(&shown, &v);
+            pytext_repr(&shown, prompt, f.conversion == 'a');
         else
             buf_put_str(&shown, prompt);
         const mltf_status st = put_formatted(out, buf_str(&shown), f.spec, err);

@@ -1,11 +1,13 @@
 #include "mlflow/pyliteral.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/ascii.h"
 #include "base/utf8.h"
 #include "formats/decimal.h"
+#include "mlflow/pyvalue_internal.h"
 
 typedef struct reader {
     mltf_arena *a;
@@ -118,9 +120,15 @@ static bool parse_number(reader *r, pv *out)
         *out = pv_float(x);
         return n > 0 && used == n;
     }
-    char *end = NULL;
-    *out = pv_int(strtoll(text, &end, 10));
-    return n > 0 && end == text + n;
+    const char *const digits = text + (text[0] == '-' || text[0] == '+');
+    if (!*digits || digits[strspn(digits, "0123456789")]) return false;
+    if (digits[0] == '0' && digits[strspn(digits, "0")]) return false; // 007
+    errno = 0;
+    *out = pv_int(strtoll(text, NULL, 10));
+    if (errno)
+        *out =
+            (pv){.kind = PV_BIGINT, .s = arena_str(r->a, str_from(text[0] == '+' ? digits : text))};
+    return true;
 }
 
 /* Items up to `close`. Dicts come as alternating keys and values. */
@@ -155,6 +163,30 @@ static bool parse_items(reader *r, pv *list, char close, bool dict, bool *comma)
     return true;
 }
 
+/* Of alternating keys and values. A key that comes again keeps its place and takes the last value. */
+static bool make_dict(mltf_arena *a, pv *out, const pv *items)
+{
+    const size_t n = items->list.n / 2;
+    pv keys = pv_list(a, n);
+    key_index x = {0};
+    *out = pv_dict(a, n);
+    if (!out->dict.pairs || !keys.list.items || !key_index_make(&x, a, keys.list.items, n))
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        const pv *key = &items->list.items[2 * i], *value = key + 1;
+        if (key->kind != PV_STR && key->kind != PV_INT) return false;
+        uint32_t *slot = key_slot(&x, key);
+        if (*slot) {
+            out->dict.pairs[*slot - 1].value = *value;
+            continue;
+        }
+        keys.list.items[out->dict.n] = *key;
+        pv_dict_add(out, *key, *value);
+        *slot = (uint32_t)out->dict.n;
+    }
+    return true;
+}
+
 static bool word(reader *r, const char *w)
 {
     const size_t n = strlen(w);
@@ -179,21 +211,7 @@ static bool parse(reader *r, pv *out)
             out->kind = PV_TUPLE;
             if (items.list.n == 1 && !comma) *out = items.list.items[0]; // parentheses alone
         }
-        if (ok && c == '{') {
-            *out = pv_dict(r->a, items.list.n / 2);
-            for (size_t i = 0; i + 1 < items.list.n && ok; i += 2) {
-                const pv *key = &items.list.items[i];
-                if (key->kind != PV_STR && key->kind != PV_INT)
-                    ok = false;
-                else {
-                    pv *old = (pv *)pv_get_key(out, key);
-                    if (old)
-                        *old = items.list.items[i + 1];
-                    else
-                        pv_dict_add(out, *key, items.list.items[i + 1]);
-                }
-            }
-        }
+        if (ok && c == '{') ok = make_dict(r->a, out, &items);
     } else if (c == '\'' || c == '"')
         ok = parse_string(r, out);
     else if (strchr("bBrRuU", c) && r->end - r->p > 1 && strchr("'\"rRbB", r->p[1]))

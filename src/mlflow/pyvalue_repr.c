@@ -5,7 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/pytext.h"
 #include "base/utf8.h"
+#include "formats/decimal.h"
 
 /* ---- names --------------------------------------------------------------------------------- */
 
@@ -100,41 +102,6 @@ const char *pv_type_repr(mltf_arena *a, const pv *v)
 
 /* ---- printing ------------------------------------------------------------------------------ */
 
-static void put_hex(mltf_buf *out, char kind, unsigned v, int digits)
-{
-    buf_printf(out, "\\%c%0*x", kind, digits, v);
-}
-
-static void repr_str(mltf_buf *out, mltf_str s)
-{
-    const bool single = memchr(s.p ? s.p : "", '\'', s.n) && !memchr(s.p ? s.p : "", '"', s.n);
-    const char quote = single ? '"' : '\'';
-    buf_putc(out, quote);
-    for (size_t i = 0; i < s.n;) {
-        size_t len = 1;
-        const uint32_t c = utf8_decode(s.p + i, s.n - i, &len);
-        if (c == (uint32_t)quote || c == '\\') {
-            buf_putc(out, '\\');
-            buf_putc(out, (char)c);
-        } else if (c == '\n')
-            buf_puts(out, "\\n");
-        else if (c == '\r')
-            buf_puts(out, "\\r");
-        else if (c == '\t')
-            buf_puts(out, "\\t");
-        else if (c < 0x20 || c == 0x7F || (c >= 0x80 && c < 0xA0) || c == 0xAD)
-            put_hex(out, 'x', c, 2);
-        else if (c == 0xA0)
-            buf_puts(out, "\\xa0");
-        else if (c == 0x2028 || c == 0x2029 || c == 0xFEFF || (c >= 0x200B && c <= 0x200F))
-            put_hex(out, 'u', c, 4);
-        else
-            buf_append(out, s.p + i, len);
-        i += len;
-    }
-    buf_putc(out, quote);
-}
-
 static void repr_bytes(mltf_buf *out, mltf_str s)
 {
     const bool single = memchr(s.p ? s.p : "", '\'', s.n) && !memchr(s.p ? s.p : "", '"', s.n);
@@ -153,7 +120,7 @@ static void repr_bytes(mltf_buf *out, mltf_str s)
         else if (c == '\t')
             buf_puts(out, "\\t");
         else if (c < 0x20 || c >= 0x7F)
-            put_hex(out, 'x', c, 2);
+            buf_printf(out, "\\x%02x", c);
         else
             buf_putc(out, (char)c);
     }
@@ -162,12 +129,8 @@ static void repr_bytes(mltf_buf *out, mltf_str s)
 
 static void repr_float(mltf_buf *out, double f)
 {
-    if (isnan(f))
-        buf_puts(out, "nan");
-    else if (isinf(f))
-        buf_puts(out, f < 0 ? "-inf" : "inf");
-    else
-        json_write_double(out, f);
+    char text[32];
+    buf_append(out, text, decimal_repr(text, f));
 }
 
 static void array_body(mltf_buf *out, const pv *items, const size_t *shape, size_t ndim,
@@ -302,7 +265,7 @@ void pv_repr(mltf_buf *out, const pv *v)
             repr_float(out, v->f);
         break;
     case PV_STR:
-        repr_str(out, v->s);
+        pytext_repr(out, v->s, false);
         break;
     case PV_BYTES:
         repr_bytes(out, v->s);

@@ -7,6 +7,7 @@
 
 #include "formats/decimal.h"
 #include "formats/base64.h"
+#include "mlflow/pyvalue_internal.h"
 
 #define FIELDS  "{'inputs', 'instances', 'dataframe_split', 'dataframe_records'}"
 #define MUST_BE "The input must be a JSON dictionary with exactly one of the input fields " FIELDS
@@ -303,23 +304,35 @@ static mltf_status parse_instances(mltf_arena *a, pv *out, const pv *given, cons
                 "Invalid input. Ensure that the input is a valid JSON-formatted string.\nError: "
                 "AttributeError(\"'%s' object has no attribute 'items'\")",
                 pv_class(&given->list.items[i]));
-    pv columns = pv_dict(a, cap);
+    pv columns = pv_dict(a, cap), keys = pv_list(a, cap);
+    key_index x = {0};
+    if (!columns.dict.pairs || !keys.list.items || !key_index_make(&x, a, keys.list.items, cap))
+        return mltf_fail_memory(err);
+    for (size_t i = 0; i < n; i++) // how long each column gets: rows may have ever other keys
+        for (size_t k = 0; k < given->list.items[i].dict.n; k++) {
+            const pv key = given->list.items[i].dict.pairs[k].key;
+            uint32_t *slot = key_slot(&x, &key);
+            if (!*slot) {
+                keys.list.items[columns.dict.n] = key;
+                pv_dict_add(&columns, key, (pv){.kind = PV_LIST});
+                *slot = (uint32_t)columns.dict.n;
+            }
+            columns.dict.pairs[*slot - 1].value.list.n++;
+        }
+    for (size_t i = 0; i < columns.dict.n; i++) {
+        pv *column = &columns.dict.pairs[i].value;
+        *column = pv_list(a, column->list.n);
+        if (!column->list.items) return mltf_fail_memory(err);
+        column->list.n = 0;
+    }
     for (size_t i = 0; i < n; i++)
         for (size_t k = 0; k < given->list.items[i].dict.n; k++) {
             const pv_pair *pair = &given->list.items[i].dict.pairs[k];
-            pv *column = (pv *)pv_get_key(&columns, &pair->key);
-            if (!column) {
-                pv empty = pv_list(a, n);
-                empty.list.n = 0;
-                pv_dict_add(&columns, pair->key, empty);
-                column = (pv *)pv_get_key(&columns, &pair->key);
-                if (!column) return mltf_fail_memory(err);
-            }
+            pv *column = &columns.dict.pairs[*key_slot(&x, &pair->key) - 1].value;
             pv cell = pv_none();
             TRY(cast_to_spec(a, &cell, &pair->value, spec_of(s, &pair->key), s && s->tensors, err));
             if (cell.kind == PV_ARRAY) cell = pv_array_tolist(a, &cell);
-            if (column->list.n < n && column->list.items)
-                column->list.items[column->list.n++] = cell;
+            column->list.items[column->list.n++] = cell;
         }
     *out = pv_dict(a, columns.dict.n);
     size_t expected = 0;

@@ -302,8 +302,8 @@ mltf_status wrapper_predict(const mltf_model *m, mltf_arena *a, const pv *data, 
     unwrap_rows(&w, &v);
     TRY(wrap_unwrap(&w, &v, err));
     if (v.kind == PV_DICT) TRY(check_dict(a, &v, err));
-    for (size_t i = 0; v.kind == PV_LIST && pv_all_dict(&v) && i < v.list.n; i++)
-        TRY(check_dict(a, &v.list.items[i], err));
+    const bool rows = pv_all_dict(&v);
+    for (size_t i = 0; rows && i < v.list.n; i++) TRY(check_dict(a, &v.list.items[i], err));
     TRY(wrap_prepare(&w, &v, err));
     w.include_prompt = take_flag(&w.options, "include_prompt", true);
     w.collapse_whitespace = take_flag(&w.options, "collapse_whitespace", false);

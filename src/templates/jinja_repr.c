@@ -4,44 +4,13 @@
 #include <math.h>
 
 #include "base/limits.h"
-#include "base/utf8.h"
-#include "base/python_unicode.h"
+#include "base/pytext.h"
+#include "formats/decimal.h"
 
 void jinja_put_float(mltf_buf *b, double d)
 {
-    if (isnan(d))
-        buf_puts(b, "nan");
-    else if (isinf(d))
-        buf_puts(b, d < 0 ? "-inf" : "inf");
-    else
-        json_write_double(b, d);
-}
-
-static void put_quoted(mltf_buf *b, mltf_str s)
-{
-    const bool single = s.n && memchr(s.p, '\'', s.n), both = single && memchr(s.p, '"', s.n);
-    const char quote = single && !both ? '"' : '\'';
-    buf_putc(b, quote);
-    const char *p = s.p, *end = s.p + s.n;
-    while (p < end) {
-        const char *from = p;
-        const uint32_t cp = utf8_next(&p);
-        if (cp == '\\' || cp == (uint32_t)quote)
-            buf_printf(b, "\\%c", (int)cp);
-        else if (cp == '\n')
-            buf_puts(b, "\\n");
-        else if (cp == '\r')
-            buf_puts(b, "\\r");
-        else if (cp == '\t')
-            buf_puts(b, "\\t");
-        else if (cp >= 0x20 && cp < 0x7f)
-            buf_putc(b, (char)cp);
-        else if (cp >= 0x80 && pyu_is(cp, PYU_PRINTABLE))
-            buf_append(b, from, (size_t)(p - from));
-        else
-            buf_printf(b, cp < 0x100 ? "\\x%02x" : cp < 0x10000 ? "\\u%04x" : "\\U%08x", cp);
-    }
-    buf_putc(b, quote);
+    char text[32];
+    buf_append(b, text, decimal_repr(text, d));
 }
 
 static bool put_items(jx *x, mltf_buf *b, const jlist *l, const char *open, const char *close,
@@ -116,7 +85,7 @@ bool jv_put_repr(jx *x, mltf_buf *b, jv v, unsigned depth)
     case JV_STR:
         if (!x_step(x, v.s->n / 16)) return false;
         if (v.markup) buf_puts(b, "Markup(");
-        put_quoted(b, jv_text(v));
+        pytext_repr(b, jv_text(v), false);
         if (v.markup) buf_putc(b, ')');
         return true;
     case JV_LIST:
@@ -212,8 +181,9 @@ const char *jv_show(jx *x, jv v)
     if (v.t != JV_LOOP && v.t != JV_DICT && v.t != JV_LIST && v.t != JV_TUPLE &&
         v.t != JV_NAMESPACE && v.t != JV_VIEW) {
         if (v.t == JV_STR)
-            put_quoted(&b,
-                       str_slice(jv_text(v), 0, jstr_offset(v.s, v.s->len < 60 ? v.s->len : 60)));
+            pytext_repr(&b,
+                        str_slice(jv_text(v), 0, jstr_offset(v.s, v.s->len < 60 ? v.s->len : 60)),
+                        false);
         else
             jv_put_repr(x, &b, v, 0);
         if (b.p && !b.failed) {

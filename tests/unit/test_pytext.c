@@ -34,6 +34,8 @@ static void test_white_space_is_unicodes(void **state)
                                         "a\u00c5\u3000\n")),
                        "a\u00c5"));
     assert_true(str_is(pytext_strip(STR("\u2003")), ""));
+    assert_true(
+        str_is(pytext_strip(STR("\u00c5")), "\u00c5")); // its last byte alone would be U+0085
     assert_true(str_is(pytext_collapse(&a, STR(" a\t\u00a0b ")), "a b"));
     mltf_str rest = STR(" x\u2028y ");
     assert_true(str_is(pytext_word(&rest), "x"));
