@@ -407,6 +407,7 @@ FAMILIES = {
     "family-dbrx": ("dbrx", "DbrxForCausalLM", {"ffn_config": {"ffn_hidden_size": 12, "moe_num_experts": 3, "moe_top_k": 2}}),
     "family-diffllama": ("diffllama", "DiffLlamaForCausalLM", {"rope_scaling": None, "num_attention_heads": 4, "num_key_value_heads": 2, "hidden_size": 32}),
     "family-encoder-decoder": ("encoder-decoder", "EncoderDecoderModel", {}),
+    "family-doge": ("doge", "DogeForCausalLM", {"rope_scaling": None, "keep_window_size": 3, "attention_bias": True}),
     "family-ernie4-5-moe": ("ernie4_5_moe", "Ernie4_5_MoeForCausalLM", {"rope_scaling": None, "moe_layer_start_index": 1, "moe_layer_end_index": -1, "moe_layer_interval": 1}),
     "family-esm": ("esm", "EsmForMaskedLM", {"position_embedding_type": "rotary", "token_dropout": True}),
     "family-falcon-h1": ("falcon_h1", "FalconH1ForCausalLM", {**HYBRID, "mamba_d_ssm": 24, "mamba_n_heads": 6, "mamba_rms_norm": True, "ssm_multipliers": [0.5, 1.5, 0.75, 1.25, 0.8]}),
@@ -490,6 +491,7 @@ def in_old_words(folder, words):
 
 def family(name, of, cls, fixed, words=None):
     r = fresh.Draw(11)
+    r.cls = cls
     r.heads, r.kv, r.head_dim, r.hidden, r.layers, r.inter, r.vocab, r.labels = 2, 1, 8, 16, 2, 24, 48, 3
     config = getattr(T, fresh.FAMILIES[of][1])(**{k: v for k, v in {**fresh.FAMILIES[of][2](r), **fixed}.items() if v is not None or k == "rope_scaling"})
     model = tiny(getattr(T, cls), config, torch.float16)

@@ -419,6 +419,12 @@ static void norm_or_copy(nn_ctx *cx, float *y, const float *x, const nn_norm_w *
         nn_norm(cx, y, x, w, T);
 }
 
+/* x [T, H] by columns; weight may be NULL. */
+static void weigh(nn_ctx *cx, float *x, const float *weight, size_t T, size_t H)
+{
+    for (size_t i = 0; weight && nn_ok(cx) && i < T * H; i++) x[i] *= weight[i % H];
+}
+
 static void layer_forward(arch_run *r, float *x, const decoder_layer *w, const nn_rope_rows *rope,
                           size_t il)
 {
@@ -443,6 +449,7 @@ static void layer_forward(arch_run *r, float *x, const decoder_layer *w, const n
         norm_or_copy(cx, h, x, &w->norm1, T, H);
         attention(r, y, h, w, rope, il);
         if (d->residual_of_norm) nn_copy(cx, x, h, T * H);
+        weigh(cx, x, w->residual1, T, H);
         add_scaled(cx, x, y, d->residual_scale, T * H);
         nn_tap(cx, "attn", (int)il, x, T, H);
         if (r->seqs.memory && nn_has(&w->cross.q)) {
@@ -456,6 +463,7 @@ static void layer_forward(arch_run *r, float *x, const decoder_layer *w, const n
             norm_or_copy(cx, h, x, &w->norm2, T, H);
             mlp(r, y, h, w);
             if (d->residual_of_norm) nn_copy(cx, x, h, T * H);
+            weigh(cx, x, w->residual2, T, H);
             add_scaled(cx, x, y, d->residual_scale, T * H);
         }
     }

@@ -24,7 +24,9 @@ typedef struct decoder_layer {
     size_t window;       /* 0: none */
     const float *sinks;  /* [heads] or NULL */
     float scale;         /* of the scores; 0: the decoder's */
-    const void *own;     /* weights that only the decoder's own `attention`, or `mixer`, knows */
+    /* [H] of x before attention's part, and mlp's, is added; NULL: ones */
+    const float *residual1, *residual2;
+    const void *own; /* weights that only the decoder's own `attention`, or `mixer`, knows */
     /* instead of attention: y = mixer(x), which keeps a state and no keys (arch_recurrent.h); NULL: attention */
     void (*mixer)(arch_run *r, float *y, const float *x, const struct decoder_layer *w);
     bool keyless; /* the cache keeps no keys of this layer */

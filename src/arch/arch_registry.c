@@ -38,6 +38,7 @@
     X(deepseek) \
     X(diffllama) \
     X(distilbert) \
+    X(doge) \
     X(dots1) \
     X(electra) \
     X(encoder_decoder) \

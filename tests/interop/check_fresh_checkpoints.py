@@ -441,6 +441,7 @@ FAMILIES = {
                attention_type=r.choice(["relative_shift", "factorized"]), separate_cls=r.flag(), truncate_seq=r.flag(), pool_q_only=r.flag(), type_vocab_size=3, num_labels=r.labels, pad_token_id=0, tie_word_embeddings=r.flag())),
     "canine": (encoder("Canine", drop=("ForMaskedLM",)), "CanineConfig", lambda r: dict(vocab_size=1000, hidden_size=2 * r.hidden * r.heads, num_hidden_layers=r.layers, num_attention_heads=r.heads, intermediate_size=r.inter, hidden_act=r.act(), layer_norm_eps=r.choice([1e-12, 1e-5]), type_vocab_size=3, max_position_embeddings=64, downsampling_rate=r.choice([1, 2, 4]), upsampling_kernel_size=r.choice([1, 4, 5]),
                num_hash_functions=r.choice([1, 2]), num_hash_buckets=r.choice([64, 501]), local_transformer_stride=r.choice([3, 8, 128]), num_labels=r.labels)),
+    "doge": (["DogeForCausalLM"] * 3 + ["DogeModel", "DogeForSequenceClassification"], "DogeConfig", lambda r: {**grouped(r, vocab_size=max(r.vocab, 61), attention_bias=r.flag(), mlp_bias=r.flag(), keep_window_size=2048 if r.cls.endswith("LM") else r.choice([5, 2048]), sliding_window=r.choice([None, None, 7])), **r.rope()}),
     "xmod": (encoder("Xmod", more=("ForCausalLM",)), "XmodConfig", lambda r: {**bert(r), "vocab_size": max(r.vocab, 7), "pad_token_id": 1, "is_decoder": r.flag(), "pre_norm": r.flag(), "adapter_reduction_factor": 1, "adapter_layer_norm": r.flag(), "adapter_reuse_layer_norm": r.flag(), "ln_before_adapter": r.flag(), "languages": ["en_XX", "de_DE"], "default_language": r.choice(["en_XX", "de_DE"])}),
     "big_bird": (encoder("BigBird", drop=("ForQuestionAnswering",), more=("ForCausalLM",)), "BigBirdConfig", lambda r: bert(r, attention_type=r.choice(["block_sparse", "original_full"]), rescale_embeddings=r.flag(), is_decoder=r.flag())),
     "ernie4_5_moe": (["Ernie4_5_MoeForCausalLM"] * 2 + ["Ernie4_5_MoeModel"], "Ernie4_5_MoeConfig", lambda r: {**grouped(r, use_bias=r.flag(), moe_intermediate_size=r.choice([10, 24]), moe_k=r.choice([1, 2, 3]), moe_num_experts=r.choice([3, 8]), moe_num_shared_experts=r.choice([0, 1, 2]), moe_layer_start_index=r.choice([0, 1]), moe_layer_end_index=r.choice([-1, 1]), moe_layer_interval=r.choice([1, 2])), **r.rope()}),
@@ -491,6 +492,8 @@ def cases_of(model, cfg, r, seq2seq, decoder, cls):
     g = torch.Generator().manual_seed(r.randrange(1 << 30))
     low = min(4, cfg.vocab_size - 1)  # above the special tokens, if there is room
     ids = lambda n: torch.randint(low, cfg.vocab_size, (1, n), generator=g)
+    if cfg.model_type == "doge":  # the same token twice: two keys are worth the same
+        ids = lambda n: (low + torch.randperm(cfg.vocab_size - low, generator=g).repeat(n)[:n])[None]
     types = getattr(cfg, "type_vocab_size", 0) > 1 and "token_type_ids" in inspect.signature(model.forward).parameters
     cases = {}
     for n in [12, 33] if cfg.model_type in POOLED else [1, r.choice([2, 5, 9]), r.choice([17, 33, 41])]:  # shorter ones fail there
@@ -586,7 +589,7 @@ def expect(model, cases, folder, about):
 
 # ------------------------------------------------------------------ one checkpoint
 
-EAGER = {"encoder-decoder", "t5gemma", "t5gemma-encoder", "gpt2", "falcon", "mpt", "bloom", "gemma2", "vaultgemma", "gpt_oss", "mixtral", "longformer", "led", "mobilebert"}
+EAGER = {"doge", "encoder-decoder", "t5gemma", "t5gemma-encoder", "gpt2", "falcon", "mpt", "bloom", "gemma2", "vaultgemma", "gpt_oss", "mixtral", "longformer", "led", "mobilebert"}
 
 
 
@@ -682,7 +685,7 @@ def one(name, seed, keep):
     """(what was drawn, wrong things)"""
     r = Draw(seed)
     classes, config, options = FAMILIES[name]
-    cls = r.choice(classes)
+    cls = r.cls = r.choice(classes)
     if "QuestionAnswering" in cls:
         r.labels = 2
     kw = {k: v for k, v in options(r).items() if v is not None or k in ("clip_qkv", "conv_kernel_size", "sliding_window", "q_lora_rank", "pad_token_id", "forced_eos_token_id", "attn_logit_softcapping", "final_logit_softcapping", "mamba_d_ssm")}
