@@ -56,7 +56,7 @@ typedef struct embed_work {
     const task_call *c;
     const embed_modules *m;
     embed_pooling how;
-    unsigned pooling;
+    pool_modes pooling;
     size_t dim;     /* of the result */
     size_t keep;    /* of dim */
     size_t n_steps; // of the folder, that run
@@ -68,25 +68,25 @@ typedef struct embed_work {
 
 static void pool(float *out, const embed_work *w, const float *h, size_t T, size_t H)
 {
-    for (unsigned bit = POOL_CLS; bit <= POOL_LAST; bit <<= 1) {
-        if (!(w->pooling & bit)) continue;
+    for (size_t i = 0; i < w->pooling.n; i++) {
+        const pool_mode mode = w->pooling.list[i];
         const size_t first = w->skip < T ? w->skip : T;
-        const size_t at = bit == POOL_LAST               ? (T ? T - 1 : 0)
-                          : bit == POOL_MAX && first < T ? first
-                                                         : 0;
+        const size_t at = mode == POOL_LAST               ? (T ? T - 1 : 0)
+                          : mode == POOL_MAX && first < T ? first
+                                                          : 0;
         for (size_t k = 0; k < H; k++) {
             float v = T ? h[at * H + k] : 0;
-            if (bit == POOL_MAX)
+            if (mode == POOL_MAX)
                 for (size_t t = first + 1; t < T; t++) v = h[t * H + k] > v ? h[t * H + k] : v;
-            if (bit == POOL_MEAN || bit == POOL_MEAN_SQRT || bit == POOL_WEIGHTED) {
+            if (mode == POOL_MEAN || mode == POOL_MEAN_SQRT || mode == POOL_WEIGHTED) {
                 float sum = 0, weights = 0;
                 for (size_t t = first; t < T; t++) {
-                    const float weight = bit == POOL_WEIGHTED ? (float)(t + 1) : 1.0f;
+                    const float weight = mode == POOL_WEIGHTED ? (float)(t + 1) : 1.0f;
                     sum += weight * h[t * H + k];
                     weights += weight;
                 }
                 if (weights < 1e-9f) weights = 1e-9f;
-                v = sum / (bit == POOL_MEAN_SQRT ? sqrtf(weights) : weights);
+                v = sum / (mode == POOL_MEAN_SQRT ? sqrtf(weights) : weights);
             }
             out[k] = v;
         }
@@ -154,18 +154,19 @@ static mltf_status embed_seqs(const task_call *c, const task_seqs *seqs, const e
 {
     const embed_modules *m = c->p->state;
     embed_work w = {.c = c, .m = m, .how = o->pooling, .skip = skip};
-    static const unsigned bits[] = {[EMBED_FIRST_TOKEN] = POOL_CLS,
-                                    [EMBED_MEAN] = POOL_MEAN,
-                                    [EMBED_MAX] = POOL_MAX,
-                                    [EMBED_LAST_TOKEN] = POOL_LAST,
-                                    [EMBED_POOLER] = POOL_CLS};
+    static const pool_mode modes[] = {[EMBED_FIRST_TOKEN] = POOL_CLS,
+                                      [EMBED_MEAN] = POOL_MEAN,
+                                      [EMBED_MAX] = POOL_MAX,
+                                      [EMBED_LAST_TOKEN] = POOL_LAST,
+                                      [EMBED_POOLER] = POOL_CLS};
     const size_t H = c->p->info->hidden;
     w.n_steps = o->pooling == EMBED_BY_FOLDER ? m->n_steps : 0;
     if (w.n_steps && o->normalize < 0 && m->steps[w.n_steps - 1].kind == STEP_NORMALIZE)
         w.n_steps--;
-    w.pooling = o->pooling == EMBED_BY_FOLDER ? m->pooling : bits[o->pooling];
+    w.pooling = o->pooling == EMBED_BY_FOLDER ? m->pooling
+                                              : (pool_modes){.list = {modes[o->pooling]}, .n = 1};
     w.unit = o->normalize > 0;
-    size_t widest = w.dim = embed_pooled_width(w.pooling, H);
+    size_t widest = w.dim = w.pooling.n * H;
     for (size_t i = 0; i < w.n_steps; i++) {
         w.dim = m->steps[i].out;
         if (w.dim > widest) widest = w.dim;
@@ -240,13 +241,13 @@ static mltf_status find_prompt(mltf_str *out, const embed_modules *m, const embe
 }
 
 /* How many tokens the prompt alone has, without a special token at its end. */
-static mltf_status count_prompt(size_t *out, const pipeline *p, mltf_str prompt, mltf_arena *a,
-                                mltf_err *err)
+static mltf_status count_prompt(size_t *out, const pipeline *p, mltf_str prompt,
+                                const tok_options *opts, mltf_arena *a, mltf_err *err)
 {
     tok_encoding enc = TOK_ENCODING_INIT;
     mltf_str text;
     TRY(prepared(&text, p->state, prompt, STR(""), a, err));
-    const mltf_status st = tokenizer_encode(p->tk, &enc, text, (mltf_str){0}, NULL, err);
+    const mltf_status st = tokenizer_encode(p->tk, &enc, text, (mltf_str){0}, opts, err);
     if (!st)
         *out = enc.n > 0 && tokenizer_is_special(p->tk, enc.ids[enc.n - 1]) ? enc.n - 1 : enc.n;
     tok_encoding_release(&enc);
@@ -276,7 +277,7 @@ mltf_status pipeline_embed(const pipeline *p, const mltf_str *texts, size_t n,
     mltf_str prompt = STR("");
     size_t skip = 0;
     TRY(find_prompt(&prompt, m, o, err));
-    if (folder && prompt.n && m->skip_prompt) TRY(count_prompt(&skip, p, prompt, a, err));
+    if (folder && prompt.n && m->skip_prompt) TRY(count_prompt(&skip, p, prompt, &opts, a, err));
     task_seqs seqs = {0};
     mltf_status st = MLTF_OK;
     for (size_t i = 0; i < n && !st; i++) {

@@ -19,7 +19,8 @@ typedef struct embed_options {
     size_t dimensions; /* keep that many, renormalized; 0: all */
     bool truncate;     /* cut texts that are too long; always so where the folder says how long */
     size_t max_length; /* tokens; 0: the model's */
-    mltf_str prompt, prompt_name; /* before each text, or one of the folder's by its name; p NULL: the folder's default */
+    mltf_str prompt,
+        prompt_name; /* before each text, or one of the folder's by its name; p NULL: the folder's default */
 } embed_options;
 
 /* Read pooling ("cls", "mean", "max", "last", "pooler"), normalize, dimensions, truncation, max_length, prompt and
@@ -32,7 +33,8 @@ typedef struct embeddings {
     size_t n_tokens; /* special tokens included */
 } embeddings;
 
-bool pipeline_has_modules(const pipeline *p); /* a sentence-transformers folder: it says how to pool */
+bool pipeline_has_modules(
+    const pipeline *p); /* a sentence-transformers folder: it says how to pool */
 
 /* The pipeline's model must have no head: task feature-extraction, sentence-embedding or sentence-similarity. */
 mltf_status pipeline_embed(const pipeline *p, const mltf_str *texts, size_t n,

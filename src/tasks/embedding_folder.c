@@ -2,6 +2,7 @@
 #include "tasks/embedding_folder.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,23 +22,43 @@ static mltf_status read_config(const char *dir, const char *sub, const char *nam
     return st;
 }
 
-static unsigned pooling_bits(const json *config)
+static const struct {
+    const char *key, *name;
+} pool_names[POOL_MODES] = {
+    [POOL_CLS] = {"pooling_mode_cls_token", "cls"},
+    [POOL_MAX] = {"pooling_mode_max_tokens", "max"},
+    [POOL_MEAN] = {"pooling_mode_mean_tokens", "mean"},
+    [POOL_MEAN_SQRT] = {"pooling_mode_mean_sqrt_len_tokens", "mean_sqrt_len_tokens"},
+    [POOL_WEIGHTED] = {"pooling_mode_weightedmean_tokens", "weightedmean"},
+    [POOL_LAST] = {"pooling_mode_lasttoken", "lasttoken"}};
+
+static mltf_status add_pool_mode(pool_modes *modes, const json *name, mltf_err *err)
 {
-    static const struct {
-        const char *key, *name;
-        unsigned bit;
-    } rows[] = {{"pooling_mode_cls_token", "cls", POOL_CLS},
-                {"pooling_mode_max_tokens", "max", POOL_MAX},
-                {"pooling_mode_mean_tokens", "mean", POOL_MEAN},
-                {"pooling_mode_mean_sqrt_len_tokens", "mean_sqrt_len_tokens", POOL_MEAN_SQRT},
-                {"pooling_mode_weightedmean_tokens", "weightedmean", POOL_WEIGHTED},
-                {"pooling_mode_lasttoken", "lasttoken", POOL_LAST}};
-    unsigned bits = 0;
-    const mltf_str name = json_string(json_get(config, "pooling_mode"), STR(""));
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        if (json_bool(json_get(config, rows[i].key), false) || str_is(name, rows[i].name))
-            bits |= rows[i].bit;
-    return bits ? bits : POOL_MEAN;
+    const mltf_str s = json_string(name, STR("?"));
+    for (int mode = 0; mode < POOL_MODES && modes->n < POOL_MODES; mode++) {
+        if (!str_is(s, pool_names[mode].name)) continue;
+        modes->list[modes->n++] = (pool_mode)mode;
+        return MLTF_OK;
+    }
+    return mltf_fail(err, MLTF_UNSUPPORTED,
+                     "pooling_mode \"" STR_FMT
+                     "\" is not known, or one too many; known: cls, max, mean, "
+                     "mean_sqrt_len_tokens, weightedmean, lasttoken",
+                     STR_ARG(s));
+}
+
+static mltf_status read_pooling(pool_modes *modes, const json *config, mltf_err *err)
+{
+    const json *named = json_get(config, "pooling_mode");
+    modes->n = 0;
+    if (json_is(named, JSON_STRING)) return add_pool_mode(modes, named, err);
+    for (size_t i = 0; json_is(named, JSON_ARRAY) && i < named->a.n; i++)
+        TRY(add_pool_mode(modes, &named->a.items[i], err));
+    for (int mode = 0; !named && mode < POOL_MODES; mode++)
+        if (json_bool(json_get(config, pool_names[mode].key), false))
+            modes->list[modes->n++] = (pool_mode)mode;
+    if (!modes->n) modes->list[modes->n++] = POOL_MEAN;
+    return MLTF_OK;
 }
 
 /* A tensor as float32 from malloc. */
@@ -162,6 +183,11 @@ static mltf_status load_step(embed_step *s, const char *dir, const char *sub, co
                          (long long)out, width);
     s->in = (size_t)in;
     s->out = (size_t)out;
+    const mltf_str from =
+        json_string(json_get(config, "module_input_name"), STR("sentence_embedding"));
+    if (!str_is(from, "sentence_embedding"))
+        return mltf_fail(err, MLTF_UNSUPPORTED,
+                         "%s works on \"" STR_FMT "\", which is not supported", sub, STR_ARG(from));
     const mltf_str act = json_string(json_get(config, "activation_function"), STR("Tanh"));
     if (dense) TRY(embed_activation_find(act, &s->act, err));
     char *folder = path_join(dir, sub);
@@ -178,22 +204,21 @@ static mltf_status load_step(embed_step *s, const char *dir, const char *sub, co
     return st;
 }
 
-size_t embed_pooled_width(unsigned bits, size_t hidden)
-{
-    size_t n = 0;
-    for (unsigned b = bits; b; b >>= 1) n += b & 1;
-    return n * hidden;
-}
-
 static void read_bounds(embed_modules *m, const char *dir, const char *sub)
 {
+    static const char *const models[] = {"bert",   "roberta",     "distilbert", "camembert",
+                                         "albert", "xlm-roberta", "xlnet"};
     json_doc doc = JSON_DOC_INIT;
-    mltf_err ignored = {0}; // the file may be missing
-    if (read_config(dir, sub, "sentence_bert_config.json", &doc, &ignored) == MLTF_OK) {
-        const int64_t max = json_int(json_get(doc.root, "max_seq_length"), 0);
-        if (max > 0) m->max_length = (size_t)max;
-        m->lower = json_bool(json_get(doc.root, "do_lower_case"), false);
+    for (size_t i = 0; i < sizeof models / sizeof *models && !json_len(doc.root); i++) {
+        char name[64];
+        mltf_err ignored = {0}; // none may be there
+        snprintf(name, sizeof name, "sentence_%s_config.json", models[i]);
+        json_doc_release(&doc);
+        (void)read_config(dir, sub, name, &doc, &ignored);
     }
+    const int64_t max = json_int(json_get(doc.root, "max_seq_length"), 0);
+    if (max > 0) m->max_length = (size_t)max;
+    m->lower = json_bool(json_get(doc.root, "do_lower_case"), false);
     json_doc_release(&doc);
 }
 
@@ -230,9 +255,9 @@ static mltf_status load_module(embed_modules *m, const char *dir, const json *mo
     json_doc doc = JSON_DOC_INIT;
     mltf_status st = read_config(dir, name, "config.json", &doc, err);
     if (!st && pooling) {
-        m->pooling = pooling_bits(doc.root);
+        st = read_pooling(&m->pooling, doc.root, err);
         m->skip_prompt = !json_bool(json_get(doc.root, "include_prompt"), true);
-        *width = embed_pooled_width(m->pooling, hidden);
+        *width = m->pooling.n * hidden;
     } else if (!st) {
         if (m->n_steps == EMBED_STEPS_MAX) {
             st = mltf_fail(err, MLTF_UNSUPPORTED, "modules.json has too many modules");
@@ -292,7 +317,7 @@ mltf_status embed_modules_load(embed_modules **out, const char *dir, size_t hidd
         st = mltf_fail_memory(err);
         goto done;
     }
-    m->pooling = POOL_MEAN;
+    m->pooling = (pool_modes){.list = {POOL_MEAN}, .n = 1};
     if (file_exists(path)) {
         m->by_folder = true;
         st = json_parse_file(&doc, path, NULL, err);

@@ -3,10 +3,11 @@
  * modules.json: [{"idx", "name", "path", "type"}], in order Transformer, Pooling, then any of Dense, LayerNorm,
  * Normalize. Each module's folder has a config.json:
  *   Pooling    pooling_mode_cls_token, _max_tokens, _mean_tokens, _mean_sqrt_len_tokens, _weightedmean_tokens,
- *              _lasttoken (several are concatenated in this order), or pooling_mode with a name; include_prompt
+ *              _lasttoken (several are concatenated in this order), or pooling_mode with a name or a list of names
+ *              in their own order; include_prompt
  *   Dense      in_features, out_features, bias, activation_function; weights linear.weight [out, in], linear.bias
  *   LayerNorm  dimension; weights norm.weight, norm.bias
- * sentence_bert_config.json beside the model: max_seq_length, do_lower_case.
+ * sentence_bert_config.json (or of another model's name, as before 2.0) beside the model: max_seq_length, do_lower_case.
  * config_sentence_transformers.json: prompts {name: text}, default_prompt_name. */
 #ifndef MLTF_TASKS_EMBEDDING_FOLDER_H
 #define MLTF_TASKS_EMBEDDING_FOLDER_H
@@ -15,14 +16,22 @@
 #include "base/status.h"
 #include "base/str.h"
 
-enum {
-    POOL_CLS = 1,
-    POOL_MAX = 2,
-    POOL_MEAN = 4,
-    POOL_MEAN_SQRT = 8,
-    POOL_WEIGHTED = 16,
-    POOL_LAST = 32
-};
+typedef enum {
+    POOL_CLS,
+    POOL_MAX,
+    POOL_MEAN,
+    POOL_MEAN_SQRT,
+    POOL_WEIGHTED,
+    POOL_LAST,
+    POOL_MODES
+} pool_mode;
+
+/* What is concatenated, in order. */
+typedef struct pool_modes {
+    pool_mode list[POOL_MODES];
+    size_t n;
+} pool_modes;
+
 #define EMBED_STEPS_MAX 8 /* modules behind the pooling; real folders have two */
 
 typedef enum { STEP_DENSE, STEP_LAYER_NORM, STEP_NORMALIZE } step_kind;
@@ -32,8 +41,8 @@ typedef float embed_activation(float);
 typedef struct embed_step {
     step_kind kind;
     size_t in, out;
-    float *weight;       /* Dense [out, in], LayerNorm [out] */
-    float *bias;         /* [out] or NULL */
+    float *weight;         /* Dense [out, in], LayerNorm [out] */
+    float *bias;           /* [out] or NULL */
     embed_activation *act; /* NULL: none */
 } embed_step;
 
@@ -42,8 +51,9 @@ typedef struct embed_prompt {
 } embed_prompt;
 
 typedef struct embed_modules {
-    bool by_folder;    /* there is a modules.json; else the rest is zero but for pooling */
-    unsigned pooling;  /* POOL_… */
+    bool
+        by_folder; /* there is a modules.json, or the task is sentence-transformers' own: texts are read as there */
+    pool_modes pooling;
     bool skip_prompt;  /* the prompt's own tokens are left out of the pooling */
     size_t max_length; /* 0: the model's */
     bool lower;
@@ -55,15 +65,13 @@ typedef struct embed_modules {
     mltf_arena own;
 } embed_modules;
 
-/* Read once when a pipeline without head is loaded. hidden: the model's width. UNSUPPORTED names a module or an
+/* Read once when a pipeline without head is loaded; without a modules.json the mean is taken. hidden: the model's width. UNSUPPORTED names a module or an
  * activation that is not known. */
 mltf_status embed_modules_load(embed_modules **out, const char *dir, size_t hidden, mltf_err *err);
 void embed_modules_free(embed_modules *m);
 /* An activation by its class in torch.nn, "torch.nn.modules.activation.Tanh", made without arguments: *act is NULL for
  * Identity. UNSUPPORTED names one that is not known. */
 mltf_status embed_activation_find(mltf_str name, embed_activation **act, mltf_err *err);
-/* Numbers that pooling gives: the model's width for each mode. */
-size_t embed_pooled_width(unsigned pooling, size_t hidden);
 /* NULL if there is none of that name. */
 const embed_prompt *embed_prompt_find(const embed_modules *m, mltf_str name);
 

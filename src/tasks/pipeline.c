@@ -99,9 +99,10 @@ static const char *class_for_task(const task_def *def, const model_names *names,
     const mltf_str s = str_from(given), stem = str_slice(s, 0, class_stem(given));
     const bool base = strcmp(def->class_suffix, "Model") == 0;
     // sentence-transformers takes the encoder of T5 and its kin alone
-    const char *alone = base && names->sentences
-                            ? arena_printf(arena, STR_FMT "EncoderModel", STR_ARG(stem))
-                            : NULL;
+    const bool sentences =
+        names->sentences || strcmp(def->info.pipeline_class, "SentenceTransformer") == 0;
+    const char *alone =
+        base && sentences ? arena_printf(arena, STR_FMT "EncoderModel", STR_ARG(stem)) : NULL;
     if (alone && arch_has_class(names->model_type, alone)) return alone;
     const bool with_head =
         str_ends(s, "LMHeadModel") || str_ends(s, "MTModel") || str_ends(s, "DoubleHeadsModel");

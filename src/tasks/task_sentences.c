@@ -23,6 +23,7 @@ static mltf_status load_modules(pipeline *p, mltf_err *err)
 {
     embed_modules *m = NULL;
     TRY(embed_modules_load(&m, p->folder, p->info->hidden, err));
+    m->by_folder = true; // a bare checkpoint is read as SentenceTransformer() reads it, too
     p->state = m;
     return MLTF_OK;
 }

@@ -65,6 +65,8 @@ static int make_folder(void **state)
     snprintf(to, sizeof to, "%s/1_Pooling", folder);
     if (mkdir(to, 0700)) return -1;
     snprintf(to, sizeof to, "%s/2_Dense", folder);
+    if (mkdir(to, 0700)) return -1;
+    snprintf(to, sizeof to, "%s/3_Pooling", folder);
     return mkdir(to, 0700);
 }
 
@@ -165,6 +167,48 @@ static void test_embedding_pools_in_every_mode_in_order(void **state)
     embed(p, &(embed_options){0}, got, 6 * H);
     expect(want, got, 6 * H);
     pipeline_free(p);
+}
+
+static const char pooled_modules[] =
+    "[{\"path\": \"\", \"type\": \"sentence_transformers.models.Transformer\"},"
+    " {\"path\": \"1_Pooling\", \"type\": \"x.Pooling\"}]";
+
+static void test_embedding_takes_a_list_of_modes_in_its_own_order(void **state)
+{
+    (void)state;
+    write_text("modules.json", pooled_modules);
+    write_text("1_Pooling/config.json",
+               "{\"embedding_dimension\": 32, \"pooling_mode\": [\"lasttoken\", \"cls\"]}");
+    pipeline *p = load(folder);
+    static float h[64][H];
+    float want[2 * H], got[2 * H];
+    const size_t T = hidden_states(p, h);
+    memcpy(want, h[T - 1], sizeof h[0]);
+    memcpy(want + H, h[0], sizeof h[0]);
+    embed(p, &(embed_options){0}, got, 2 * H);
+    expect(want, got, 2 * H);
+    pipeline_free(p);
+}
+
+static void test_embedding_bounds_may_lie_under_another_models_name(void **state)
+{
+    (void)state;
+    write_text("modules.json", pooled_modules);
+    write_text("1_Pooling/config.json", "{\"pooling_mode_mean_tokens\": true}");
+    pipeline *p = load(folder);
+    float all[H], three[H], bounded[H];
+    embed(p, &(embed_options){0}, all, H);
+    embed(p, &(embed_options){.max_length = 3}, three, H);
+    pipeline_free(p);
+    write_text("sentence_xlm-roberta_config.json", "{\"max_seq_length\": 3}");
+    p = load(folder);
+    embed(p, &(embed_options){0}, bounded, H);
+    pipeline_free(p);
+    char path[512];
+    snprintf(path, sizeof path, "%s/sentence_xlm-roberta_config.json", folder);
+    assert_int_equal(unlink(path), 0);
+    expect(three, bounded, H);
+    assert_memory_not_equal(all, three, sizeof all);
 }
 
 static void test_embedding_runs_dense_and_normalize(void **state)
@@ -326,8 +370,10 @@ static void test_embedding_refuses_folders_that_do_not_fit(void **state)
          "\"a.Dense\"},"
          " {\"path\": \"2_Dense\", \"type\": \"a.Dense\"}]",
          "takes 32 values"},
+        {"[{\"path\": \"3_Pooling\", \"type\": \"a.Pooling\"}]", "pooling_mode \"median\""},
     };
     write_text("1_Pooling/config.json", "{\"pooling_mode_mean_tokens\": true}");
+    write_text("3_Pooling/config.json", "{\"pooling_mode\": [\"cls\", \"median\"]}");
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         write_text("modules.json", rows[i].modules);
         pipeline *p = NULL;
@@ -344,6 +390,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_embedding_pools_in_every_mode_in_order),
+        cmocka_unit_test(test_embedding_takes_a_list_of_modes_in_its_own_order),
+        cmocka_unit_test(test_embedding_bounds_may_lie_under_another_models_name),
         cmocka_unit_test(test_embedding_runs_dense_and_normalize),
         cmocka_unit_test(test_embedding_takes_pooling_from_the_caller),
         cmocka_unit_test(test_embedding_puts_the_folders_prompt_before_each_text),
