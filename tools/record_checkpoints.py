@@ -436,6 +436,7 @@ FAMILIES = {
     "family-mamba": ("mamba", "MambaForCausalLM", {"conv_kernel": 4, "state_size": 4, "expand": 2, "intermediate_size": None}),
     "family-mamba2": ("mamba2", "Mamba2ForCausalLM", {"conv_kernel": 4, "state_size": 4, "num_heads": 4, "head_dim": 8, "n_groups": 2, "chunk_size": 4}),
     "family-megatron-bert": ("megatron-bert", "MegatronBertForMaskedLM", {}),
+    "family-minimax": ("minimax", "MiniMaxForCausalLM", {"rope_scaling": None, "block_size": 4, "num_local_experts": 3, "num_experts_per_tok": 2, "linear_attn_alpha_factor": 0.7, "mlp_beta_factor": 1.5}),
     "family-mistral3": ("mistral3", "Mistral3ForConditionalGeneration", {}),
     "family-nllb-moe": ("nllb-moe", "NllbMoeForConditionalGeneration", {"decoder_layers": 1, "num_experts": 3, "encoder_sparse_step": 2, "decoder_sparse_step": 1, "router_bias": True}),
     "family-modernbert-decoder": ("modernbert-decoder", "ModernBertDecoderForCausalLM", {"layer_types": ["full_attention", "sliding_attention"], "local_attention": 4}),

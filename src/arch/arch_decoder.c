@@ -105,6 +105,19 @@ void arch_decoder_mlp_w_load(nn_loader *ld, nn_mlp_w *m, const char *name, size_
     load_gated(ld, m, name, parts, hidden, ffn, act, flags);
 }
 
+void arch_sparse_moe_load(arch_build *b, nn_moe_w *m, size_t hidden, size_t ffn, k_act act)
+{
+    nn_loader *ld = &b->ld;
+    m->experts = arch_new(b, m->n, sizeof *m->experts);
+    nn_load_linear(ld, &m->router, "block_sparse_moe.gate", m->n, hidden,
+                   NN_NO_BIAS | NN_KEEP_FLOAT);
+    for (size_t e = 0; m->experts && e < m->n; e++) {
+        char name[64];
+        snprintf(name, sizeof name, "block_sparse_moe.experts.%zu", e);
+        arch_decoder_mlp_w_load(ld, &m->experts[e], name, hidden, ffn, act, NN_NO_BIAS);
+    }
+}
+
 void arch_stacked_experts_load(arch_build *b, nn_moe_w *m, const char *in, const char *out,
                                size_t hidden, size_t ffn, k_act act, unsigned flags)
 {
@@ -450,7 +463,7 @@ static void layer_forward(arch_run *r, float *x, const decoder_layer *w, const n
         attention(r, y, h, w, rope, il);
         if (d->residual_of_norm) nn_copy(cx, x, h, T * H);
         weigh(cx, x, w->residual1, T, H);
-        add_scaled(cx, x, y, d->residual_scale, T * H);
+        add_scaled(cx, x, y, w->part1 != 0 ? w->part1 : d->residual_scale, T * H);
         nn_tap(cx, "attn", (int)il, x, T, H);
         if (r->seqs.memory && nn_has(&w->cross.q)) {
             const nn_attn a = cross_attn(d, w);
@@ -464,7 +477,7 @@ static void layer_forward(arch_run *r, float *x, const decoder_layer *w, const n
             mlp(r, y, h, w);
             if (d->residual_of_norm) nn_copy(cx, x, h, T * H);
             weigh(cx, x, w->residual2, T, H);
-            add_scaled(cx, x, y, d->residual_scale, T * H);
+            add_scaled(cx, x, y, w->part2 != 0 ? w->part2 : d->residual_scale, T * H);
         }
     }
     nn_tap(cx, "out", (int)il, x, T, H);

@@ -26,7 +26,8 @@ typedef struct decoder_layer {
     float scale;         /* of the scores; 0: the decoder's */
     /* [H] of x before attention's part, and mlp's, is added; NULL: ones */
     const float *residual1, *residual2;
-    const void *own; /* weights that only the decoder's own `attention`, or `mixer`, knows */
+    float part1, part2; /* of what attention, and mlp, adds; 0: the decoder's residual_scale */
+    const void *own;    /* weights that only the decoder's own `attention`, or `mixer`, knows */
     /* instead of attention: y = mixer(x), which keeps a state and no keys (arch_recurrent.h); NULL: attention */
     void (*mixer)(arch_run *r, float *y, const float *x, const struct decoder_layer *w);
     bool keyless; /* the cache keeps no keys of this layer */
@@ -166,6 +167,8 @@ void arch_decoder_mlp_w_load(nn_loader *ld, nn_mlp_w *m, const char *name, size_
  * ffn]; with NN_CONV1D their last two dimensions are the other way round. */
 void arch_stacked_experts_load(arch_build *b, nn_moe_w *m, const char *in, const char *out,
                                size_t hidden, size_t ffn, k_act act, unsigned flags);
+/* m->n experts as mixtral names them: block_sparse_moe.gate, block_sparse_moe.experts.N.w1, w3 and w2. */
+void arch_sparse_moe_load(arch_build *b, nn_moe_w *m, size_t hidden, size_t ffn, k_act act);
 /* sliding_window where use_sliding_window (default `used`) lets it count; 0: none. */
 size_t arch_decoder_window(arch_config *c, bool used, size_t fallback);
 

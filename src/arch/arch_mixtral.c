@@ -112,8 +112,12 @@ static void load_experts(arch_build *b, nn_moe_w *m, size_t H, const moe_config 
     const size_t F = c->expert_ffn;
     *m = (nn_moe_w){
         .n = c->experts, .top_k = c->top_k, .scores = c->scores, .normalize = c->normalize};
-    nn_load_linear(ld, &m->router, "block_sparse_moe.gate|mlp.gate|block_sparse_moe.router.layer",
-                   m->n, H, NN_NO_BIAS | NN_KEEP_FLOAT);
+    if (c->w_names) {
+        arch_sparse_moe_load(b, m, H, F, c->act);
+        return;
+    }
+    nn_load_linear(ld, &m->router, "mlp.gate|block_sparse_moe.router.layer", m->n, H,
+                   NN_NO_BIAS | NN_KEEP_FLOAT);
     if (c->stacked)
         arch_stacked_experts_load(b, m, "block_sparse_moe.input_linear.weight",
                                   "block_sparse_moe.output_linear.weight", H, F, c->act, 0);
@@ -121,9 +125,8 @@ static void load_experts(arch_build *b, nn_moe_w *m, size_t H, const moe_config 
         m->experts = arch_new(b, m->n, sizeof *m->experts);
     for (size_t e = 0; !c->stacked && m->experts && e < m->n; e++) {
         char name[64];
-        snprintf(name, sizeof name, "%s.experts.%zu", c->w_names ? "block_sparse_moe" : "mlp", e);
-        (c->w_names ? arch_decoder_mlp_w_load : arch_decoder_mlp_load)(ld, &m->experts[e], name, H,
-                                                                       F, c->act, NN_NO_BIAS);
+        snprintf(name, sizeof name, "mlp.experts.%zu", e);
+        arch_decoder_mlp_load(ld, &m->experts[e], name, H, F, c->act, NN_NO_BIAS);
     }
     if (c->shared_ffn && c->stacked) {
         load_shared_mlp(ld, &m->shared, H, c);

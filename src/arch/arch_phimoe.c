@@ -5,8 +5,6 @@
  * Easy to get wrong: the norms are layer norms; of two experts a token, each is chosen on its own, weighted by the
  * softmax over the logits that lie near it (sparsemixer, its width is router_jitter_noise); longrope's short_mscale and
  * long_mscale take the place of the attention factor. Checked on: random checkpoints of the library. */
-#include <stdio.h>
-
 #include "arch/arch_decoder.h"
 
 typedef struct {
@@ -24,19 +22,6 @@ static void load_rope(arch_build *b, arch_decoder *d)
     const json *near = json_get(p, "short_mscale"), *far = json_get(p, "long_mscale");
     if (json_is_number(near)) d->rope.scale = (float)json_double(near, 1);
     if (json_is_number(far)) d->rope.far_scale = (float)json_double(far, 1);
-}
-
-static void load_experts(arch_build *b, nn_moe_w *m, size_t H, const phimoe_config *o)
-{
-    nn_loader *ld = &b->ld;
-    *m = (nn_moe_w){.n = o->experts, .top_k = 2, .scores = NN_MOE_MIXER, .near = o->near};
-    m->experts = arch_new(b, m->n, sizeof *m->experts);
-    nn_load_linear(ld, &m->router, "block_sparse_moe.gate", m->n, H, NN_NO_BIAS | NN_KEEP_FLOAT);
-    for (size_t e = 0; m->experts && e < m->n; e++) {
-        char name[64];
-        snprintf(name, sizeof name, "block_sparse_moe.experts.%zu", e);
-        arch_decoder_mlp_w_load(ld, &m->experts[e], name, H, o->ffn, o->act, NN_NO_BIAS);
-    }
 }
 
 static mltf_status load(arch_build *b, mltf_err *err)
@@ -68,7 +53,8 @@ static mltf_status load(arch_build *b, mltf_err *err)
         nn_load_norm(ld, &l->norm1, "input_layernorm", NN_NORM_LAYER, H, o.eps, NN_BIAS);
         nn_load_norm(ld, &l->norm2, "post_attention_layernorm", NN_NORM_LAYER, H, o.eps, NN_BIAS);
         arch_decoder_attn_load(ld, &l->attn, d, o.bias, o.bias);
-        load_experts(b, &l->moe, H, &o);
+        l->moe = (nn_moe_w){.n = o.experts, .top_k = 2, .scores = NN_MOE_MIXER, .near = o.near};
+        arch_sparse_moe_load(b, &l->moe, H, o.ffn, o.act);
     }
     const bool biased = cfg_bool(c, "lm_head_bias", false);
     arch_decoder_heads_load(b, &d->heads_w, H, &d->words, "lm_head", biased ? NN_BIAS : NN_NO_BIAS,

@@ -71,6 +71,7 @@
     X(longt5) \
     X(luke) \
     X(mamba) \
+    X(minimax) \
     X(ministral) \
     X(mixtral) \
     X(mobilebert) \

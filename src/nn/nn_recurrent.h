@@ -112,4 +112,28 @@ typedef struct nn_delta_w {
 } nn_delta_w;
 void nn_delta(nn_ctx *cx, float *y, const float *x, const nn_delta_w *w, const nn_seqs *seqs);
 
+/* ------------------------------------------------------------------ lightning attention */
+
+/* Qin et al. 2024, arXiv:2401.04658: each head has a matrix S [D, D] that fades by its slope.
+ *
+ *   [q | k | v] of each head = act(qkv x);  S = e^-slope S + k vᵀ;  y = out(norm(qᵀ S) sigmoid(gate x))
+ *
+ * The first pass of a sequence goes by blocks, in which powers of the decay are read from tables: checkpoints store
+ * them, rounded. */
+typedef struct nn_lightning_w {
+    size_t heads, dim, block;
+    float pace; /* the slopes' own factor, of this layer */
+    k_act act;
+    nn_linear_w qkv, gate, out; /* [heads 3 D, H], [heads D, H], [H, heads D] */
+    nn_norm_w norm;
+    const float *slope;                   /* [heads] */
+    const float *query_decay, *key_decay; /* [heads, block] */
+    const float *pair_decay;              /* [heads, block, block] */
+    size_t state;
+} nn_lightning_w;
+/* qkv_proj, output_gate, out_proj, norm and the tables, after the first five fields are set. */
+void nn_lightning_load(nn_loader *ld, nn_lightning_w *w, size_t hidden, size_t *state);
+void nn_lightning(nn_ctx *cx, float *y, const float *x, const nn_lightning_w *w,
+                  const nn_seqs *seqs);
+
 #endif

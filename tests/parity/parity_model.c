@@ -444,8 +444,9 @@ static bool counts_otherwise(const arch_info *info)
            !str_is(str_from(info->model_type), "xlm-roberta-xl");
 }
 
-/* Language models whose generation is another question than their plain forward: xlnet. */
-static bool reads_both_ways(const arch_info *info)
+/* Language models whose generation is another question than their plain forward (xlnet), or whose first pass rounds
+ * otherwise (minimax). */
+static bool generates_otherwise(const arch_info *info)
 {
     return info->stepwise && info->stateful;
 }
@@ -458,7 +459,7 @@ static void check_cached(parity *p, const char *name_case, const side *s, const 
     if (info->kind != ARCH_DECODER || info->head != ARCH_HEAD_LM || s->B != 1 || s->pos ||
         s->types || has_dynamic_rope(p))
         return;
-    if (counts_otherwise(info) || reads_both_ways(info)) return;
+    if (counts_otherwise(info) || generates_otherwise(info)) return;
     const size_t T = s->start[1];
     arch_cache *cache = NULL;
     mltf_err err = {0};
