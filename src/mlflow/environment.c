@@ -5,6 +5,7 @@
 
 #include "base/ascii.h"
 #include "base/file.h"
+#include "base/pytext.h"
 #include "formats/yaml.h"
 #include "mlflow/requirement.h"
 
@@ -58,35 +59,52 @@ static bool same_package(const char *x, const char *y)
 static mltf_status read_file(lines *reqs, lines *constraints, const char *path, bool is_constraint,
                              int depth, mltf_err *err);
 
-/* One line: a requirement, or -r FILE, or -c FILE, relative to `base`. */
-static mltf_status add_line(lines *reqs, lines *constraints, const char *line, const char *base,
-                            bool is_constraint, int depth, mltf_err *err)
+/* A whole line: a requirement, or -r FILE, or -c FILE, relative to `base`. */
+static mltf_status add_requirement(lines *reqs, lines *constraints, mltf_str line, const char *base,
+                                   bool is_constraint, int depth, mltf_err *err)
 {
     static const struct {
         const char *flag;
         bool constraint;
     } flags[] = {{"-r ", false}, {"--requirement ", false}, {"-c ", true}, {"--constraint ", true}};
-    while (*line == ' ' || *line == '\t') line++;
-    size_t n = strlen(line);
-    for (size_t i = 0; i < n; i++) // a comment begins the line or follows a blank
-        if (line[i] == '#' && (i == 0 || line[i - 1] == ' ' || line[i - 1] == '\t')) n = i;
-    while (n > 0 && (line[n - 1] == ' ' || line[n - 1] == '\t' || line[n - 1] == '\r')) n--;
-    if (n == 0) return MLTF_OK;
-    const char *text = arena_strdup(reqs->a, line, n);
+    if (line.n == 0 || line.p[0] == '#') return MLTF_OK;
+    const char *text = arena_strdup(reqs->a, line.p, line.n);
     if (!text) return mltf_fail_memory(err);
     for (size_t i = 0; i < sizeof flags / sizeof *flags; i++) {
         const size_t k = strlen(flags[i].flag);
         if (strncmp(text, flags[i].flag, k) != 0) continue;
-        const char *name = text + k;
-        while (*name == ' ') name++;
+        const char *name = pytext_lstrip(str_from(text + k)).p;
         const char *path =
             *name == '/' || !base ? name : arena_printf(reqs->a, "%s/%s", base, name);
         if (!path) return mltf_fail_memory(err);
-        return read_file(reqs, constraints, path, is_constraint || flags[i].constraint, depth + 1,
-                         err);
+        return read_file(reqs, constraints, path, flags[i].constraint, depth + 1, err);
     }
     add(is_constraint ? constraints : reqs, text);
     return MLTF_OK;
+}
+
+/* Lines as pip reads them: " #" begins a comment, a backslash at the end joins the next line. */
+static mltf_status add_lines(lines *reqs, lines *constraints, const lines *given, const char *base,
+                             bool is_constraint, int depth, mltf_err *err)
+{
+    mltf_buf whole = MLTF_BUF_INIT;
+    mltf_status st = MLTF_OK;
+    for (size_t i = 0; i < given->n && st == MLTF_OK; i++) {
+        mltf_str line = pytext_strip(str_from(given->items[i]));
+        const char *comment = memmem(line.p, line.n, " #", 2);
+        if (comment) line = pytext_rstrip(str_slice(line, 0, (size_t)(comment - line.p)));
+        const bool continued = str_ends(line, "\\");
+        while (str_ends(line, "\\")) line.n--;
+        buf_put_str(&whole, line);
+        if (continued && i + 1 < given->n) continue;
+        st = buf_status(&whole, err);
+        if (st == MLTF_OK)
+            st = add_requirement(reqs, constraints, buf_str(&whole), base, is_constraint, depth,
+                                 err);
+        buf_clear(&whole);
+    }
+    mltf_buf_release(&whole);
+    return st;
 }
 
 static mltf_status read_file(lines *reqs, lines *constraints, const char *path, bool is_constraint,
@@ -99,14 +117,10 @@ static mltf_status read_file(lines *reqs, lines *constraints, const char *path, 
     mltf_status st = file_read(&text, path, (size_t)1 << 24, err);
     char *base = path_parent(path);
     if (st == MLTF_OK && !base) st = mltf_fail_memory(err);
-    for (char *p = text.p, *end; st == MLTF_OK && p && *p; p = end) {
-        end = strchr(p, '\n');
-        if (end)
-            *end++ = '\0';
-        else
-            end = p + strlen(p);
-        st = add_line(reqs, constraints, p, base, is_constraint, depth, err);
-    }
+    lines given = {.a = reqs->a};
+    char *next = st ? NULL : (char *)pytext_newlines(reqs->a, buf_str(&text)).p;
+    for (char *p; (p = strsep(&next, "\n"));) add(&given, p);
+    if (st == MLTF_OK) st = add_lines(reqs, constraints, &given, base, is_constraint, depth, err);
     free(base);
     mltf_buf_release(&text);
     return st;
@@ -117,8 +131,9 @@ static mltf_status collect(lines *reqs, lines *constraints, const char *const *i
     const bool single = items[0] && !items[1];
     if (single && strncmp(items[0], "-", 1) != 0 && file_exists(items[0]))
         return read_file(reqs, constraints, items[0], false, 0, err);
-    for (; *items; items++) TRY(add_line(reqs, constraints, *items, NULL, false, 0, err));
-    return MLTF_OK;
+    lines given = {.a = reqs->a};
+    for (; *items; items++) add(&given, *items);
+    return add_lines(reqs, constraints, &given, NULL, false, 0, err);
 }
 
 static void mlflow_first(lines *l)

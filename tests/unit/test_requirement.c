@@ -1,8 +1,11 @@
 /* Requirement lines come out as MLflow writes them (packaging's str(Requirement), one line a package). */
 #include "unit.h"
 
+#include <stdio.h>
 #include <string.h>
 
+#include "base/file.h"
+#include "mlflow/environment.h"
 #include "mlflow/python_version.h"
 #include "mlflow/requirement.h"
 
@@ -105,6 +108,50 @@ static void test_lines_that_are_no_requirements_stay(void **state)
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) expect(lines[i], lines[i]);
 }
 
+static const char *in_folder(const char *dir, const char *name)
+{
+    return arena_printf(&arena, "%s/%s", dir, name);
+}
+
+static void put_file(const char *path, const char *text)
+{
+    mltf_err err = {0};
+    if (file_write(path, text, strlen(text), &err)) fail_msg("%s", err.msg);
+}
+
+static void expect_file(const char *path, const char *want)
+{
+    mltf_buf text = MLTF_BUF_INIT;
+    mltf_err err = {0};
+    if (file_read(&text, path, 10000, &err)) fail_msg("%s", err.msg);
+    assert_string_equal(text.p, want);
+    mltf_buf_release(&text);
+}
+
+/* What mlflow.utils.environment._parse_pip_requirements() made of the same files. */
+static void test_requirement_files_are_read_line_by_line(void **state)
+{
+    (void)state;
+    char *dir = unit_new_folder();
+    assert_non_null(dir);
+    put_file(in_folder(dir, "given.txt"),
+             "numpy==1.26.4 \\\n  ; python_version>\"3.7\"   # why\r\n# all\n"
+             "\ttorch>=2 #x\r-c cons.txt\n\u00a0scipy\u00a0\nlast \\\\");
+    put_file(in_folder(dir, "cons.txt"), "pandas<3\n-r more.txt\n");
+    put_file(in_folder(dir, "more.txt"),
+             "idna==3\n"); // required, though a constraint file names it
+    const char *const one[] = {in_folder(dir, "given.txt"), NULL};
+    const environment_options o = {.pip_requirements = one};
+    mltf_err err = {0};
+    if (environment_write(dir, &o, &err)) fail_msg("%s", err.msg);
+    expect_file(in_folder(dir, "requirements.txt"),
+                "mlflow==" MLTF_MLFLOW_VERSION
+                "\nnumpy==1.26.4; python_version > \"3.7\"\ntorch>=2\nidna==3\n"
+                "scipy\nlast\n-c constraints.txt");
+    expect_file(in_folder(dir, "constraints.txt"), "pandas<3");
+    assert_int_equal(unit_remove_folder(dir), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -112,6 +159,7 @@ int main(void)
         cmocka_unit_test(test_requirements_of_one_package_become_one),
         cmocka_unit_test(test_requirements_that_no_version_meets_are_refused),
         cmocka_unit_test(test_lines_that_are_no_requirements_stay),
+        cmocka_unit_test(test_requirement_files_are_read_line_by_line),
     };
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     arena_release(&arena);
