@@ -309,6 +309,8 @@ static ast *of_dependencies(schema_builder *s, const json *schema, const char *k
 static ast *of_values(schema_builder *s, const json *schema, const json *values)
 {
     ast *alt = ast_alt(s->b);
+    // that a value is among them need not be asked of each: there may be very many
+    if (values == json_get(schema, "enum")) schema = schema_without(&s->doc, schema, "enum");
     for (size_t i = 0; i < json_len(values); i++)
         if (schema_holds(&s->doc, json_at(values, i), schema))
             ast_add(s->b, alt, grammar_constant(s, json_at(values, i)));

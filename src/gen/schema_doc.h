@@ -24,6 +24,8 @@
 
 #define SCHEMA_DEPTH 64    /* of merging inside merging; references in circles end here */
 #define SCHEMA_MADE  4000u /* schemas made of two others */
+#define SCHEMA_MERGED                                                                              \
+    (1u << 15) /* members looked at while objects are merged: each is sought among all */
 
 /* A schema that was made of two others. */
 typedef struct schema_made {
@@ -37,6 +39,7 @@ typedef struct schema_doc {
     int depth;        /* of both, negations and texts in each other: references may go in circles */
     schema_made *made; /* [n_made] */
     size_t n_made, cap_made;
+    size_t n_merged; /* members that merge_members() has met */
     struct text_dfa *any_text;
     bool denied; /* what is asked for is to be excluded: rather too much of it than too little */
     bool deny_formats; /* schema_negations() takes texts without the format for a way */

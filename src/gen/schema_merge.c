@@ -261,7 +261,11 @@ static void merge_members(schema_doc *s, json *out, const json *a, const json *b
     json *properties = json_new_object(arena);
     const json *rest[2] = {json_get(a, "additionalProperties"),
                            json_get(b, "additionalProperties")};
-    for (int k = 0; k < 2; k++) {
+    for (int k = 0; k < 2; k++) s->n_merged += json_len(json_get(of[k], "properties"));
+    if (s->n_merged > SCHEMA_MERGED)
+        ast_fail(s->b, MLTF_UNSUPPORTED, "the schema's parts have more than %u members to combine",
+                 SCHEMA_MERGED);
+    for (int k = 0; k < 2 && ast_ok(s->b); k++) {
         const json *own = json_get(of[k], "properties");
         for (size_t i = 0; i < json_len(own); i++) {
             const mltf_str name = own->o.members[i].key;

@@ -188,8 +188,8 @@ json *pv_to_json(mltf_arena *a, const pv *v)
     }
     case PV_DICT: {
         json *out = json_new_object(a);
-        for (size_t i = 0; i < v->dict.n; i++)
-            json_set_str(a, out, key_text(a, &v->dict.pairs[i].key),
+        for (size_t i = 0; i < v->dict.n; i++) // 1 and "1" are two keys, as json.dumps() writes them
+            json_add_str(a, out, key_text(a, &v->dict.pairs[i].key),
                          pv_to_json(a, &v->dict.pairs[i].value));
         return out;
     }

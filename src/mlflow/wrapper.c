@@ -58,8 +58,9 @@ static pv merge_options(mltf_arena *a, const json *config, const pv *params)
     for (size_t i = 0; config && i < json_len(config); i++)
         pv_dict_add(&out, pv_str(config->o.members[i].key),
                     pv_from_json(a, &config->o.members[i].value));
+    const pv saved = out; // params differ from each other: what they may replace is here
     for (size_t i = 0; i < n_params; i++) {
-        pv *old = (pv *)pv_get_key(&out, &params->dict.pairs[i].key);
+        pv *old = (pv *)pv_get_key(&saved, &params->dict.pairs[i].key);
         if (old)
             *old = params->dict.pairs[i].value;
         else

@@ -255,7 +255,7 @@ static const json *common_kwargs(const json *kwargs, size_t *batch_size, mltf_ar
     for (size_t i = 0; i < kwargs->o.n; i++) {
         const json_member *m = &kwargs->o.members[i];
         if (!str_is(m->key, common[0]) && !str_is(m->key, common[1]))
-            json_set_str(arena, own, m->key, &m->value);
+            json_add_str(arena, own, m->key, &m->value);
     }
     return own;
 }

@@ -129,7 +129,7 @@ static mltf_status read_args(const task_call *c, text2text *t, mltf_err *err)
         const json_member *m = &c->kwargs->o.members[i];
         bool mine = translates && (str_is(m->key, "src_lang") || str_is(m->key, "tgt_lang"));
         for (size_t k = 0; own[k] && !mine; k++) mine = str_is(m->key, own[k]);
-        if (!mine) json_set_str(c->arena, t->generate, m->key, &m->value);
+        if (!mine) json_add_str(c->arena, t->generate, m->key, &m->value);
     }
     t->tensors = json_bool(task_arg(c, "return_tensors"), false);
     const json *type = task_arg(c, "return_type");

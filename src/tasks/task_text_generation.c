@@ -245,7 +245,7 @@ static mltf_status read_args(const task_call *c, textgen *g, mltf_err *err)
     g->generate = json_new_object(c->arena);
     for (size_t i = 0; c->kwargs && i < c->kwargs->o.n; i++) {
         const json_member *m = &c->kwargs->o.members[i];
-        if (!listed(own_keys, m->key)) json_set_str(c->arena, g->generate, m->key, &m->value);
+        if (!listed(own_keys, m->key)) json_add_str(c->arena, g->generate, m->key, &m->value);
     }
     TRY(make_room_for_prefix(c, g, err));
     TRY(read_stop_sequence(c, g, err));

@@ -163,8 +163,9 @@ static mltf_status apply(mltf_arena *a, const tokenizer *tk, const json *message
     mltf_str final = {0};
     add_special_tokens(a, vars, tk);
     if (o->kwargs && o->kwargs->type == JSON_OBJECT)
-        for (size_t i = 0; i < o->kwargs->o.n; i++)
-            json_set_str(a, vars, o->kwargs->o.members[i].key, &o->kwargs->o.members[i].value);
+        for (size_t i = 0; i < o->kwargs->o.n;
+             i++) // the last of a name counts; there may be very many
+            json_add_str(a, vars, o->kwargs->o.members[i].key, &o->kwargs->o.members[i].value);
     if (o->continue_final_message) TRY(tag_final_message(a, messages, &tagged, &final, err));
     json_set(a, vars, "messages", tagged ? tagged : messages);
     json_set(a, vars, "tools", o->tools ? o->tools : json_new_null(a));
