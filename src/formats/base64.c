@@ -32,6 +32,15 @@ static int value_of(unsigned char c)
     return c == '+' ? 62 : c == '/' ? 63 : -1;
 }
 
+bool base64_is_strict(mltf_str text)
+{
+    size_t n = text.n;
+    while (n && text.n - n < 2 && text.p[n - 1] == '=') n--;
+    for (size_t i = 0; i < n; i++)
+        if (value_of((unsigned char)text.p[i]) < 0) return false;
+    return text.n % 4 == 0;
+}
+
 bool base64_decode(mltf_buf *out, mltf_str text)
 {
     uint32_t v = 0;

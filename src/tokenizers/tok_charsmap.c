@@ -18,37 +18,6 @@ struct tok_charsmap {
     bool keeps[128];     /* printable ASCII that the map leaves alone */
 };
 
-static int base64_digit(char c)
-{
-    if (c >= 'A' && c <= 'Z') return c - 'A';
-    if (c >= 'a' && c <= 'z') return c - 'a' + 26;
-    if (c >= '0' && c <= '9') return c - '0' + 52;
-    return c == '+' ? 62 : c == '/' ? 63 : -1;
-}
-
-mltf_status tok_base64(mltf_buf *out, mltf_str text, mltf_err *err)
-{
-    size_t n = text.n;
-    while (n && text.n - n < 2 && text.p[n - 1] == '=') n--;
-    if (text.n % 4 || n % 4 == 1)
-        return mltf_fail(err, MLTF_CORRUPT_FILE, "base64 text has a length of %zu", text.n);
-    if (!buf_reserve(out, n / 4 * 3 + 3)) return mltf_fail_memory(err);
-    uint32_t bits = 0;
-    int have = 0;
-    for (size_t i = 0; i < n; i++) {
-        const int d = base64_digit(text.p[i]);
-        if (d < 0)
-            return mltf_fail(err, MLTF_CORRUPT_FILE, "base64 text has an invalid byte at %zu", i);
-        bits = bits << 6 | (uint32_t)d;
-        have += 6;
-        if (have >= 8) {
-            have -= 8;
-            buf_putc(out, (char)(bits >> have & 0xFF));
-        }
-    }
-    return buf_status(out, err);
-}
-
 void tok_charsmap_free(tok_charsmap *m)
 {
     if (!m) return;

@@ -4,6 +4,7 @@
 
 #include "base/file.h"
 #include "base/python_unicode.h"
+#include "formats/base64.h"
 #include "tokenizers/tok_convert.h"
 #include "tokenizers/tok_spm.h"
 
@@ -211,18 +212,8 @@ static mltf_status make_merges(tok_merge **out, size_t *n_out, const scored_list
 
 static void put_charsmap(mltf_buf *b, const tok_spm_info *info)
 {
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    const unsigned char *p = info->charsmap;
     buf_puts(b, "{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"");
-    for (size_t i = 0; i < info->charsmap_n; i += 3) {
-        const size_t left = info->charsmap_n - i;
-        const uint32_t x = (uint32_t)p[i] << 16 | (left > 1 ? (uint32_t)p[i + 1] << 8 : 0) |
-                           (left > 2 ? p[i + 2] : 0);
-        const char four[4] = {digits[x >> 18], digits[x >> 12 & 63],
-                              left > 1 ? digits[x >> 6 & 63] : '=',
-                              left > 2 ? digits[x & 63] : '='};
-        buf_append(b, four, 4);
-    }
+    base64_encode(b, (mltf_str){(const char *)info->charsmap, info->charsmap_n});
     buf_puts(b, "\"}");
 }
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/file.h"
+#include "formats/base64.h"
 #include "tokenizers/tok_convert.h"
 
 #define LLAMA3                                                                                     \
@@ -136,12 +137,10 @@ static mltf_status read_tiktoken(ranks *r, const char *dir, mltf_err *err)
                                : -1;
             }
             buf_clear(&bytes);
-            if (rank < 0)
+            if (rank < 0 ||
+                !base64_decode(&bytes, (mltf_str){text.p + at, (size_t)(space - text.p) - at}))
                 st = mltf_fail(err, MLTF_CORRUPT_FILE,
                                "line %zu of tokenizer.model is not a token and its rank", line);
-            else
-                st =
-                    tok_base64(&bytes, (mltf_str){text.p + at, (size_t)(space - text.p) - at}, err);
             if (st == MLTF_OK && !vocab_put(&r->bytes, buf_str(&bytes), (int32_t)rank))
                 st = mltf_fail_memory(err);
         }
@@ -178,8 +177,10 @@ static mltf_status read_tekken(ranks *r, tokenizer *tk, tok_settings *s, const c
     mltf_buf bytes = MLTF_BUF_INIT;
     for (size_t i = 0; i < json_len(list) && st == MLTF_OK; i++) {
         buf_clear(&bytes);
-        st = tok_base64(&bytes, json_string(json_get(json_at(list, i), "token_bytes"), STR("?")),
-                        err);
+        const json *token = json_get(json_at(list, i), "token_bytes");
+        if (!json_is(token, JSON_STRING) || !base64_decode(&bytes, token->s))
+            st =
+                mltf_fail(err, MLTF_CORRUPT_FILE, "token %zu of tekken.json has no token_bytes", i);
         if (st == MLTF_OK && !vocab_put(&r->bytes, buf_str(&bytes), (int32_t)i))
             st = mltf_fail_memory(err);
     }

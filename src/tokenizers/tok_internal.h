@@ -139,7 +139,6 @@ mltf_str tok_charsmap_first(const tok_charsmap *m, const char *s, size_t n);
 bool tok_charsmap_keeps(const tok_charsmap *m, unsigned char c);
 /* sentencepiece's own: the longest prefix; *used is its length. */
 mltf_str tok_charsmap_longest(const tok_charsmap *m, const char *s, size_t n, size_t *used);
-mltf_status tok_base64(mltf_buf *out, mltf_str text, mltf_err *err);
 
 /* ---- pieces ---- */
 

@@ -4,6 +4,7 @@
  * part of what must be equal. Text that a normalizer would not change is left where it is. */
 #include <stdlib.h>
 
+#include "formats/base64.h"
 #include "tokenizers/tok_internal.h"
 
 typedef enum {
@@ -118,7 +119,10 @@ static mltf_status parse_into(tok_normalizer *n, const json *spec, mltf_err *err
         if (map->type != JSON_STRING)
             return mltf_fail(err, MLTF_CORRUPT_FILE, "precompiled_charsmap is not a string");
         mltf_buf blob = MLTF_BUF_INIT;
-        mltf_status st = tok_base64(&blob, map->s, err);
+        mltf_status st = MLTF_OK;
+        if (!base64_is_strict(map->s) || !base64_decode(&blob, map->s))
+            st = mltf_fail(err, MLTF_CORRUPT_FILE, "precompiled_charsmap is not base64");
+        if (st == MLTF_OK) st = buf_status(&blob, err);
         if (st == MLTF_OK) st = tok_charsmap_new(&n->charsmap, blob.p, blob.n, err);
         mltf_buf_release(&blob);
         return st;
