@@ -431,6 +431,7 @@ FAMILIES = {
     "family-layoutlm": ("layoutlm", "LayoutLMForSequenceClassification", {"max_2d_position_embeddings": 4}),
     "family-lfm2": ("lfm2", "Lfm2ForCausalLM", {"layer_types": ["conv", "full_attention"], "conv_L_cache": 3, "block_auto_adjust_ff_dim": True, "block_multiple_of": 8}),
     "family-llama4": ("llama4_text", "Llama4ForCausalLM", {"rope_scaling": None, "head_dim": 8, "num_local_experts": 3, "interleave_moe_layer_step": 2, "no_rope_layers": [1, 0], "attention_chunk_size": 3, "attn_temperature_tuning": True, "floor_scale": 2, "use_qk_norm": True}),
+    "family-longcat-flash": ("longcat_flash", "LongcatFlashForCausalLM", {"rope_scaling": None, "num_layers": 1, "q_lora_rank": 6, "kv_lora_rank": 8, "qk_nope_head_dim": 4, "v_head_dim": 4, "n_routed_experts": 3, "zero_expert_num": 2, "moe_topk": 2, "expert_ffn_hidden_size": 10}),
     "family-longt5": ("longt5", "LongT5ForConditionalGeneration", {"encoder_attention_type": "transient-global", "local_radius": 1, "global_block_size": 2, "num_decoder_layers": 1}),
     "family-luke": ("luke", "LukeForMaskedLM", {"use_entity_aware_attention": True}),
     "family-mamba": ("mamba", "MambaForCausalLM", {"conv_kernel": 4, "state_size": 4, "expand": 2, "intermediate_size": None}),

@@ -222,7 +222,7 @@ void arch_decoder_experts_config(arch_config *c, experts_plan *p)
 void arch_decoder_experts_load(arch_build *b, nn_moe_w *m, size_t hidden, const experts_plan *p)
 {
     nn_loader *ld = &b->ld;
-    *m = (nn_moe_w){.n = p->n,
+    *m = (nn_moe_w){.n = p->n + p->idle,
                     .top_k = p->top_k,
                     .scores = p->scores,
                     .normalize = p->normalize,
@@ -235,9 +235,11 @@ void arch_decoder_experts_load(arch_build *b, nn_moe_w *m, size_t hidden, const 
                    NN_NO_BIAS | NN_KEEP_FLOAT);
     if (p->correction)
         m->correction = nn_load_vector(
-            ld, "mlp.gate.e_score_correction_bias|mlp.moe_statics.e_score_correction_bias", m->n,
-            0);
-    for (size_t e = 0; m->experts && e < m->n; e++) {
+            ld,
+            "mlp.gate.e_score_correction_bias|mlp.moe_statics.e_score_correction_bias|"
+            "mlp.router.e_score_correction_bias",
+            m->n, 0);
+    for (size_t e = 0; m->experts && e < p->n; e++) {
         char name[64];
         snprintf(name, sizeof name, "mlp.experts.%zu", e);
         arch_decoder_mlp_load(ld, &m->experts[e], name, hidden, p->ffn, p->act, p->bias);

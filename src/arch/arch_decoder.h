@@ -70,6 +70,7 @@ typedef struct arch_decoder {
  * (window, rope), then arch_decoder_load(), which ends with arch_decoder_done(). */
 typedef struct experts_plan {
     size_t n, top_k, groups, top_groups, ffn, shared; /* shared: how many experts wide; 0: none */
+    size_t idle; /* so many more behind them give back what they are given */
     k_act act;
     float scale;
     nn_moe_scores scores;

@@ -67,6 +67,7 @@
     X(lfm2) \
     X(llama) \
     X(llama4) \
+    X(longcat_flash) \
     X(longformer) \
     X(longt5) \
     X(luke) \

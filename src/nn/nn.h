@@ -198,7 +198,7 @@ typedef enum {
 typedef struct nn_moe_w {
     nn_linear_w router; /* [E, H] */
     size_t n, top_k;    /* E; n 0: no experts here */
-    nn_mlp_w *experts;  /* [n] */
+    nn_mlp_w *experts;  /* [n]; without `up`: gives back what it is given */
     nn_moe_scores scores;
     bool normalize;            /* chosen weights are divided by their sum */
     float scale;               /* of the weights; 0: 1 */

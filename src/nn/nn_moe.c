@@ -132,7 +132,10 @@ void nn_moe(nn_ctx *cx, float *y, const float *x, const nn_moe_w *w, size_t T)
             for (size_t h = 0; h < H; h++) in[i * H + h] *= weight[i];
             weight[i] = 1;
         }
-        nn_mlp(cx, out, in, &w->experts[e], n);
+        if (nn_has(&w->experts[e].up))
+            nn_mlp(cx, out, in, &w->experts[e], n);
+        else
+            nn_copy(cx, out, in, n * H);
         if (!nn_ok(cx)) return;
         for (size_t i = 0; i < n; i++)
             for (size_t h = 0; h < H; h++) sum[row[i] * H + h] += out[i * H + h] * weight[i];
