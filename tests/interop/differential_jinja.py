@@ -11,6 +11,7 @@ import glob
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 import time
@@ -49,7 +50,8 @@ def both(cases, program):
             print("UNSUPPORTED %r: %s" % (template, our["error"]))
         elif ("text" in theirs) != ("text" in our) or theirs.get("text") != our.get("text") or (
                 theirs.get("raised") and theirs["error"] != our["error"]):
-            if "object sync_do" in repr(context) + template or "map('string'))|" in template or " at 0x" in theirs.get("text", ""):  # the address of an object
+            # the address of an object, or what a filter made of the text that has it
+            if "object sync_do" in repr(context) + template or re.search(r"map\('string'\)\)?\|", template) or " at 0x" in theirs.get("text", "").lower():
                 continue
             if any(w in x.get("error", "") for x in (our, theirs) for w in ("not subscriptable", "unhashable type: 'slice'")):
                 folded += 1  # a slice of a constant number: the reference works parts of expressions out while compiling, by other rules
