@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "base/pytext.h"
 #include "gen/gen_class_defaults.h"
 
 typedef enum {
@@ -368,22 +369,6 @@ static void set_none(void *place, const field_info *f)
     }
 }
 
-/* Python's repr of a str, for the list in the message about unknown arguments. */
-static void append_repr(mltf_buf *out, mltf_str s)
-{
-    const char quote = memchr(s.p, '\'', s.n) && !memchr(s.p, '"', s.n) ? '"' : '\'';
-    buf_putc(out, quote);
-    for (size_t i = 0; i < s.n; i++) {
-        const char c = s.p[i];
-        if (c == quote || c == '\\') buf_putc(out, '\\');
-        if (c == '\n')
-            buf_puts(out, "\\n");
-        else
-            buf_putc(out, c);
-    }
-    buf_putc(out, quote);
-}
-
 static bool is_silent_argument(mltf_str key)
 {
     for (const char *const *a = silent_arguments; *a; a++)
@@ -409,7 +394,7 @@ mltf_status gen_config_merge(gen_config *cfg, const json *object, gen_origin ori
         if (f < 0) {
             if (origin != GEN_FROM_CALL || null || is_silent_argument(m->key)) continue;
             buf_puts(&unknown, unknown.n ? ", " : "");
-            append_repr(&unknown, m->key);
+            pytext_repr(&unknown, m->key, false);
             continue;
         }
         void *place = (char *)&next + fields[f].offset;

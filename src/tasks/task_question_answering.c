@@ -81,7 +81,7 @@ static mltf_status read_args(const task_call *c, qa *q, mltf_err *err)
         if (k < 1)
             return mltf_fail(err, MLTF_PREDICT_FAILED, "top_k parameter should be >= 1 (got %s)",
                              task_repr(c, task_arg(c, top_k)));
-        q->top_k = (size_t)k;
+        q->top_k = k < UINT32_MAX ? (size_t)k : UINT32_MAX;
     }
     if (task_arg_given(c, "max_answer_len")) {
         const int64_t n = json_int(task_arg(c, "max_answer_len"), -1);

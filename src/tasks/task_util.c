@@ -8,6 +8,7 @@
 
 #include "base/array.h"
 #include "base/limits.h"
+#include "base/pytext.h"
 
 /* ---- control and keywords ---- */
 
@@ -52,30 +53,6 @@ mltf_status task_args_known(const task_call *c, const char *const *known, const 
 
 /* ---- repr ---- */
 
-static void repr_string(mltf_buf *b, mltf_str s)
-{
-    const bool single = memchr(s.p ? s.p : "", '\'', s.n) != NULL;
-    const bool both = single && memchr(s.p, '"', s.n) != NULL;
-    const char quote = single && !both ? '"' : '\'';
-    buf_putc(b, quote);
-    for (size_t i = 0; i < s.n; i++) {
-        const unsigned char ch = (unsigned char)s.p[i];
-        if (ch == '\\' || ch == (unsigned char)quote)
-            buf_printf(b, "\\%c", ch);
-        else if (ch == '\n')
-            buf_puts(b, "\\n");
-        else if (ch == '\r')
-            buf_puts(b, "\\r");
-        else if (ch == '\t')
-            buf_puts(b, "\\t");
-        else if (ch < 0x20 || ch == 0x7F)
-            buf_printf(b, "\\x%02x", ch);
-        else
-            buf_putc(b, (char)ch);
-    }
-    buf_putc(b, quote);
-}
-
 static void repr_value(mltf_buf *b, const json *v)
 {
     switch (v ? v->type : JSON_NULL) {
@@ -86,7 +63,7 @@ static void repr_value(mltf_buf *b, const json *v)
         buf_puts(b, v->b ? "True" : "False");
         break;
     case JSON_STRING:
-        repr_string(b, v->s);
+        pytext_repr(b, v->s, false);
         break;
     case JSON_ARRAY:
         buf_putc(b, '[');
@@ -100,7 +77,7 @@ static void repr_value(mltf_buf *b, const json *v)
         buf_putc(b, '{');
         for (size_t i = 0; i < v->o.n; i++) {
             if (i) buf_puts(b, ", ");
-            repr_string(b, v->o.members[i].key);
+            pytext_repr(b, v->o.members[i].key, false);
             buf_puts(b, ": ");
             repr_value(b, &v->o.members[i].value);
         }
