@@ -462,6 +462,7 @@ FAMILIES = {
     "family-xlnet": ("xlnet", "XLNetForTokenClassification", {"attn_type": "bi", "clamp_len": 4}),
     "family-xlnet-lm": ("xlnet", "XLNetLMHeadModel", {"attn_type": "bi", "clamp_len": -1, "mem_len": 4, "use_mems_eval": True, "tie_word_embeddings": True}),
     "family-xmod": ("xmod", "XmodForTokenClassification", {"is_decoder": False, "pre_norm": False, "adapter_layer_norm": False, "adapter_reuse_layer_norm": True, "ln_before_adapter": True, "default_language": "de_DE"}),
+    "family-yoso": ("yoso", "YosoForSequenceClassification", {"conv_window": 3, "hash_code_len": 4}),
     "family-rwkv": ("rwkv", "RwkvForCausalLM", {"num_hidden_layers": 3, "rescale_every": 2, "intermediate_size": 24}),
     "family-zamba": ("zamba", "ZambaForCausalLM", {"num_hidden_layers": 4, "attn_layer_period": 1, "n_mamba_heads": 2, "mamba_d_conv": 4, "mamba_d_state": 4}),
     "family-zamba2": ("zamba2", "Zamba2ForCausalLM", {"num_hidden_layers": 4, "layers_block_type": ["mamba", "hybrid", "mamba", "hybrid"], "num_mem_blocks": 2, "n_mamba_heads": 4, "mamba_ngroups": 2, "mamba_d_state": 4, "mamba_d_conv": 4, "use_shared_attention_adapter": False, "adapter_rank": 2, "use_mem_rope": True, "use_long_context": False, "add_bias_linear": False, "chunk_size": 8}),

@@ -397,6 +397,7 @@ const arch_family arch_funnel = {
         (const char *const[]){"FunnelModel", "FunnelForMaskedLM", "FunnelForSequenceClassification",
                               "FunnelForTokenClassification", "FunnelForQuestionAnswering",
                               "FunnelForMultipleChoice", NULL},
+    .refused = (const arch_refusal[]){{"FunnelBaseModel", "its rows are no tokens"}, {0}},
     .kind = ARCH_ENCODER,
     .base_prefix = "funnel.",
     .ignorable = NULL,

@@ -57,19 +57,8 @@ static mltf_status load(arch_build *b, mltf_err *err)
     nn_scope(ld, "%sembeddings.", ld->base);
     arch_encoder_embed_load(ld, &e->embed, &e->cfg);
     arch_encoder_layers_load(b, e, "encoder.layer", &bert_layer_names);
-    for (size_t il = 0; e->layers && m->kernel && il < e->cfg.layers; il++) {
-        nn_scope(ld, "%sencoder.layer.%zu.", ld->base, il);
-        e->layers[il].own = nn_load_vector(ld, "attention.self.conv.weight",
-                                           e->cfg.heads * m->kernel, 0); // [heads, kernel]
-    }
-    arch_encoder_names heads = arch_bert_heads(&e->cfg);
-    heads.pooler = NULL;
-    heads.cls_pooler = false;
-    const bool choice = b->m->info.head == ARCH_HEAD_MULTIPLE_CHOICE;
-    heads.cls_dense = choice ? "pre_classifier" : "classifier.dense";
-    heads.cls_act = choice ? K_ACT_RELU : e->cfg.act;
-    heads.cls_out = "classifier.out_proj";
-    heads.mc_out = "classifier";
+    arch_encoder_conv_load(b, e, m->kernel);
+    const arch_encoder_names heads = arch_poolerless_heads(b, &e->cfg);
     arch_encoder_heads_load(b, &e->heads, &heads, e->cfg.hidden, &e->embed.words);
     e->attention = attention;
     return arch_encoder_done(b, e, err);

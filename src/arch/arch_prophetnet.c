@@ -394,6 +394,11 @@ const arch_family arch_prophetnet = {
     .classes =
         (const char *const[]){"ProphetNetModel", "ProphetNetForConditionalGeneration",
                               "XLMProphetNetModel", "XLMProphetNetForConditionalGeneration", NULL},
+    .refused = (const arch_refusal[]){{"ProphetNetForCausalLM",
+                                       "in the library a prompt's rows have the biases of others"},
+                                      {"XLMProphetNetForCausalLM",
+                                       "in the library a prompt's rows have the biases of others"},
+                                      {0}},
     .kind = ARCH_ENCODER_DECODER,
     .base_prefix = "prophetnet.",
     .ignorable = (const char *const[]){"word_embeddings.weight", NULL},

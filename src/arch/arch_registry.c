@@ -108,6 +108,7 @@
     X(xlm) \
     X(xlnet) \
     X(xmod) \
+    X(yoso) \
     X(zamba) \
 /* end */
 // clang-format on

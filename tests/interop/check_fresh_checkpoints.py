@@ -446,6 +446,7 @@ FAMILIES = {
                 **{k: r.choice([1, 0.7, 1.5]) for k in ("full_attn_alpha_factor", "full_attn_beta_factor", "linear_attn_alpha_factor", "linear_attn_beta_factor", "mlp_alpha_factor", "mlp_beta_factor")}), **r.rope()}),
     "longcat_flash": (["LongcatFlashForCausalLM"] * 3 + ["LongcatFlashModel"], "LongcatFlashConfig", lambda r: {**usual(r, num_layers=r.layers, rms_norm_eps=r.choice([1e-6, 1e-3]), attention_bias=r.flag(), ffn_hidden_size=r.inter, q_lora_rank=r.choice([6, 12]), kv_lora_rank=r.choice([8, 10]), qk_nope_head_dim=r.choice([4, 6]), qk_rope_head_dim=4, head_dim=4, v_head_dim=r.choice([4, 7]),
                       n_routed_experts=r.choice([3, 5]), zero_expert_num=r.choice([1, 2, 3]), moe_topk=r.choice([1, 3]), expert_ffn_hidden_size=r.choice([10, 24]), routed_scaling_factor=r.choice([1.0, 2.5]), tie_word_embeddings=r.flag()), **r.rope()}),
+    "yoso": (encoder("Yoso"), "YosoConfig", lambda r: bert(r, conv_window=r.choice([None, 1, 3, 33]), hash_code_len=r.choice([1, 4, 9]))),
     "xmod": (encoder("Xmod", more=("ForCausalLM",)), "XmodConfig", lambda r: {**bert(r), "vocab_size": max(r.vocab, 7), "pad_token_id": 1, "is_decoder": r.flag(), "pre_norm": r.flag(), "adapter_reduction_factor": 1, "adapter_layer_norm": r.flag(), "adapter_reuse_layer_norm": r.flag(), "ln_before_adapter": r.flag(), "languages": ["en_XX", "de_DE"], "default_language": r.choice(["en_XX", "de_DE"])}),
     "big_bird": (encoder("BigBird", drop=("ForQuestionAnswering",), more=("ForCausalLM",)), "BigBirdConfig", lambda r: bert(r, attention_type=r.choice(["block_sparse", "original_full"]), rescale_embeddings=r.flag(), is_decoder=r.flag())),
     "ernie4_5_moe": (["Ernie4_5_MoeForCausalLM"] * 2 + ["Ernie4_5_MoeModel"], "Ernie4_5_MoeConfig", lambda r: {**grouped(r, use_bias=r.flag(), moe_intermediate_size=r.choice([10, 24]), moe_k=r.choice([1, 2, 3]), moe_num_experts=r.choice([3, 8]), moe_num_shared_experts=r.choice([0, 1, 2]), moe_layer_start_index=r.choice([0, 1]), moe_layer_end_index=r.choice([-1, 1]), moe_layer_interval=r.choice([1, 2])), **r.rope()}),
@@ -508,7 +509,7 @@ def cases_of(model, cfg, r, seq2seq, decoder, cls):
     for i, x in enumerate(rows):
         batch[i, : x.shape[1]], mask[i, : x.shape[1]] = x[0], 1
     last = cls.endswith("Classification") and "Token" not in cls and getattr(cfg, "summary_type", "first") == "last"  # it reads a padded row's padding
-    if not (last or cls.startswith("Mpt") or getattr(cfg, "attn_type", "") == "uni" or "blenderbot" in cfg.model_type or cfg.model_type in ("fnet", "canine") or cfg.model_type == "funnel" and not (cfg.separate_cls and cfg.truncate_seq) or getattr(cfg, "token_dropout", False)):
+    if not (last or cls.startswith("Mpt") or getattr(cfg, "attn_type", "") == "uni" or "blenderbot" in cfg.model_type or cfg.model_type in ("fnet", "canine", "yoso") or cfg.model_type == "funnel" and not (cfg.separate_cls and cfg.truncate_seq) or getattr(cfg, "token_dropout", False)):
         cases["batch_right"] = {"input_ids": batch, "attention_mask": mask}
     convolved = cfg.model_type in ("lfm2", "recurrent_gemma", "rwkv", "zamba2") or cfg.model_type != "jamba" and getattr(cfg, "mamba_proj_bias", False)
     tempered = cfg.model_type == "llama4_text" and cfg.attn_temperature_tuning and cfg.floor_scale < 11  # which counts padding

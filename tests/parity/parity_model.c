@@ -588,10 +588,10 @@ static void run_plain(parity *p, const char *name_case, padding how)
     side_free(&s);
 }
 
-/* Families whose tokens see the padding behind them: by a convolution, pooled, or as the next one's embedding. */
+/* Families whose tokens see the padding behind them: by a convolution, pooled, unmasked, or as the next one's embedding. */
 static bool sees_padding(const arch_info *info)
 {
-    static const char *const types[] = {"canine", "convbert", "funnel", "nystromformer"};
+    static const char *const types[] = {"canine", "convbert", "funnel", "nystromformer", "yoso"};
     const mltf_str type = str_from(info->model_type);
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
         if (str_is(type, types[i])) return true;
