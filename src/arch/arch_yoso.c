@@ -3,14 +3,14 @@
  *   BERT's layers, whose attention adds up the values of keys by the chance that their hashes agree:
  *   y_i = unit(sum over j of (1 - acos(unit(q_i)·unit(k_j)) / pi)^bits v_j) (+ convolution of v)
  *
- * Easy to get wrong: there is no softmax and no scale; each head's sum is brought to length one. The library's mask hides
- * nothing, so that in a batch it sees the padding; here a text has the answer that it has alone. With use_expectation false
- * the library hashes at random, on GPUs alone: refused. The table of positions begins two rows before position 0.
- * Checked on: random checkpoints of the library. */
+ * Easy to get wrong: there is no softmax and no scale; each head's sum is brought to length one; a mask hides rows from the
+ * convolution alone. With use_expectation false the library hashes at random, on GPUs alone: refused. The table of
+ * positions begins two rows before position 0. Checked on: random checkpoints of the library. */
 #include <math.h>
 #include <string.h>
 
 #include "arch/arch_encoder.h"
+#include "nn/nn_recurrent.h"
 
 typedef struct {
     arch_encoder base;
@@ -61,7 +61,6 @@ static void yoso_piece(void *arg, size_t first, size_t last, int worker)
         float *y = j->y + t * H + at;
         memset(y, 0, D * sizeof *y);
         for (size_t s = j->seqs->start[seq]; s < j->seqs->start[seq + 1]; s++) {
-            if (j->seqs->key_mask && !j->seqs->key_mask[s]) continue;
             float cosine = 0;
             for (size_t d = 0; d < D; d++) cosine += j->q[t * H + at + d] * j->k[s * H + at + d];
             const float weight = agreement(cosine, j->bits);
@@ -89,6 +88,7 @@ static void attention(arch_run *r, float *y, const float *x, const encoder_layer
     if (nn_ok(cx)) nn_for(cx, T * N, T / r->seqs.n * (4 * D + 64), yoso_piece, &j);
     to_units(cx, ctx, T * N, D);
     if (m->kernel) {
+        nn_mask_rows(cx, v, H, H, &r->seqs);
         nn_convolve(cx, near, v, &(nn_taps){.w = w->own, .n = m->kernel, .share = D}, &r->seqs, H);
         nn_add(cx, ctx, near, T * H);
     }

@@ -509,7 +509,7 @@ def cases_of(model, cfg, r, seq2seq, decoder, cls):
     for i, x in enumerate(rows):
         batch[i, : x.shape[1]], mask[i, : x.shape[1]] = x[0], 1
     last = cls.endswith("Classification") and "Token" not in cls and getattr(cfg, "summary_type", "first") == "last"  # it reads a padded row's padding
-    if not (last or cls.startswith("Mpt") or getattr(cfg, "attn_type", "") == "uni" or "blenderbot" in cfg.model_type or cfg.model_type in ("fnet", "canine", "yoso") or cfg.model_type == "funnel" and not (cfg.separate_cls and cfg.truncate_seq) or getattr(cfg, "token_dropout", False)):
+    if not (last or cls.startswith("Mpt") or getattr(cfg, "attn_type", "") == "uni" or "blenderbot" in cfg.model_type or cfg.model_type == "fnet" or cfg.model_type == "funnel" and not (cfg.separate_cls and cfg.truncate_seq) or getattr(cfg, "token_dropout", False)):
         cases["batch_right"] = {"input_ids": batch, "attention_mask": mask}
     convolved = cfg.model_type in ("lfm2", "recurrent_gemma", "rwkv", "zamba2") or cfg.model_type != "jamba" and getattr(cfg, "mamba_proj_bias", False)
     tempered = cfg.model_type == "llama4_text" and cfg.attn_temperature_tuning and cfg.floor_scale < 11  # which counts padding
