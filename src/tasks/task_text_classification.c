@@ -67,6 +67,7 @@ static mltf_status read_args(const task_call *c, classify *k, task_tok_args *a, 
         k->legacy = false;
         k->all = top_k->type == JSON_NULL;
         k->top_k = top_k->type == JSON_BOOL ? top_k->b : json_int(top_k, 1);
+        if (k->top_k == INT64_MIN) k->top_k++; // it is negated
     } else if (all_scores && all_scores->type != JSON_NULL) {
         k->all = json_bool(all_scores, false);
     }

@@ -114,7 +114,7 @@ static mltf_status read_chat_kwarg(const task_call *c, textgen *g, json *vars, m
     } else if (str_is(key, "padding") || str_is(key, "truncation") || str_is(key, "max_length")) {
         return task_tok_arg(c, &g->chat_tok, key, v, err);
     } else {
-        json_set_str(c->arena, vars, key, v);
+        json_add_str(c->arena, vars, key, v);
     }
     return MLTF_OK;
 }
@@ -151,6 +151,11 @@ static mltf_status count_tokens(const task_call *c, mltf_str text, bool special,
     return st;
 }
 
+static json *grown(mltf_arena *a, int64_t length, size_t by)
+{
+    return json_new_int(a, length > INT32_MAX ? length : length + (int64_t)by);
+}
+
 /* prefix_length makes room: total lengths grow by it unless new tokens are counted. */
 static mltf_status make_room_for_prefix(const task_call *c, textgen *g, mltf_err *err)
 {
@@ -164,11 +169,10 @@ static mltf_status make_room_for_prefix(const task_call *c, textgen *g, mltf_err
     if (!json_get(g->generate, "max_new_tokens")) {
         int64_t total = json_int(max, 0);
         if (total == 0) total = c->p->gen.max_length == GEN_NONE ? 20 : c->p->gen.max_length;
-        json_set(c->arena, g->generate, "max_length", json_new_int(c->arena, total + (int64_t)n));
+        json_set(c->arena, g->generate, "max_length", grown(c->arena, total, n));
     }
     if (!json_get(g->generate, "min_new_tokens") && min)
-        json_set(c->arena, g->generate, "min_length",
-                 json_new_int(c->arena, json_int(min, 0) + (int64_t)n));
+        json_set(c->arena, g->generate, "min_length", grown(c->arena, json_int(min, 0), n));
     return MLTF_OK;
 }
 
@@ -298,7 +302,7 @@ static mltf_status cut_for_length(const textgen *g, tok_encoding *enc, mltf_err 
     if (fresh < 0) {
         const int64_t total =
             json_int(json_get(g->generate, "max_length"), g->c->p->gen.max_length);
-        fresh = total - (int64_t)enc->n;
+        fresh = total < 0 ? -1 : total - (int64_t)enc->n;
         if (fresh < 0)
             return mltf_fail(err, MLTF_PREDICT_FAILED,
                              "We cannot infer how many new tokens are expected");

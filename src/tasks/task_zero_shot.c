@@ -14,6 +14,9 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "base/pyformat.h"
+#include "base/pytext.h"
+
 typedef struct zero_shot {
     const task_call *c;
     const json *sequences; /* text or array */
@@ -33,13 +36,6 @@ static const json *keyword(const task_call *c, const char *name)
     return v || !json_is(c->input, JSON_OBJECT) ? v : json_get(c->input, name);
 }
 
-static mltf_str strip(mltf_str s)
-{
-    while (s.n && strchr(" \t\r\n\v\f", s.p[0])) s = str_slice(s, 1, s.n);
-    while (s.n && strchr(" \t\r\n\v\f", s.p[s.n - 1])) s.n--;
-    return s;
-}
-
 static mltf_status read_labels(const task_call *c, zero_shot *z, mltf_err *err)
 {
     const json *v = keyword(c, "candidate_labels");
@@ -51,7 +47,7 @@ static mltf_status read_labels(const task_call *c, zero_shot *z, mltf_err *err)
         for (size_t from = 0; from <= v->s.n;) {
             const char *comma = memchr(v->s.p + from, ',', v->s.n - from);
             const size_t to = comma ? (size_t)(comma - v->s.p) : v->s.n;
-            const mltf_str label = strip(str_slice(v->s, from, to));
+            const mltf_str label = pytext_strip(str_slice(v->s, from, to));
             if (label.n) z->labels[z->n_labels++] = label;
             from = to + 1;
         }
@@ -72,35 +68,30 @@ static mltf_status read_labels(const task_call *c, zero_shot *z, mltf_err *err)
     return MLTF_OK;
 }
 
-/* str.format(label) for fields {} and {0}, and the doubled braces. */
-static mltf_status format_template(mltf_str t, mltf_str label, mltf_buf *out, mltf_err *err)
+/* template.format(label) */
+static mltf_status format_template(mltf_str template, mltf_str label, mltf_buf *out, mltf_err *err)
 {
-    for (size_t i = 0; i < t.n; i++) {
-        const char ch = t.p[i];
-        if (ch != '{' && ch != '}') {
-            buf_putc(out, ch);
-        } else if (i + 1 < t.n && t.p[i + 1] == ch) {
-            buf_putc(out, ch);
-            i++;
-        } else if (ch == '}') {
-            return mltf_fail(err, MLTF_PREDICT_FAILED, "Single '}' encountered in format string");
-        } else {
-            const char *close = memchr(t.p + i, '}', t.n - i);
-            if (!close)
-                return mltf_fail(err, MLTF_PREDICT_FAILED,
-                                 "Single '{' encountered in format string");
-            const mltf_str field = {t.p + i + 1, (size_t)(close - t.p) - i - 1};
-            if (field.n != 0 && !str_is(field, "0") && !str_is(field, "!s") &&
-                !str_is(field, "0!s"))
-                return mltf_fail(err, MLTF_PREDICT_FAILED,
-                                 "hypothesis_template has the field \"{" STR_FMT
-                                 "}\"; only {} stands for the label",
-                                 STR_ARG(field));
-            buf_put_str(out, label);
-            i = (size_t)(close - t.p);
-        }
+    static const char automatic[] = "automatic field numbering",
+                      manual[] = "manual field specification";
+    pyformat_field f;
+    size_t counted = 0, named = 0;
+    for (bool more;;) {
+        TRY(pyformat_next(&template, out, &f, &more, err));
+        if (!more) return MLTF_OK;
+        if (f.name.n && !str_is(f.name, "0"))
+            return mltf_fail(err, MLTF_PREDICT_FAILED,
+                             "hypothesis_template has the field \"{" STR_FMT
+                             "}\"; only {} stands for the label",
+                             STR_ARG(f.name));
+        if (f.name.n ? counted : named)
+            return mltf_fail(err, MLTF_PREDICT_FAILED, "cannot switch from %s to %s",
+                             counted ? automatic : manual, counted ? manual : automatic);
+        *(f.name.n ? &named : &counted) += 1;
+        if (counted > 1)
+            return mltf_fail(err, MLTF_PREDICT_FAILED,
+                             "Replacement index 1 out of range for positional args tuple");
+        TRY(pyformat_put(out, &f, label, err));
     }
-    return buf_status(out, err);
 }
 
 static bool starts_entail(mltf_str label)
