@@ -69,13 +69,10 @@ static mltf_status set_languages(const task_call *c, text2text *t, mltf_err *err
 {
     mltf_str src = json_string(task_arg(c, "src_lang"), (mltf_str){0}),
              tgt = json_string(task_arg(c, "tgt_lang"), (mltf_str){0});
-    if (!src.p && !tgt.p && strncmp(c->p->task, "translation_", 12) == 0) { // translation_XX_to_YY
-        const char *xx = c->p->task + 12, *to = strstr(xx, "_to_");
-        if (to) {
-            src = (mltf_str){xx, (size_t)(to - xx)};
-            tgt = str_from(to + 4);
-        }
-    }
+    const bool named = strncmp(c->p->task, "translation_", 12) == 0; // translation_XX_to_YY
+    const char *xx = c->p->task + 12, *to_yy = named ? strstr(xx, "_to_") : NULL;
+    if (to_yy && !src.p) src = (mltf_str){xx, (size_t)(to_yy - xx)};
+    if (to_yy && !tgt.p) tgt = str_from(to_yy + 4);
     const language_form *f = find_form(c->p->tk);
     if (!f) return MLTF_OK;
     if (!src.p || !tgt.p)
