@@ -472,6 +472,7 @@ mltf_status gen_config_from_model_config(gen_config *cfg, const json *config, ml
 {
     if (!json_is(config, JSON_OBJECT)) return MLTF_OK;
     TRY(merge_with_class(cfg, config, arena, err));
+    cfg->transformers_version = NULL; // the settings are made by the library that reads them
     // a composite model: what the outer config leaves open comes from its text decoder
     static const char *const inner[] = {"decoder", "text_config", "generator", NULL};
     for (const char *const *k = inner; *k; k++) {

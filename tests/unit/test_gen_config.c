@@ -115,11 +115,13 @@ static void test_gen_config_from_model_config_fills_in_the_class_and_inner_confi
     assert_int_equal(c.decoder_start_token_id.p[0], 2);
     assert_int_equal(c.forced_eos_token_id.p[0], 2);
     assert_int_equal(c.forced_bos_token_id, GEN_NONE);
-    const char *const old = "{\"model_type\": \"bart\", \"force_bos_token_to_be_generated\": true}";
+    const char *const old = "{\"model_type\": \"bart\", \"force_bos_token_to_be_generated\": true, "
+                            "\"transformers_version\": \"4.2.1\"}";
     json_parse_in(&arena, &v, old, strlen(old), NULL, NULL);
     gen_config_init(&c);
     assert_int_equal(gen_config_from_model_config(&c, v, &arena, NULL), MLTF_OK);
     assert_int_equal(c.forced_bos_token_id, 0);
+    assert_null(c.transformers_version);
     const char *const ids = "{\"model_type\": \"glm\", \"pad_token_id\": 7}";
     json_parse_in(&arena, &v, ids, strlen(ids), NULL, NULL);
     gen_config_init(&c);
