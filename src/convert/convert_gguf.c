@@ -7,16 +7,8 @@
 
 mltf_status convert_write_json(const char *dir, const char *name, const json *v, mltf_err *err)
 {
-    const json_write_options hf = {.indent = 2};
-    mltf_buf out = MLTF_BUF_INIT;
-    json_write(&out, v, &hf);
-    buf_putc(&out, '\n');
-    char *path = path_join(dir, name);
-    mltf_status st = path ? buf_status(&out, err) : mltf_fail_memory(err);
-    if (!st) st = file_write(path, out.p, out.n, err);
-    free(path);
-    mltf_buf_release(&out);
-    return st;
+    const json_write_options hf = {.indent = 2, .newline = true};
+    return json_write_file(dir, name, v, &hf, err);
 }
 
 int64_t convert_token_id(const gguf_file *g, const char *name)

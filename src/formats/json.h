@@ -125,9 +125,13 @@ typedef struct json_write_options {
     int indent;              /* 0: one line; else spaces a level, as json.dumps(indent=…) */
     bool sort_keys;
     bool nan_as_null;        /* NaN and infinities as null; otherwise as Python writes them */
+    bool newline;            /* one behind the value */
 } json_write_options;
 
 void json_write(mltf_buf *out, const json *v, const json_write_options *opts); /* opts NULL: Python's json.dumps(v) with ensure_ascii */
+/* The same as the file dir/name. */
+mltf_status json_write_file(const char *dir, const char *name, const json *v,
+                            const json_write_options *opts, mltf_err *err);
 void json_write_string(mltf_buf *out, mltf_str s, bool ensure_ascii);          /* with quotes */
 void json_write_double(mltf_buf *out, double d); /* repr(): shortest digits that read back equal */
 void json_write_float(mltf_buf *out, float f);   /* repr(float(f)) of the widened value */

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "base/file.h"
 #include "base/utf8.h"
 #include "formats/decimal.h"
 
@@ -234,4 +235,18 @@ void json_write(mltf_buf *out, const json *v, const json_write_options *opts)
         write_value(out, v, opts ? opts : &python, 0);
     else
         buf_append(out, "null", 4);
+    if (opts && opts->newline) buf_putc(out, '\n');
+}
+
+mltf_status json_write_file(const char *dir, const char *name, const json *v,
+                            const json_write_options *opts, mltf_err *err)
+{
+    mltf_buf text = MLTF_BUF_INIT;
+    json_write(&text, v, opts);
+    char *path = path_join(dir, name);
+    mltf_status st = path ? buf_status(&text, err) : mltf_fail_memory(err);
+    if (st == MLTF_OK) st = file_write(path, text.p, text.n, err);
+    free(path);
+    mltf_buf_release(&text);
+    return st;
 }

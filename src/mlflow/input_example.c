@@ -115,21 +115,6 @@ static mltf_status check(mltf_arena *a, const pv *v, mltf_err *err)
                      pv_type_repr(a, v));
 }
 
-static mltf_status write_json(const char *dir, const char *name, const json *v, int indent,
-                              mltf_err *err)
-{
-    mltf_buf b = MLTF_BUF_INIT;
-    const json_write_options opts = {.ensure_ascii = true, .indent = indent};
-    json_write(&b, v, &opts);
-    mltf_status st = buf_status(&b, err);
-    char *path = path_join(dir, name);
-    if (!path) st = mltf_fail_memory(err);
-    if (st == MLTF_OK) st = file_write(path, b.p, b.n, err);
-    free(path);
-    mltf_buf_release(&b);
-    return st;
-}
-
 mltf_status input_example_write(mltf_arena *a, const char *dir, const pv *example, const pv *params,
                                 json **info, mltf_err *err)
 {
@@ -173,8 +158,10 @@ mltf_status input_example_write(mltf_arena *a, const char *dir, const pv *exampl
         if (with_params) json_set(a, serving, "params", given);
     }
     if (a->failed) return mltf_fail_memory(err);
-    TRY(write_json(dir, "input_example.json", stored, 0, err));
-    TRY(write_json(dir, "serving_input_example.json", serving, 2, err));
+    const json_write_options line = {.ensure_ascii = true},
+                             lines = {.ensure_ascii = true, .indent = 2};
+    TRY(json_write_file(dir, "input_example.json", stored, &line, err));
+    TRY(json_write_file(dir, "serving_input_example.json", serving, &lines, err));
     *info = meta;
     return MLTF_OK;
 }

@@ -33,21 +33,8 @@ static mltf_status copy_named(const char *from, const char *to, const char *name
     return st;
 }
 
-static mltf_status write_json_file(const char *dir, const char *name, const json *v, bool newline,
-                                   mltf_err *err)
-{
-    mltf_buf b = MLTF_BUF_INIT;
-    const json_write_options opts = {.indent = 2, .sort_keys = true};
-    json_write(&b, v, &opts);
-    if (newline) buf_putc(&b, '\n');
-    mltf_status st = buf_status(&b, err);
-    char *path = path_join(dir, name);
-    if (!path) st = mltf_fail_memory(err);
-    if (st == MLTF_OK) st = file_write(path, b.p, b.n, err);
-    free(path);
-    mltf_buf_release(&b);
-    return st;
-}
+/* As transformers writes its settings. */
+static const json_write_options sorted = {.indent = 2, .sort_keys = true, .newline = true};
 
 static mltf_status read_json_in(json_doc *doc, const char *dir, const char *name, mltf_err *err)
 {
@@ -197,7 +184,7 @@ static mltf_status write_config(const save_plan *p, const char *dir, mltf_err *e
         json_push(&doc.arena, own, json_new_cstr(&doc.arena, p->model_class));
         json_set(&doc.arena, doc.root, "architectures", own);
         st = doc.arena.failed ? mltf_fail_memory(err)
-                              : write_json_file(dir, "config.json", doc.root, true, err);
+                              : json_write_file(dir, "config.json", doc.root, &sorted, err);
     } else if (st == MLTF_OK)
         st = copy_named(p->model_src, dir, "config.json", NULL, NULL, err);
     json_doc_release(&doc);
@@ -241,7 +228,7 @@ static mltf_status write_generation_config(const save_plan *p, const char *dir, 
         json_set(&doc.arena, g, "transformers_version",
                  json_new_cstr(&doc.arena, MLTF_TRANSFORMERS_VERSION));
         st = doc.arena.failed ? mltf_fail_memory(err)
-                              : write_json_file(dir, "generation_config.json", g, true, err);
+                              : json_write_file(dir, "generation_config.json", g, &sorted, err);
     }
     json_doc_release(&doc);
     return st;
@@ -356,7 +343,7 @@ static mltf_status write_special_tokens(json_doc *doc, const char *from, const c
         changed = true;
     }
     if (a->failed) return mltf_fail_memory(err);
-    return changed ? write_json_file(to, "special_tokens_map.json", map, true, err)
+    return changed ? json_write_file(to, "special_tokens_map.json", map, &sorted, err)
                    : copy_named(from, to, "special_tokens_map.json", NULL, NULL, err);
 }
 
@@ -374,7 +361,8 @@ static mltf_status write_tokenizer_config(const char *from, const char *to, mltf
             free(path);
         }
         json_remove(doc.root, "chat_template");
-        if (st == MLTF_OK) st = write_json_file(to, "tokenizer_config.json", doc.root, true, err);
+        if (st == MLTF_OK)
+            st = json_write_file(to, "tokenizer_config.json", doc.root, &sorted, err);
     } else if (st == MLTF_OK)
         st = copy_named(from, to, "tokenizer_config.json", NULL, NULL, err);
     json_doc_release(&doc);

@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "base/limits.h"
 #include "base/pytext.h"
+#include "tokenizers/tok_parts.h"
 
 static const char *const special_names[TOK_SPECIAL_COUNT] = {
     "bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"};
@@ -377,67 +378,6 @@ static mltf_status settings_add_tokens(tokenizer *tk, tok_settings *s, mltf_err 
     for (size_t i = 0; i < todo.n && st == MLTF_OK; i++)
         st = add_one(tk, todo.v[i], is_special_name(s, todo.v[i].content), err);
     free(todo.v);
-    return st;
-}
-
-static void quote(mltf_buf *b, mltf_str s)
-{
-    json_write_string(b, s, true);
-}
-
-/* Replace the post-processor by prefix $A [prefix] $B suffix … as a template. */
-mltf_status tok_set_template(tokenizer *tk, const mltf_str *before, size_t n_before,
-                             const mltf_str *behind, size_t n_behind, bool both, mltf_err *err)
-{
-    mltf_buf b = MLTF_BUF_INIT;
-    buf_puts(&b, "{\"type\":\"TemplateProcessing\"");
-    for (int pair = 0; pair < 2; pair++) {
-        buf_puts(&b, pair ? ",\"pair\":[" : ",\"single\":[");
-        bool comma = false;
-        for (int seq = 0; seq <= pair; seq++) {
-            // "both": each sequence has its tokens around it; else they are around the two together
-            for (size_t i = 0; (both || seq == 0) && i < n_before; i++) {
-                buf_printf(&b, "%s{\"SpecialToken\":{\"type_id\":%d,\"id\":", comma ? "," : "",
-                           both ? seq : 0);
-                quote(&b, before[i]);
-                buf_puts(&b, "}}");
-                comma = true;
-            }
-            buf_printf(&b, "%s{\"Sequence\":{\"id\":\"%s\",\"type_id\":%d}}", comma ? "," : "",
-                       seq ? "B" : "A", both ? seq : 0);
-            comma = true;
-            for (size_t i = 0; (both || seq == pair) && i < n_behind; i++) {
-                buf_printf(&b, ",{\"SpecialToken\":{\"type_id\":%d,\"id\":", both ? seq : 0);
-                quote(&b, behind[i]);
-                buf_puts(&b, "}}");
-            }
-        }
-        buf_puts(&b, "]");
-    }
-    buf_puts(&b, ",\"special_tokens\":{");
-    mltf_status st = MLTF_OK;
-    for (size_t i = 0; i < n_before + n_behind; i++) {
-        const mltf_str t = i < n_before ? before[i] : behind[i - n_before];
-        const int32_t id = tokenizer_token_to_id(tk, t);
-        if (id < 0)
-            st = mltf_fail(err, MLTF_CORRUPT_FILE, "the special token \"" STR_FMT "\" has no id",
-                           STR_ARG(t));
-        if (i) buf_putc(&b, ',');
-        quote(&b, t);
-        buf_printf(&b, ":{\"ids\":[%d]}", id < 0 ? 0 : id);
-    }
-    buf_puts(&b, "}}");
-    if (st == MLTF_OK) st = buf_status(&b, err);
-    json_doc doc = JSON_DOC_INIT;
-    if (st == MLTF_OK) st = json_parse(&doc, b.p, b.n, NULL, err);
-    tok_post *post = NULL;
-    if (st == MLTF_OK) st = tok_post_parse(&post, doc.root, err);
-    if (st == MLTF_OK) {
-        tok_post_free(tk->post);
-        tk->post = post;
-    }
-    json_doc_release(&doc);
-    mltf_buf_release(&b);
     return st;
 }
 

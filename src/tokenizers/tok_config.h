@@ -42,9 +42,6 @@ mltf_status tok_read_text(mltf_str *out, mltf_arena *arena, const char *dir, con
                           mltf_err *err); /* p NULL: no file */
 bool tok_has_file(const char *dir, const char *name);
 
-/* both: the tokens stand around each sequence; else around the two together. */
-mltf_status tok_set_template(tokenizer *tk, const mltf_str *before, size_t n_before,
-                             const mltf_str *behind, size_t n_behind, bool both, mltf_err *err);
 /* additional_special_tokens that a class has of its own. */
 mltf_status tok_class_extra(tokenizer *tk, tok_settings *s, mltf_err *err);
 /* Language codes and other things that belong to one class. */

@@ -3,6 +3,7 @@
 #define MLTF_TOKENIZERS_TOK_CONVERT_H
 
 #include "tokenizers/tok_config.h"
+#include "tokenizers/tok_parts.h"
 
 static inline size_t char_bytes(const char *p, size_t n)
 {
@@ -11,12 +12,6 @@ static inline size_t char_bytes(const char *p, size_t n)
     return len;
 }
 
-/* Parts as JSON texts; NULL leaves one as it is. */
-mltf_status tok_set_parts(tokenizer *tk, const char *normalizer, const char *pretok,
-                          const char *post, const char *decoder, mltf_err *err);
-/* Templates in words, as "%c:0 $A:0 %s:0". */
-mltf_status tok_set_template_words(tokenizer *tk, const char *single, const char *pair,
-                                   mltf_err *err);
 mltf_status tok_read_vocab_json(tok_vocab *v, const char *dir, const char *name, mltf_err *err);
 
 mltf_status tok_convert_spm(tokenizer *tk, tok_settings *s, const char *dir, mltf_err *err);
