@@ -60,8 +60,9 @@ static void load_convolution(arch_build *b, nn_linear_w *w, nn_norm_w *norm, con
     nn_loader *ld = &b->ld;
     nn_scope(ld, "%s%s.", ld->base, name);
     const float *stored = nn_load_vector(ld, "conv.weight", N * K * width, 0);
-    float *rows = arch_new(b, N * K * width, sizeof *rows);
-    for (size_t i = 0; stored && rows && i < N * K * width; i++) {
+    float *rows = stored ? arch_new(b, N * K * width, sizeof *rows)
+                         : NULL; // no room for a size that is not there
+    for (size_t i = 0; rows && i < N * K * width; i++) {
         const size_t n = i / (K * width), k = i / width % K, at = i % width;
         rows[(n * width + at) * K + k] = stored[i];
     }
