@@ -441,6 +441,7 @@ FAMILIES = {
     "family-mistral3": ("mistral3", "Mistral3ForConditionalGeneration", {}),
     "family-nllb-moe": ("nllb-moe", "NllbMoeForConditionalGeneration", {"decoder_layers": 1, "num_experts": 3, "encoder_sparse_step": 2, "decoder_sparse_step": 1, "router_bias": True}),
     "family-modernbert-decoder": ("modernbert-decoder", "ModernBertDecoderForCausalLM", {"layer_types": ["full_attention", "sliding_attention"], "local_attention": 4}),
+    "family-nezha": ("nezha", "NezhaForTokenClassification", {"max_relative_position": 3}),
     "family-nystromformer": ("nystromformer", "NystromformerForSequenceClassification", {"conv_kernel_size": 3}),
     "family-olmoe": ("olmoe", "OlmoeForCausalLM", {"rope_scaling": None}),
     "family-openai-gpt": ("openai-gpt", "OpenAIGPTLMHeadModel", {}),

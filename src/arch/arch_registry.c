@@ -80,6 +80,7 @@
     X(modernbert_decoder) \
     X(mpnet) \
     X(mpt) \
+    X(nezha) \
     X(nomic_bert) \
     X(nystromformer) \
     X(openai_gpt) \
