@@ -328,6 +328,7 @@ static ast *of_plain(schema_builder *s, const json *schema)
         alt = ast_alt(b);
         for (size_t i = 0; i < json_len(type); i++)
             ast_add(b, alt, of_type(s, schema, json_string(json_at(type, i), STR(""))));
+        if (!json_len(type)) alt = ast_nothing(b);
     } else if (type) {
         alt = of_type(s, schema, json_string(type, STR("?")));
     } else if (implied) {
@@ -342,6 +343,34 @@ static ast *of_plain(schema_builder *s, const json *schema)
     return alt;
 }
 
+/* Is what the keywords hold of their types? Else they would say nothing. */
+static bool is_well_typed(ast_builder *b, const json *schema)
+{
+    static const struct {
+        const char *key;
+        json_type type;
+        const char *name;
+    } rows[] = {{"properties", JSON_OBJECT, "an object"},
+                {"patternProperties", JSON_OBJECT, "an object"},
+                {"required", JSON_ARRAY, "a list"},
+                {"enum", JSON_ARRAY, "a list"},
+                {"anyOf", JSON_ARRAY, "a list"},
+                {"oneOf", JSON_ARRAY, "a list"},
+                {"allOf", JSON_ARRAY, "a list"},
+                {"prefixItems", JSON_ARRAY, "a list"},
+                {"pattern", JSON_STRING, "a string"},
+                {"$ref", JSON_STRING, "a string"},
+                {"uniqueItems", JSON_BOOL, "true or false"}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const json *v = json_get(schema, rows[i].key);
+        if (!v || v->type == rows[i].type || v->type == JSON_NULL) continue;
+        ast_fail(b, MLTF_INVALID_INPUT, "\"%s\" in the schema has to be %s, not %s", rows[i].key,
+                 rows[i].name, json_type_name(v));
+        return false;
+    }
+    return true;
+}
+
 static ast *body_of(schema_builder *s, const json *schema)
 {
     ast_builder *b = s->b;
@@ -352,6 +381,7 @@ static ast *body_of(schema_builder *s, const json *schema)
                  json_type_name(schema));
         return NULL;
     }
+    if (!is_well_typed(b, schema)) return NULL;
     const char *ref = schema_ref_key(schema);
     const json *value = json_get(schema, "const");
     if (ref) {

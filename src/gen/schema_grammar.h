@@ -18,7 +18,7 @@ typedef struct schema_builder {
     ast_builder *b;    /* of doc */
     schema_rule *seen; /* [n_seen]: other rules have no schema */
     size_t n_seen, cap_seen;
-    size_t ws, value, string; /* shared rules, 0 while not made (rule 0 is the root) */
+    size_t ws, value, string, character; /* shared rules, 0 while not made (rule 0 is the root) */
     int depth;
 } schema_builder;
 
@@ -39,6 +39,7 @@ ast *grammar_ws(schema_builder *s);
 ast *grammar_quoted(ast_builder *b, ast *inside);
 ast *grammar_string_char(ast_builder *b); /* as it is, or escaped in any of the ways there are */
 ast *grammar_any_string(schema_builder *s);
+ast *grammar_string_of(schema_builder *s, uint32_t min, uint32_t max); /* of so many characters */
 ast *grammar_any_object(schema_builder *s);
 ast *grammar_any_value(schema_builder *s);
 ast *grammar_constant(schema_builder *s, const json *v);

@@ -87,6 +87,16 @@ ast *grammar_any_string(schema_builder *s)
     return ast_call(s->b, s->string);
 }
 
+/* The characters are calls of one rule: written out, each would be some hundred states, and schemas allow thousands. */
+ast *grammar_string_of(schema_builder *s, uint32_t min, uint32_t max)
+{
+    if (!s->character) {
+        s->character = ast_rule_new(s->b);
+        ast_rule_set(s->b, s->character, grammar_string_char(s->b));
+    }
+    return grammar_quoted(s->b, ast_repeat(s->b, ast_call(s->b, s->character), min, max));
+}
+
 /* "{" members "}": `member` (, member)*, maybe none. */
 ast *grammar_braced(schema_builder *s, ast *open, ast *item, uint32_t min, uint32_t max,
                     const char *close)

@@ -141,9 +141,9 @@ static ast *fraction_digits(ast_builder *b, tail lo, tail hi, uint32_t left, boo
         char to = d; // digits strictly between go together
         while (!next_lo.digits && !next_hi.digits && to + 1 <= h && !(hi.digits && to + 1 == h))
             to++;
-        ast_add(
-            b, alt,
-            ast_cat(b, one_of_chars(b, d, to), fraction_digits(b, next_lo, next_hi, left - 1, true)));
+        ast_add(b, alt,
+                ast_cat(b, one_of_chars(b, d, to),
+                        fraction_digits(b, next_lo, next_hi, left - 1, true)));
         d = to;
     }
     return alt && alt->n ? alt : ast_nothing(b);
@@ -280,6 +280,12 @@ static bounds bounds_of(ast_builder *b, const json *schema)
             out.except[out.n++] = json_double(json_at(except, i), 0);
     if (out.n) qsort(out.except, out.n, sizeof *out.except, ascending);
     out.any |= out.n > 0;
+    // 18 digits are the most that is written: what lies beyond bounds nothing, or leaves nothing
+    if (isfinite(out.lo) && out.lo < -(double)FAR) out.lo = -INFINITY;
+    if (isfinite(out.hi) && out.hi > (double)FAR) out.hi = INFINITY;
+    if (out.lo > (double)FAR || out.hi < -(double)FAR)
+        ast_fail(b, MLTF_UNSUPPORTED,
+                 "the schema asks for a number of more than 18 digits, which is not supported");
     return out;
 }
 

@@ -254,5 +254,5 @@ ast *schema_string(schema_builder *s, const json *schema)
     if (json_is(pattern, JSON_STRING)) return of_pattern(s, pattern->s, true);
     if (known) return of_pattern(s, str_from(known->written), false);
     if (!lengths) return grammar_any_string(s);
-    return grammar_quoted(b, ast_repeat(b, grammar_string_char(b), min, max));
+    return grammar_string_of(s, min, max);
 }

@@ -278,6 +278,24 @@ static void test_very_large_schemas_are_done_with_in_time(void **state)
     mltf_buf_release(&parts);
 }
 
+static void test_schema_bounds_may_be_large(void **state)
+{
+    (void)state;
+    gen_constraint *c = schema("{\"type\": \"string\", \"minLength\": 2, \"maxLength\": 100000}");
+    check(c, "\"a\"", NO);
+    check(c, "\"\\u00e9\u00e9\"", COMPLETE);
+    gen_constraint_free(c);
+    c = schema("{\"type\": \"integer\", \"minimum\": -9223372036854775808, "
+               "\"maximum\": 18446744073709551615}");
+    check(c, "-999999999999999999", COMPLETE);
+    check(c, "1e", NO);
+    gen_constraint_free(c);
+    c = schema("{\"type\": \"number\", \"minimum\": 0.5, \"maximum\": 1.7976931348623157e308}");
+    check(c, "123456.25", COMPLETE);
+    check(c, "-", NO);
+    gen_constraint_free(c);
+}
+
 static void test_schema_names_what_it_does_not_know(void **state)
 {
     (void)state;
@@ -311,6 +329,14 @@ static void test_schema_names_what_it_does_not_know(void **state)
         {"{\"type\": \"number\", \"exclusiveMinimum\": 1, \"maximum\": 1}",
          "no text can satisfy the constraint: no number lies between \"minimum\" and \"maximum\""},
         {"{\"type\": \"text\"}", "\"type\": \"text\" is no type of JSON schema"},
+        {"{\"type\": []}", "no text can satisfy the constraint"},
+        {"{\"type\": \"integer\", \"minimum\": 1e20}",
+         "the schema asks for a number of more than 18 digits, which is not supported"},
+        {"{\"type\": \"number\", \"exclusiveMaximum\": -1e300}",
+         "the schema asks for a number of more than 18 digits, which is not supported"},
+        {"{\"required\": \"a\"}", "\"required\" in the schema has to be a list, not str"},
+        {"{\"type\": \"array\", \"items\": {\"enum\": {}}}",
+         "\"enum\" in the schema has to be a list, not dict"},
         {"{\"$ref\": \"https://a.b/c\"}", "\"$ref\": \"https://a.b/c\" leads out of the schema"},
         {"{\"$ref\": \"#/a\"}", "\"$ref\": \"#/a\" does not lead to a schema"},
     };
@@ -594,6 +620,7 @@ int main(void)
         cmocka_unit_test(test_schema_with_references_tuples_patterns_and_additional_members),
         cmocka_unit_test(test_multiples_are_told_by_their_digits),
         cmocka_unit_test(test_schema_denies_formats),
+        cmocka_unit_test(test_schema_bounds_may_be_large),
         cmocka_unit_test(test_schema_names_what_it_does_not_know),
         cmocka_unit_test(test_very_large_schemas_are_done_with_in_time),
         cmocka_unit_test(test_whatever_a_schema_lets_through_satisfies_it),
