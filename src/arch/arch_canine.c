@@ -53,22 +53,13 @@ static void read_config(arch_config *c, canine_model *m)
                  m->cfg.hidden, m->hashes);
 }
 
-/* A convolution of `width` rows, stored [N, K, width]: a layer on rows side by side, [N, width K]. */
-static void load_convolution(arch_build *b, nn_linear_w *w, nn_norm_w *norm, const char *name,
-                             size_t N, size_t K, size_t width, float eps)
+/* A convolution over `width` rows of K and its norm. */
+static void load_convolution(nn_loader *ld, nn_linear_w *w, nn_norm_w *norm, const char *name,
+                             const encoder_config *c, size_t K, size_t width)
 {
-    nn_loader *ld = &b->ld;
     nn_scope(ld, "%s%s.", ld->base, name);
-    const float *stored = nn_load_vector(ld, "conv.weight", N * K * width, 0);
-    float *rows = stored ? arch_new(b, N * K * width, sizeof *rows)
-                         : NULL; // no room for a size that is not there
-    for (size_t i = 0; rows && i < N * K * width; i++) {
-        const size_t n = i / (K * width), k = i / width % K, at = i % width;
-        rows[(n * width + at) * K + k] = stored[i];
-    }
-    w->bias = nn_load_vector(ld, "conv.bias", N, 0);
-    w->w = (k_weight){.data = rows, .dtype = DT_F32, .N = N, .K = width * K, .stride = width * K};
-    nn_load_norm(ld, norm, "LayerNorm", NN_NORM_LAYER, N, eps, NN_BIAS);
+    nn_load_convolution(ld, w, "conv.", c->hidden, K, width);
+    nn_load_norm(ld, norm, "LayerNorm", NN_NORM_LAYER, c->hidden, c->eps, NN_BIAS);
 }
 
 static void load_embeddings(arch_build *b, canine_model *m)
@@ -99,14 +90,12 @@ static mltf_status load(arch_build *b, mltf_err *err)
     load_embeddings(b, m);
     nn_scope(ld, "%sinitial_char_encoder.layer.0.", ld->base);
     arch_encoder_layer_load(ld, &m->first, &bert_layer_names, c);
-    load_convolution(b, &m->down, &m->down_norm, "chars_to_molecules", c->hidden, c->hidden,
-                     m->rate, c->eps);
+    load_convolution(ld, &m->down, &m->down_norm, "chars_to_molecules", c, c->hidden, m->rate);
     for (size_t il = 0; il < c->layers; il++) {
         nn_scope(ld, "%sencoder.layer.%zu.", ld->base, il);
         arch_encoder_layer_load(ld, &m->layers[il], &bert_layer_names, c);
     }
-    load_convolution(b, &m->up, &m->up_norm, "projection", c->hidden, 2 * c->hidden, m->reach,
-                     c->eps);
+    load_convolution(ld, &m->up, &m->up_norm, "projection", c, 2 * c->hidden, m->reach);
     nn_scope(ld, "%sfinal_char_encoder.layer.0.", ld->base);
     arch_encoder_layer_load(ld, &m->last, &bert_layer_names, c);
     const arch_encoder_names names = arch_bert_heads(c);

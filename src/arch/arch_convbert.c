@@ -69,9 +69,9 @@ static void load_grouped(arch_build *b, nn_linear_w *w, const char *weight, cons
 {
     const size_t n = N / groups, k = K / groups;
     const float *stored = nn_load_vector(&b->ld, weight, N * k, 0);
-    float *rows = arch_new(b, N * k, sizeof *rows);
+    float *rows = stored ? arch_new(b, N * k, sizeof *rows) : NULL;
     w->bias = nn_load_vector(&b->ld, bias, N, 0);
-    for (size_t g = 0; stored && rows && g < groups; g++)
+    for (size_t g = 0; rows && g < groups; g++)
         for (size_t i = 0; i < k; i++)
             for (size_t o = 0; o < n; o++) rows[(g * n + o) * k + i] = stored[(g * k + i) * n + o];
     w->w = (k_weight){.data = rows, .dtype = DT_F32, .N = N, .K = k, .stride = k};

@@ -151,27 +151,6 @@ static void load_layer(arch_build *b, deberta_layer *l, const deberta_config *c,
         &(encoder_config){.hidden = H, .ffn = c->ffn, .act = c->act, .eps = c->eps});
 }
 
-/* Conv1d [H, H, kernel] as a linear layer on the kernel's rows side by side: [H, kernel * H]. */
-static void load_conv(arch_build *b, deberta_model *m)
-{
-    const deberta_config *c = &m->cfg;
-    nn_loader *ld = &b->ld;
-    const size_t H = c->hidden, K = c->kernel;
-    nn_scope(ld, "%sencoder.conv.", ld->base);
-    const float *w = nn_load_vector(ld, "conv.weight", H * H * K, 0);
-    const float *bias = nn_load_vector(ld, "conv.bias", H, 0);
-    nn_load_norm(ld, &m->conv_norm, "LayerNorm", NN_NORM_LAYER, H, c->eps, NN_BIAS);
-    float *rows = arch_new(b, H * K * H, sizeof *rows);
-    if (!w || !bias || !rows) return;
-    for (size_t o = 0; o < H; o++)
-        for (size_t i = 0; i < H; i++)
-            for (size_t k = 0; k < K; k++) rows[(o * K + k) * H + i] = w[(o * H + i) * K + k];
-    m->conv =
-        (nn_linear_w){.w = {.data = rows, .dtype = DT_F32, .N = H, .K = K * H, .stride = K * H},
-                      .bias = bias,
-                      .compute = ld->compute};
-}
-
 static mltf_status load(arch_build *b, mltf_err *err)
 {
     nn_loader *ld = &b->ld;
@@ -198,7 +177,11 @@ static mltf_status load(arch_build *b, mltf_err *err)
         nn_load_embed(ld, &m->distances, "rel_embeddings", "distance", 2 * c->span, H, 0);
     if (c->norm_distances)
         nn_load_norm(ld, &m->distance_norm, "LayerNorm", NN_NORM_LAYER, H, c->eps, NN_BIAS);
-    if (c->kernel) load_conv(b, m);
+    if (c->kernel) {
+        nn_scope(ld, "%sencoder.conv.", ld->base);
+        nn_load_convolution(ld, &m->conv, "conv.", c->hidden, c->hidden, c->kernel);
+        nn_load_norm(ld, &m->conv_norm, "LayerNorm", NN_NORM_LAYER, c->hidden, c->eps, NN_BIAS);
+    }
     for (size_t il = 0; il < c->layers; il++) load_layer(b, &m->layers[il], c, il);
     arch_encoder_heads_load(
         b, &m->heads,

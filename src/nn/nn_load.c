@@ -647,6 +647,24 @@ float *nn_load_columns(nn_loader *ld, const char *name, size_t rows, size_t cols
     return y;
 }
 
+void nn_load_convolution(nn_loader *ld, nn_linear_w *w, const char *name, size_t N, size_t K,
+                         size_t width)
+{
+    char part[64];
+    snprintf(part, sizeof part, "%sweight", name);
+    const float *v = nn_load_vector(ld, part, N * K * width, 0);
+    snprintf(part, sizeof part, "%sbias", name);
+    *w = (nn_linear_w){.bias = nn_load_vector(ld, part, N, 0)};
+    set_compute(ld, w, 0);
+    float *y = v ? arena_f32(ld->own, N, width * K) : NULL;
+    if (v && !y) no_memory(ld);
+    for (size_t i = 0; y && i < N * K * width; i++) {
+        const size_t n = i / (K * width), k = i / width % K, at = i % width;
+        y[(n * width + at) * K + k] = v[i];
+    }
+    w->w = (k_weight){.data = y, .dtype = DT_F32, .N = N, .K = width * K, .stride = width * K};
+}
+
 static void reorder_vector(nn_loader *ld, const float **v, const size_t *row_of, size_t N)
 {
     if (!*v) return;

@@ -126,6 +126,10 @@ void nn_load_norm(nn_loader *ld, nn_norm_w *w, const char *name, nn_norm_kind ki
 const float *nn_load_vector(nn_loader *ld, const char *name, size_t count, unsigned flags);
 /* The same of a tensor [rows, …] of rows * cols values, turned: an own copy [cols, rows]. */
 float *nn_load_columns(nn_loader *ld, const char *name, size_t rows, size_t cols);
+/* A Conv1d of `width` rows of K, "<name>weight" [N, K, width] and "<name>bias" [N], as a layer on those rows side by side:
+ * an own copy [N, width * K]. */
+void nn_load_convolution(nn_loader *ld, nn_linear_w *w, const char *name, size_t N, size_t K,
+                         size_t width);
 
 /* Row n of w becomes row row_of[n] of what was loaded: an own copy, for layouts that no stride describes. */
 void nn_load_reorder(nn_loader *ld, nn_linear_w *w, const size_t *row_of);
