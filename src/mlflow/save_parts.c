@@ -10,6 +10,8 @@
 
 #include "base/ascii.h"
 #include "base/file.h"
+#include "base/pytext.h"
+#include "formats/decimal.h"
 #include "formats/checkpoint.h"
 #include "formats/safetensors_write.h"
 #include "mlflow/adapter_folder.h"
@@ -49,17 +51,21 @@ mltf_status save_parse_size(uint64_t *out, const char *text, mltf_err *err)
 {
     static const struct {
         const char *unit;
-        uint64_t bytes;
-    } units[] = {{"KB", 1000},  {"MB", 1000000},      {"GB", 1000000000},
-                 {"KiB", 1024}, {"MiB", 1024 * 1024}, {"GiB", 1024 * 1024 * 1024},
-                 {"", 1}};
-    char *end = NULL;
-    const unsigned long long n = strtoull(text, &end, 10);
-    for (size_t i = 0; end != text && *text != '-' && i < sizeof units / sizeof *units; i++)
-        if (ascii_same(str_from(end), units[i].unit) && n > 0 && n <= UINT64_MAX / units[i].bytes) {
-            *out = n * units[i].bytes;
-            return MLTF_OK;
-        }
+        double bytes;
+    } units[] = {{"KB", 1e3},     {"MB", 1e6},     {"GB", 1e9},     {"TB", 1e12},
+                 {"KiB", 0x1p10}, {"MiB", 0x1p20}, {"GiB", 0x1p30}, {"", 1}};
+    const mltf_str s = pytext_strip(str_from(text));
+    for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
+        const size_t n = strlen(units[i].unit);
+        if (s.n < n || !ascii_same(str_slice(s, s.n - n, s.n), units[i].unit)) continue;
+        const mltf_str number = pytext_strip(str_slice(s, 0, s.n - n));
+        double value = 0;
+        const size_t used = decimal_parse(&value, number.p, number.n);
+        const double size = value * units[i].bytes;
+        if (number.n == 0 || used != number.n || !(size >= 1 && size < 0x1p63)) break;
+        *out = (uint64_t)size;
+        return MLTF_OK;
+    }
     return mltf_fail(err, MLTF_INVALID_INPUT, "\"%s\" is not a size; write it like 500MB or 2GiB",
                      text);
 }

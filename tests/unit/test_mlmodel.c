@@ -304,6 +304,12 @@ static void test_sizes_have_units(void **state)
     assert_int_equal(n, 500000000);
     assert_int_equal(save_parse_size(&n, "2GiB", NULL), MLTF_OK);
     assert_int_equal(n, (uint64_t)2 << 30);
+    assert_int_equal(save_parse_size(&n, " 1.5 gb", NULL), MLTF_OK);
+    assert_int_equal(n, 1500000000);
+    assert_int_equal(save_parse_size(&n, "2TB", NULL), MLTF_OK);
+    assert_int_equal(n, 2000000000000);
+    assert_int_equal(save_parse_size(&n, "infGB", NULL), MLTF_INVALID_INPUT);
+    assert_int_equal(save_parse_size(&n, "0.1", NULL), MLTF_INVALID_INPUT);
     assert_int_equal(save_parse_size(&n, "MB", NULL), MLTF_INVALID_INPUT);
     assert_int_equal(save_parse_size(&n, "-1MB", NULL), MLTF_INVALID_INPUT);
     assert_int_equal(save_parse_size(&n, "5 parsecs", NULL), MLTF_INVALID_INPUT);
