@@ -17,10 +17,14 @@ typedef struct reader {
 
 static bool parse(reader *r, pv *out);
 
+/* Blanks, ends of lines, and comments. */
 static void space(reader *r)
 {
-    while (r->p < r->end && (*r->p == ' ' || *r->p == '\t' || *r->p == '\n' || *r->p == '\r'))
-        r->p++;
+    for (bool comment = false; r->p < r->end; r->p++) {
+        if (*r->p == '#') comment = true;
+        if (*r->p == '\n') comment = false;
+        if (!comment && *r->p != ' ' && *r->p != '\t' && *r->p != '\n' && *r->p != '\r') return;
+    }
 }
 
 static bool eat(reader *r, char c)
@@ -42,6 +46,7 @@ static bool escape(reader *r, mltf_buf *b, bool bytes)
             return true;
         }
     if (c == '\n') return true;
+    if (c == 'N' && !bytes) return false; // names of characters are not known here
     const int digits = c == 'x' ? 2 : c == 'u' && !bytes ? 4 : c == 'U' && !bytes ? 8 : 0;
     uint32_t v = 0;
     if (c >= '0' && c <= '7') {
@@ -61,73 +66,132 @@ static bool escape(reader *r, mltf_buf *b, bool bytes)
     if (bytes)
         buf_putc(b, (char)v);
     else {
-        if (v > 0x10FFFF) return false;
+        if (v > 0x10FFFF || (v >= 0xD800 && v < 0xE000)) return false; // no text holds half a pair
         char utf8[4];
         buf_append(b, utf8, utf8_encode(utf8, v));
     }
     return true;
 }
 
-static bool parse_string(reader *r, pv *out)
+static bool at_string(const reader *r)
 {
-    bool bytes = false, raw = false;
-    while (*r->p != '\'' && *r->p != '"') {
-        if (*r->p == 'b' || *r->p == 'B')
-            bytes = true;
-        else if (*r->p == 'r' || *r->p == 'R')
-            raw = true;
-        if (++r->p >= r->end) return false;
+    const char *p = r->p;
+    while (p < r->end && p - r->p < 2 && *p && strchr("bBrRuU", *p)) p++;
+    return p < r->end && (*p == '\'' || *p == '"');
+}
+
+/* One piece, which *kind tells to be text or bytes, appended to b. */
+static bool parse_piece(reader *r, mltf_buf *b, pv_kind *kind)
+{
+    bool raw = false;
+    *kind = PV_STR;
+    for (; *r->p != '\'' && *r->p != '"'; r->p++) {
+        if (ascii_lower(*r->p) == 'b') *kind = PV_BYTES;
+        if (ascii_lower(*r->p) == 'r') raw = true;
     }
     const char quote = *r->p++;
     const bool triple = r->end - r->p >= 2 && r->p[0] == quote && r->p[1] == quote;
     if (triple) r->p += 2;
-    mltf_buf b = MLTF_BUF_INIT;
-    bool ok = false;
     while (r->p < r->end) {
         if (*r->p == quote &&
             (!triple || (r->end - r->p >= 3 && r->p[1] == quote && r->p[2] == quote))) {
             r->p += triple ? 3 : 1;
-            ok = true;
-            break;
+            return true;
         }
-        if (*r->p == '\n' && !triple) break;
+        if (*r->p == '\n' && !triple) return false;
         const char c = *r->p++;
-        if (c != '\\' || raw)
-            buf_putc(&b, c);
-        else if (!escape(r, &b, bytes))
-            break;
+        if (c == '\\' && !raw) {
+            if (!escape(r, b, *kind == PV_BYTES)) return false;
+            continue;
+        }
+        buf_putc(b, c);
+        if (c == '\\' && r->p < r->end) buf_putc(b, *r->p++);
     }
-    *out = (pv){.kind = bytes ? PV_BYTES : PV_STR, .s = arena_str(r->a, buf_str(&b))};
+    return false;
+}
+
+/* Pieces beside each other are one text. */
+static bool parse_string(reader *r, pv *out)
+{
+    mltf_buf b = MLTF_BUF_INIT;
+    pv_kind kind = PV_STR, other = PV_STR;
+    bool ok = parse_piece(r, &b, &kind);
+    for (; ok; ok = parse_piece(r, &b, &other) && other == kind) {
+        space(r);
+        if (!at_string(r)) break;
+    }
+    *out = (pv){.kind = kind, .s = arena_str(r->a, buf_str(&b))};
+    ok = ok && !b.failed;
     mltf_buf_release(&b);
     return ok;
 }
 
+/* Digits of a base with single underscores between them, appended without those to text[*n]. */
+static bool take_digits(reader *r, int base, char *text, size_t *n, size_t size)
+{
+    const size_t before = *n;
+    for (bool digit = false; r->p < r->end; r->p++) {
+        const int value = ascii_hex(*r->p);
+        if (*r->p == '_') {
+            if (!digit || r->p + 1 == r->end || ascii_hex(r->p[1]) < 0) return false;
+            digit = false;
+        } else if (value >= 0 && value < base) {
+            if (*n + 1 >= size) return false;
+            text[(*n)++] = *r->p;
+            digit = true;
+        } else {
+            break;
+        }
+    }
+    return *n > before;
+}
+
+static bool take_one(reader *r, const char *any_of, char *text, size_t *n)
+{
+    if (r->p >= r->end || !*r->p || !strchr(any_of, *r->p)) return false;
+    text[(*n)++] = *r->p++;
+    return true;
+}
+
 static bool parse_number(reader *r, pv *out)
 {
-    char text[64];
+    char text[128];
+    const size_t room = sizeof text - 4; // for a point, an "e" and its sign
     size_t n = 0;
-    bool fraction = false;
-    while (r->p < r->end && n + 1 < sizeof text &&
-           (strchr("+-._eE", *r->p) || (*r->p >= '0' && *r->p <= '9'))) {
-        if (*r->p == '.' || *r->p == 'e' || *r->p == 'E') fraction = true;
-        if (*r->p != '_') text[n++] = *r->p;
-        r->p++;
+    const bool negative = *r->p == '-';
+    if (take_one(r, "+-", text, &n)) space(r);
+    if (!negative) n = 0;
+    const size_t sign = n;
+    if (r->end - r->p > 1 && r->p[0] == '0' && r->p[1] && strchr("xXoObB", r->p[1])) {
+        const char kind = ascii_lower(r->p[1]);
+        const int base = kind == 'x' ? 16 : kind == 'o' ? 8 : 2;
+        r->p += 2;
+        if (!take_digits(r, base, text, &n, room)) return false;
+        text[n] = '\0';
+        errno = 0;
+        *out = pv_int(strtoll(text, NULL, base));
+        return !errno;
+    }
+    const bool whole = take_digits(r, 10, text, &n, room);
+    const bool point = take_one(r, ".", text, &n);
+    const bool part = point && take_digits(r, 10, text, &n, room);
+    const bool exponent = (whole || part) && take_one(r, "eE", text, &n);
+    if (exponent) {
+        take_one(r, "+-", text, &n);
+        if (!take_digits(r, 10, text, &n, room)) return false;
     }
     text[n] = '\0';
-    if (fraction) {
+    if (!whole && !part) return false;
+    if (point || exponent) {
         double x = 0;
         const size_t used = decimal_parse(&x, text, n);
         *out = pv_float(x);
-        return n > 0 && used == n;
+        return used == n;
     }
-    const char *const digits = text + (text[0] == '-' || text[0] == '+');
-    if (!*digits || digits[strspn(digits, "0123456789")]) return false;
-    if (digits[0] == '0' && digits[strspn(digits, "0")]) return false; // 007
+    if (text[sign] == '0' && text[sign + strspn(text + sign, "0")]) return false; // 007
     errno = 0;
     *out = pv_int(strtoll(text, NULL, 10));
-    if (errno)
-        *out =
-            (pv){.kind = PV_BIGINT, .s = arena_str(r->a, str_from(text[0] == '+' ? digits : text))};
+    if (errno) *out = (pv){.kind = PV_BIGINT, .s = arena_str(r->a, str_from(text))};
     return true;
 }
 
@@ -212,9 +276,7 @@ static bool parse(reader *r, pv *out)
             if (items.list.n == 1 && !comma) *out = items.list.items[0]; // parentheses alone
         }
         if (ok && c == '{') ok = make_dict(r->a, out, &items);
-    } else if (c == '\'' || c == '"')
-        ok = parse_string(r, out);
-    else if (strchr("bBrRuU", c) && r->end - r->p > 1 && strchr("'\"rRbB", r->p[1]))
+    } else if (at_string(r))
         ok = parse_string(r, out);
     else if (word(r, "True"))
         *out = pv_bool(true);
@@ -232,6 +294,7 @@ static bool parse(reader *r, pv *out)
 
 bool pyliteral_read(mltf_arena *a, pv *out, mltf_str text, size_t *used)
 {
+    if (text.n && memchr(text.p, '\0', text.n)) return false; // no source code
     reader r = {.a = a, .p = text.p, .end = text.p + text.n};
     if (!parse(&r, out) || a->failed) return false;
     space(&r);
