@@ -16,7 +16,7 @@ typedef struct uni_run {
 
 #define COUNT(table) (sizeof(table) / sizeof *(table))
 
-static bool in_ranges(const uni_range *r, size_t n, uint32_t cp)
+static const uni_range *find_range(const uni_range *r, size_t n, uint32_t cp)
 {
     size_t lo = 0, hi = n;
     while (lo < hi) {
@@ -26,9 +26,14 @@ static bool in_ranges(const uni_range *r, size_t n, uint32_t cp)
         else if (cp > r[mid].to)
             lo = mid + 1;
         else
-            return true;
+            return &r[mid];
     }
-    return false;
+    return NULL;
+}
+
+static bool in_ranges(const uni_range *r, size_t n, uint32_t cp)
+{
+    return find_range(r, n, cp) != NULL;
 }
 
 bool pyu_is(uint32_t cp, pyu_class what)
@@ -48,6 +53,13 @@ bool pyu_is(uint32_t cp, pyu_class what)
     };
     if (what == PYU_SPACE) return pytext_is_space(cp);
     return in_ranges(tables[what].r, tables[what].n, cp);
+}
+
+int pyu_decimal(uint32_t cp)
+{
+    if (cp < 0x80) return cp >= '0' && cp <= '9' ? (int)(cp - '0') : -1;
+    const uni_range *r = find_range(uni_isdecimal, COUNT(uni_isdecimal), cp);
+    return r ? (int)((cp - r->from) % 10) : -1; // each script's ten stand together, zero first
 }
 
 bool pyu_alnum(uint32_t cp)

@@ -31,9 +31,9 @@ typedef struct spans {
     size_t n, cap;
 } spans;
 
-static bool is_digit(uint32_t c)
+static bool is_digit(uint32_t c) /* \d: of any script */
 {
-    return c >= '0' && c <= '9';
+    return pyu_decimal(c) >= 0;
 }
 
 /* " ".join(text.lower().split()) */
@@ -67,13 +67,14 @@ static void add_value(spans *s, size_t from, size_t to, table_value v)
     if (at && at->n < sizeof at->values / sizeof *at->values) at->values[at->n++] = v;
 }
 
-/* ASCII text of [from, to); false: too long or not ASCII. */
-static bool ascii(const points *t, size_t from, size_t to, char *out, size_t size)
+/* ASCII text of [from, to), digits: with those of all scripts as ASCII's; false: too long or not ASCII. */
+static bool ascii(const points *t, size_t from, size_t to, bool digits, char *out, size_t size)
 {
     if (to - from >= size) return false;
     for (size_t i = from; i < to; i++) {
-        if (t->p[i] >= 0x80) return false;
-        out[i - from] = (char)t->p[i];
+        const int digit = digits ? pyu_decimal(t->p[i]) : -1;
+        if (t->p[i] >= 0x80 && digit < 0) return false;
+        out[i - from] = digit >= 0 ? (char)('0' + digit) : (char)t->p[i];
     }
     out[to - from] = 0;
     return true;
@@ -85,7 +86,7 @@ static bool ascii(const points *t, size_t from, size_t to, char *out, size_t siz
 static bool parse_number(const points *t, size_t from, size_t to, double *out)
 {
     char text[128], plain[128];
-    if (!ascii(t, from, to, text, sizeof text)) return false;
+    if (!ascii(t, from, to, true, text, sizeof text)) return false;
     size_t n = strlen(text), k = 0;
     static const char *const suffixes[] = {"st", "nd", "rd", "th"};
     for (size_t i = 0; i < 4; i++)
@@ -164,7 +165,7 @@ static void add_word(spans *s, const points *t, size_t from, size_t to)
     table_value v = {0};
     char word[16];
     if (parse_number(t, from, to, &v.number)) add_value(s, from, to, v);
-    if (!ascii(t, from, to, word, sizeof word)) return;
+    if (!ascii(t, from, to, false, word, sizeof word)) return;
     for (size_t i = 0; i < 13; i++)
         if (strcmp(word, cardinal[i]) == 0 || strcmp(word, ordinal[i]) == 0) {
             v.number = (double)i;
@@ -233,6 +234,7 @@ static bool match_pattern(const char *pattern, const char *s, table_value *v)
             while (n < 5 && is_digit((unsigned char)s[n])) n++;
             if (n != 4) return false;
             v->year = atoi(s);
+            if (v->year == 0) return false; // 0 means that there is none
             break;
         default:
             n = *s == *pattern;
@@ -256,7 +258,7 @@ static bool exists(const table_value *v)
 static void add_date(spans *s, const points *t, size_t from, size_t to)
 {
     char text[64];
-    if (!ascii(t, from, to, text, sizeof text)) return;
+    if (!ascii(t, from, to, false, text, sizeof text)) return;
     for (size_t i = 0; i < sizeof date_patterns / sizeof *date_patterns; i++) {
         table_value v = {.is_date = true};
         if (!match_pattern(date_patterns[i], text, &v) || !exists(&v)) continue;

@@ -11,30 +11,32 @@
 #include "base/utf8.h"
 #include "base/python_unicode.h"
 
-/* int(text, base) and float(text) of Python: white space around, underscores between digits. */
-static bool clean_number(mltf_str s, char *room, size_t size)
+/* int(text, base) and float(text) of Python: white space around, digits of any script, underscores between digits, which
+ * in large bases are letters, too. */
+static bool clean_number(mltf_str s, bool letters, char *room, size_t size)
 {
     s = pytext_strip(s);
-    const char *p = s.p, *end = s.p + s.n;
     size_t n = 0;
-    for (const char *q = p; q < end; q++) {
-        if (*q == '_') {
-            if (q == p || q + 1 == end || !ascii_is_alnum(q[-1]) || !ascii_is_alnum(q[1]))
-                return false;
-            continue;
-        }
-        if (n + 1 >= size || *q == 0) return false;
-        room[n++] = *q;
+    bool digit = false, behind_line = false; // what the character before was
+    for (const char *p = s.p, *end = s.p + s.n; p < end;) {
+        const uint32_t cp = utf8_next(&p);
+        const int value = pyu_decimal(cp);
+        if (n + 1 >= size || cp == 0 || (value < 0 && cp >= 0x80)) return false;
+        const bool is = value >= 0 || (letters && cp < 0x80 && ascii_is_alpha((char)cp));
+        if (cp == '_' ? !digit : behind_line && !is) return false;
+        digit = is;
+        behind_line = cp == '_';
+        if (cp != '_') room[n++] = value >= 0 ? (char)('0' + value) : (char)cp;
     }
     room[n] = 0;
-    return n > 0;
+    return n > 0 && !behind_line;
 }
 
 static bool parse_int(mltf_str s, int base, int64_t *out, bool *too_big)
 {
     char room[400], *end;
     *too_big = false;
-    if (!clean_number(s, room, sizeof room)) return false;
+    if (!clean_number(s, base == 0 || base > 10, room, sizeof room)) return false;
     const char *p = room;
     const bool negative = *p == '-';
     if (*p == '+' || *p == '-') p++;
@@ -65,7 +67,7 @@ static bool parse_int(mltf_str s, int base, int64_t *out, bool *too_big)
 static bool parse_float(mltf_str s, double *out)
 {
     char room[400], *end;
-    if (!clean_number(s, room, sizeof room)) return false;
+    if (!clean_number(s, false, room, sizeof room)) return false;
     const char *p = room + (room[0] == '+' || room[0] == '-');
     if (!ascii_is_digit(*p) && *p != '.' && !ascii_same(str_from(p), "nan") &&
         !ascii_same(str_from(p), "inf") && !ascii_same(str_from(p), "infinity"))

@@ -257,6 +257,15 @@ static void jinja_strftime_now_uses_the_time_given(void **state)
     mltf_buf_release(&out);
 }
 
+static void jinja_reads_numbers_as_python(void **state)
+{
+    (void)state;
+    expect_text("{{ '\u0661\u0662'|int }} {{ '\u0661\u0662.\u0665'|float }} {{ '1_0'|int }} {{ "
+                "'1_.5'|float }} "
+                "{{ '1_e5'|int }} {{ '1_e5'|int(0, 16) }} {{ '1_'|int }} {{ '0x_1f'|int(0, 0) }}",
+                "12 12.5 10 0.0 0 485 0 31");
+}
+
 static void jinja_numbers_and_months_do_not_follow_the_locale(void **state)
 {
     (void)state;
@@ -324,6 +333,7 @@ int main(void)
         cmocka_unit_test(jinja_budget_of_steps_can_be_set),
         cmocka_unit_test(jinja_generation_spans_are_bytes_of_the_output),
         cmocka_unit_test(jinja_strftime_now_uses_the_time_given),
+        cmocka_unit_test(jinja_reads_numbers_as_python),
         cmocka_unit_test(jinja_numbers_and_months_do_not_follow_the_locale),
         cmocka_unit_test(jinja_text_that_is_not_utf8_is_mended),
         cmocka_unit_test(jinja_long_prompts_stay_linear),

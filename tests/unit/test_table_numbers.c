@@ -40,6 +40,10 @@ static void test_table_numbers_reads_numbers_and_words(void **state)
     assert_string_equal(read_text("1e5"), "100000;");
     assert_string_equal(read_text("0x10"), "0;10;"); // no hexadecimal
     assert_string_equal(read_text("inf nan"), "");
+    assert_string_equal(read_text("\u0661\u0662.5 \u00bd"),
+                        "12.5;"); // Arabic digits count, a half does not
+    assert_string_equal(read_text("may \u0661\u0662"), "0-5-0;12;"); // but not in dates
+    assert_string_equal(read_text("0000"), "0;");
     assert_string_equal(read_text(""), "");
 }
 
