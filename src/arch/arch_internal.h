@@ -27,6 +27,9 @@ typedef struct arch_class_head {
 typedef struct arch_refusal {
     const char *class_name, *why;
 } arch_refusal;
+#define ARCH_SEARCHES_SPANS                                                                        \
+    "it searches spans with beams and scores no tokens, without which the library's pipeline "     \
+    "fails as well"
 
 typedef struct arch_family {
     const char *const *model_types; /* of config.json, ends with NULL */

@@ -101,9 +101,6 @@ static void forward(arch_run *r)
     arch_encoder_run(&run, &attn);
 }
 
-static const char beams[] = "it searches spans with beams and scores no tokens, without which the "
-                            "library's pipeline fails as well";
-
 const arch_family arch_xlm = {
     .model_types = (const char *const[]){"xlm", "flaubert", NULL},
     .classes =
@@ -116,8 +113,8 @@ const arch_family arch_xlm = {
     .heads = (const arch_class_head[]){{"XLMWithLMHeadModel", ARCH_HEAD_MASKED_LM},
                                        {"FlaubertWithLMHeadModel", ARCH_HEAD_MASKED_LM},
                                        {0}},
-    .refused = (const arch_refusal[]){{"XLMForQuestionAnswering", beams},
-                                      {"FlaubertForQuestionAnswering", beams},
+    .refused = (const arch_refusal[]){{"XLMForQuestionAnswering", ARCH_SEARCHES_SPANS},
+                                      {"FlaubertForQuestionAnswering", ARCH_SEARCHES_SPANS},
                                       {0}},
     .kind = ARCH_ENCODER,
     .base_prefix = "transformer.",

@@ -14,7 +14,7 @@
 
 #include "arch/arch_encoder.h"
 
-enum { reread = 1 }; // with a new token comes the row of the one before it
+enum { REREAD = 1 }; // with a new token comes the row of the one before it
 
 typedef struct {
     nn_linear_w r;                    // [heads D, H]
@@ -67,10 +67,10 @@ static void read_memory(arch_build *b, xlnet_model *m)
     const size_t D = e->hidden / e->heads;
     const size_t length =
         cfg_size(c, "mem_len", json_get(c->root, "mem_len") ? 0 : 512, 0, SIZE_MAX);
-    m->memory = length == 0 ? SIZE_MAX : length < reread + 1 ? 0 : length - reread - 1;
+    m->memory = length == 0 ? SIZE_MAX : length < REREAD + 1 ? 0 : length - REREAD - 1;
     if (cfg_size(c, "reuse_len", 0, 0, SIZE_MAX))
         cfg_fail(c, "\"reuse_len\" is not supported where text is generated");
-    b->m->reread = cfg_bool(c, "use_cache|use_mems_eval", true) ? reread : SIZE_MAX;
+    b->m->reread = cfg_bool(c, "use_cache|use_mems_eval", true) ? REREAD : SIZE_MAX;
     b->m->asks = true;
     b->m->info.kind = ARCH_DECODER;
     b->m->cache_shape =
@@ -331,10 +331,7 @@ const arch_family arch_xlnet = {
         (const char *const[]){"XLNetModel", "XLNetLMHeadModel", "XLNetForSequenceClassification",
                               "XLNetForTokenClassification", "XLNetForQuestionAnsweringSimple",
                               "XLNetForMultipleChoice", NULL},
-    .refused = (const arch_refusal[]){{"XLNetForQuestionAnswering",
-                                       "it searches spans with beams and scores no tokens, without "
-                                       "which the library's pipeline fails as well"},
-                                      {0}},
+    .refused = (const arch_refusal[]){{"XLNetForQuestionAnswering", ARCH_SEARCHES_SPANS}, {0}},
     .kind = ARCH_ENCODER,
     .base_prefix = "transformer.",
     .ignorable = (const char *const[]){"mask_emb", NULL},

@@ -191,6 +191,11 @@ static void test_what_is_not_computed_is_refused_by_name(void **state)
             MLTF_CORRUPT_FILE, "\"moe_normalize_expert_weights\"");
     refuses("{\"model_type\": \"prophetnet\", \"architectures\": [\"ProphetNetForCausalLM\"]}", &p,
             MLTF_UNSUPPORTED, "class \"ProphetNetForCausalLM\"");
+    refuses("{\"model_type\": \"xlnet\", \"architectures\": [\"XLNetForQuestionAnswering\"]}", &p,
+            MLTF_UNSUPPORTED, "is not supported: it searches spans with beams");
+    refuses("{\"model_type\": \"doge\", \"is_moe\": true}", &p, MLTF_CORRUPT_FILE, "\"is_moe\"");
+    refuses("{\"model_type\": \"yoso\", \"use_expectation\": false}", &p, MLTF_CORRUPT_FILE,
+            "\"use_expectation\"");
     refuses("{\"model_type\": \"t5gemma\", \"architectures\": [\"T5GemmaForTokenClassification\"]}",
             &p, MLTF_CORRUPT_FILE, "behind the decoder");
     refuses("{\"model_type\": \"funnel\", \"block_sizes\": [1, 0]}", &p, MLTF_CORRUPT_FILE,
