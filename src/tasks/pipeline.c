@@ -107,13 +107,13 @@ static const char *class_for_task(const task_def *def, const model_names *names,
     const bool with_head =
         str_ends(s, "LMHeadModel") || str_ends(s, "MTModel") || str_ends(s, "DoubleHeadsModel");
     if (base ? str_ends(s, "Model") && !with_head : str_ends(s, def->class_suffix)) return given;
+    if (base && names->base) return names->base;
+    const char *name = stem.n ? class_with_head(def->class_suffix, names, stem, arena) : NULL;
+    if (name) return name;
     for (size_t i = 0; own && def->class_also && def->class_also[i]; i++)
         if (str_ends(s, def->class_also[i])) return given;
-    if (base && names->base) return names->base;
-    if (stem.n == 0) return NULL;
-    const char *name = class_with_head(def->class_suffix, names, stem, arena);
     // a type that AutoModelForSeq2SeqLM does not know is made as config.json says
-    if (name || strcmp(def->class_suffix, "ForConditionalGeneration") == 0) return name;
+    if (!stem.n || strcmp(def->class_suffix, "ForConditionalGeneration") == 0) return NULL;
     return arena_printf(arena, STR_FMT "%s", STR_ARG(stem), def->class_suffix);
 }
 
