@@ -445,6 +445,7 @@ FAMILIES = {
     "family-nystromformer": ("nystromformer", "NystromformerForSequenceClassification", {"conv_kernel_size": 3}),
     "family-olmoe": ("olmoe", "OlmoeForCausalLM", {"rope_scaling": None}),
     "family-openai-gpt": ("openai-gpt", "OpenAIGPTLMHeadModel", {}),
+    "family-perceiver": ("perceiver", "PerceiverForMaskedLM", {"num_latents": 5, "d_latents": 16, "d_model": 16, "num_blocks": 2, "qk_channels": 8, "v_channels": 16, "use_query_residual": True}),
     "family-persimmon": ("persimmon", "PersimmonForCausalLM", {"qk_layernorm": True, "rope_scaling": None}),
     "family-pegasus-x": ("pegasus_x", "PegasusXForConditionalGeneration", {"decoder_layers": 1, "decoder_attention_heads": 2, "num_global_tokens": 2, "block_size": 4, "stagger_local_blocks": True}),
     "family-phimoe": ("phimoe", "PhimoeForCausalLM", {"rope_scaling": None, "num_local_experts": 3, "router_jitter_noise": 0.3}),
@@ -508,8 +509,8 @@ def family(name, of, cls, fixed, words=None):
     if words:
         in_old_words(folder, words)
     model = getattr(T, cls).from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
-    if of == "canine":  # tests/unit/test_tokenizer.c reads it
-        T.CanineTokenizer().save_pretrained(folder)
+    if of in ("canine", "perceiver"):  # tests/unit/test_tokenizer.c reads it
+        getattr(T, of.title() + "Tokenizer")().save_pretrained(folder)
     masked = "attention_mask" in inspect.signature(model.forward).parameters
     inputs = {k: c for k, c in cases().items() if masked or "attention_mask" not in c}
     if model.config.is_encoder_decoder and not cls.endswith(("ForCausalLM", "EncoderModel")):

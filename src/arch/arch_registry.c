@@ -85,6 +85,7 @@
     X(nystromformer) \
     X(openai_gpt) \
     X(opt) \
+    X(perceiver) \
     X(persimmon) \
     X(phi) \
     X(phi3) \

@@ -1,4 +1,4 @@
-/* Classes of transformers 4.57 without a fast form: Marian, M2M100, Siglip, Wav2Vec2 (CTC), ByT5, CANINE
+/* Classes of transformers 4.57 without a fast form: Marian, M2M100, Siglip, Wav2Vec2 (CTC), ByT5, CANINE, Perceiver
  * (tokenization_utils.py and the models' tokenization files).
  *
  * A text is cut at all added tokens, what they strip is taken from their neighbours, and what lies between goes
@@ -16,7 +16,15 @@
 
 #define META "\xE2\x96\x81"
 
-typedef enum { SLOW_MARIAN, SLOW_M2M100, SLOW_SIGLIP, SLOW_CTC, SLOW_BYT5, SLOW_CANINE } slow_kind;
+typedef enum {
+    SLOW_MARIAN,
+    SLOW_M2M100,
+    SLOW_SIGLIP,
+    SLOW_CTC,
+    SLOW_BYT5,
+    SLOW_CANINE,
+    SLOW_PERCEIVER
+} slow_kind;
 
 struct tok_slow {
     slow_kind kind;
@@ -26,6 +34,7 @@ struct tok_slow {
     bool lower;
     size_t unk_pieces;
     size_t vocab_size;
+    int32_t bytes;        /* the id of byte 0 */
     tok_vocab specials;   /* all_special_tokens */
     tok_vocab additional; /* of these additional_special_tokens */
 };
@@ -43,6 +52,12 @@ void tok_slow_free(tok_slow *s)
 static bool is_special(const tok_slow *s, mltf_str t)
 {
     return vocab_find(&s->specials, t.p, t.n) >= 0;
+}
+
+/* Texts stand between a cls and a sep token. */
+static bool is_framed(const tok_slow *s)
+{
+    return s->kind == SLOW_CANINE || s->kind == SLOW_PERCEIVER;
 }
 
 bool tok_slow_holds(const tok_slow *s)
@@ -157,8 +172,9 @@ static mltf_status push_part(const tokenizer *tk, tok_enc *e, mltf_str text, int
     case SLOW_CTC:
         return push_letters(tk, e, text, type, err);
     case SLOW_BYT5:
+    case SLOW_PERCEIVER:
         for (size_t i = 0; i < text.n; i++)
-            if (!tok_enc_push(e, (unsigned char)text.p[i] + 3, type, false))
+            if (!tok_enc_push(e, (unsigned char)text.p[i] + s->bytes, type, false))
                 return mltf_fail_memory(err);
         return MLTF_OK;
     case SLOW_CANINE:
@@ -286,6 +302,7 @@ size_t tok_slow_num_added(const tokenizer *tk, bool pair)
     case SLOW_BYT5:
         return pair ? 2 : 1;
     case SLOW_CANINE:
+    case SLOW_PERCEIVER:
         return pair ? 3 : 2;
     case SLOW_CTC:
         return 0;
@@ -326,12 +343,12 @@ mltf_status tok_slow_finish(const tokenizer *tk, tok_enc *out, tok_enc *parts, s
         TRY(cut_slow(parts, n, total - max, opts, opts->truncate_left || tk->truncate_left, err));
     bool ok = true;
     if (special && s->kind == SLOW_M2M100) ok = tok_enc_push(out, s->lang, 0, true);
-    if (special && s->kind == SLOW_CANINE) ok = tok_enc_push(out, s->cls, 0, true);
+    if (special && is_framed(s)) ok = tok_enc_push(out, s->cls, 0, true);
     for (size_t i = 0; ok && i < n; i++) {
         ok = tok_enc_append(out, &parts[i].e, 0, parts[i].e.n);
         const bool each = s->kind == SLOW_SIGLIP || s->kind == SLOW_BYT5;
         const bool there = each && parts[i].e.n && parts[i].e.ids[parts[i].e.n - 1] == s->eos;
-        if (ok && special && s->kind == SLOW_CANINE)
+        if (ok && special && is_framed(s))
             ok = tok_enc_push(out, s->sep, (int32_t)i, true);
         else if (ok && special && s->eos >= 0 && s->kind != SLOW_CTC &&
                  (each ? !there : i + 1 == n))
@@ -363,7 +380,7 @@ static mltf_status join(const tokenizer *tk, mltf_buf *out, const mltf_str *t, s
     const tok_slow *s = tk->slow;
     mltf_buf text = MLTF_BUF_INIT;
     mltf_status st = MLTF_OK;
-    if (s->kind == SLOW_BYT5) {
+    if (s->kind == SLOW_BYT5 || s->kind == SLOW_PERCEIVER) {
         for (size_t i = 0; i < n; i++) {
             const char *p = t[i].p;
             const uint32_t cp = utf8_next(&p);
@@ -372,7 +389,8 @@ static mltf_status join(const tokenizer *tk, mltf_buf *out, const mltf_str *t, s
             else
                 buf_putc(&text, (char)cp);
         }
-        for (size_t i = 0, len; i < text.n; i += len) // errors="ignore"
+        if (s->kind == SLOW_PERCEIVER) tok_append_lossy(out, text.p, text.n);
+        for (size_t i = 0, len; s->kind == SLOW_BYT5 && i < text.n; i += len) // errors="ignore"
             if (utf8_decode(text.p + i, text.n - i, &len) != UTF8_BAD)
                 buf_append(out, text.p + i, len);
     } else if (s->kind == SLOW_CANINE) {
@@ -432,7 +450,7 @@ mltf_status tok_slow_decode(const tokenizer *tk, mltf_buf *out, const int32_t *i
         bool apart = false;
         if (i < n) {
             t = tokenizer_id_to_token(tk, ids[i]);
-            if (!t.p && s->kind == SLOW_BYT5) continue;
+            if (!t.p && s->bytes) continue;
             if (!t.p) t = s->unk_token;
             if (skip_special && is_special(s, t)) continue;
             const int32_t added = vocab_find(&tk->added.by_content, t.p, t.n);
@@ -654,21 +672,25 @@ static mltf_status load_ctc(tokenizer *tk, tok_slow *s, tok_settings *c, const c
     return MLTF_OK;
 }
 
-/* byt5: three special tokens, then the bytes. */
+/* byt5, perceiver: special tokens, then the bytes. */
 static mltf_status load_bytes(tokenizer *tk, tok_slow *s, const tok_settings *c, slow_parts *p,
                               mltf_err *err)
 {
-    static const tok_special first[3] = {TOK_PAD, TOK_EOS, TOK_UNK};
+    static const tok_special byt5[] = {TOK_PAD, TOK_EOS, TOK_UNK};
+    static const tok_special perceiver[] = {TOK_PAD, TOK_BOS, TOK_EOS, TOK_MASK, TOK_CLS, TOK_SEP};
+    const bool strips = s->kind == SLOW_BYT5; // strings become tokens that do
+    const tok_special *first = strips ? byt5 : perceiver;
+    s->bytes = strips ? 3 : 6;
     for (int i = 0; i < 256; i++) {
         char b[4];
         const size_t n = utf8_encode(b, (uint32_t)i);
-        if (!vocab_put(&p->vocab, (mltf_str){b, n}, i + 3)) return mltf_fail_memory(err);
+        if (!vocab_put(&p->vocab, (mltf_str){b, n}, i + s->bytes)) return mltf_fail_memory(err);
     }
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < s->bytes; i++) {
         if (!c->special[first[i]].set) continue;
         tok_added_token t = c->special[first[i]].token;
         if (c->special[first[i]].was_string)
-            t = (tok_added_token){.content = t.content, .lstrip = true, .rstrip = true};
+            t = (tok_added_token){.content = t.content, .lstrip = strips, .rstrip = strips};
         t.id = i;
         if (!vocab_put(&p->vocab, t.content, i) || !add_more(&p->more, t))
             return mltf_fail_memory(err);
@@ -737,9 +759,10 @@ mltf_status tok_slow_load(tokenizer *tk, tok_settings *c, const char *dir, bool 
     static const struct {
         const char *name;
         slow_kind kind;
-    } kinds[] = {{"MarianTokenizer", SLOW_MARIAN}, {"M2M100Tokenizer", SLOW_M2M100},
-                 {"SiglipTokenizer", SLOW_SIGLIP}, {"Wav2Vec2CTCTokenizer", SLOW_CTC},
-                 {"ByT5Tokenizer", SLOW_BYT5},     {"CanineTokenizer", SLOW_CANINE}};
+    } kinds[] = {{"MarianTokenizer", SLOW_MARIAN},      {"M2M100Tokenizer", SLOW_M2M100},
+                 {"SiglipTokenizer", SLOW_SIGLIP},      {"Wav2Vec2CTCTokenizer", SLOW_CTC},
+                 {"ByT5Tokenizer", SLOW_BYT5},          {"CanineTokenizer", SLOW_CANINE},
+                 {"PerceiverTokenizer", SLOW_PERCEIVER}};
     *handled = false;
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         if (strcmp(c->cls->name, kinds[i].name) != 0) continue;
@@ -753,7 +776,7 @@ mltf_status tok_slow_load(tokenizer *tk, tok_settings *c, const char *dir, bool 
         if (tk->model_max_length == SIZE_MAX && !json_get(tk->config.root, "model_max_length")) {
             if (s->kind == SLOW_MARIAN) tk->model_max_length = 512;
             if (s->kind == SLOW_SIGLIP) tk->model_max_length = 64;
-            if (s->kind == SLOW_CANINE) tk->model_max_length = 2048;
+            if (is_framed(s)) tk->model_max_length = 2048;
         }
         s->eos = tokenizer_special_id(tk, TOK_EOS);
         s->unk = tokenizer_special_id(tk, TOK_UNK);

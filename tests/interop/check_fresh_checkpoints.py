@@ -448,6 +448,8 @@ FAMILIES = {
                       n_routed_experts=r.choice([3, 5]), zero_expert_num=r.choice([1, 2, 3]), moe_topk=r.choice([1, 3]), expert_ffn_hidden_size=r.choice([10, 24]), routed_scaling_factor=r.choice([1.0, 2.5]), tie_word_embeddings=r.flag()), **r.rope()}),
     "yoso": (encoder("Yoso"), "YosoConfig", lambda r: bert(r, conv_window=r.choice([None, 1, 3, 33]), hash_code_len=r.choice([1, 4, 9]))),
     "nezha": (encoder("Nezha", more=("ForNextSentencePrediction",)), "NezhaConfig", lambda r: bert(r, even=True, max_relative_position=r.choice([1, 4, 64]))),
+    "perceiver": (["PerceiverForMaskedLM", "PerceiverForSequenceClassification"], "PerceiverConfig", lambda r: dict(vocab_size=r.vocab, num_latents=r.choice([1, 5, 12]), d_latents=8 * r.heads, d_model=8 * r.choice([1, 2, 3]) * r.heads, num_blocks=r.choice([1, 2]), num_self_attends_per_block=r.layers, num_self_attention_heads=r.heads, num_cross_attention_heads=r.heads, hidden_act=r.act(),
+                  qk_channels=(qk := r.choice([None, 6 * r.heads])), v_channels=qk and 8 * r.heads, cross_attention_shape_for_attention=r.choice(["kv", "q"]), self_attention_widening_factor=r.choice([1, 2]), cross_attention_widening_factor=r.choice([1, 3]), use_query_residual=r.flag(), max_position_embeddings=64, num_labels=r.labels)),
     "xmod": (encoder("Xmod", more=("ForCausalLM",)), "XmodConfig", lambda r: {**bert(r), "vocab_size": max(r.vocab, 7), "pad_token_id": 1, "is_decoder": r.flag(), "pre_norm": r.flag(), "adapter_reduction_factor": 1, "adapter_layer_norm": r.flag(), "adapter_reuse_layer_norm": r.flag(), "ln_before_adapter": r.flag(), "languages": ["en_XX", "de_DE"], "default_language": r.choice(["en_XX", "de_DE"])}),
     "big_bird": (encoder("BigBird", drop=("ForQuestionAnswering",), more=("ForCausalLM",)), "BigBirdConfig", lambda r: bert(r, attention_type=r.choice(["block_sparse", "original_full"]), rescale_embeddings=r.flag(), is_decoder=r.flag())),
     "ernie4_5_moe": (["Ernie4_5_MoeForCausalLM"] * 2 + ["Ernie4_5_MoeModel"], "Ernie4_5_MoeConfig", lambda r: {**grouped(r, use_bias=r.flag(), moe_intermediate_size=r.choice([10, 24]), moe_k=r.choice([1, 2, 3]), moe_num_experts=r.choice([3, 8]), moe_num_shared_experts=r.choice([0, 1, 2]), moe_layer_start_index=r.choice([0, 1]), moe_layer_end_index=r.choice([-1, 1]), moe_layer_interval=r.choice([1, 2])), **r.rope()}),
@@ -536,16 +538,16 @@ def cases_of(model, cfg, r, seq2seq, decoder, cls):
     return cases
 
 
-POOLED = ("funnel", "canine")  # whose hidden states are not of tokens
+POOLED = ("funnel", "canine", "perceiver")  # whose hidden states are not of tokens
 
 
-def flatten(out, pooled=False):
+def flatten(out, pooled=False, rows=None):
     flat = {}
     for k, v in out.items():
-        if "ngram" in k or pooled and k == "hidden_states":
+        if "ngram" in k or pooled and k in ("hidden_states", "last_hidden_state" if rows else None):
             continue
         if torch.is_tensor(v) and not k.endswith("_loss"):
-            flat[k] = v
+            flat[k] = v[:, :rows] if rows and v.dim() == 3 else v
         elif isinstance(v, tuple) and k.endswith("hidden_states"):
             v = [x[0] if isinstance(x, tuple) or x is not None and x.dim() == 4 else x for x in v]  # of pegasus_x's last the text, of gemma3n's streams the first
             width = v[-1].shape[1] if v[-1] is not None else 0  # pegasus_x fills its blocks up
@@ -564,7 +566,7 @@ def expect(model, cases, folder, about):
         for x in m.modules():
             if hasattr(x, "recurrent_states"):
                 x.recurrent_states = None  # recurrent_gemma keeps them from call to call
-        return flatten(pooled=m.config.model_type in POOLED, out=m(**c, output_hidden_states=True, return_dict=True, **({"use_cache": m.config.model_type == "gemma3n_text"} if "use_cache" in inspect.signature(m.forward).parameters else {})))
+        return flatten(pooled=m.config.model_type in POOLED, rows=c["input_ids"].shape[1] if m.config.model_type == "perceiver" else None, out=m(**c, output_hidden_states=True, return_dict=True, **({"use_cache": m.config.model_type == "gemma3n_text"} if "use_cache" in inspect.signature(m.forward).parameters else {})))
     for name, c in cases.items():
         out, near = run(model, c), [run(m, c) for m in moved]
         try:

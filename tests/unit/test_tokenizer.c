@@ -80,6 +80,24 @@ static void test_canine_reads_characters(void **state)
     tokenizer_free(tk);
 }
 
+static void test_perceiver_reads_bytes(void **state)
+{
+    (void)state;
+    tokenizer *tk = NULL;
+    mltf_err err = {0};
+    if (tokenizer_load(&tk, "tests/fixtures/models/family-perceiver", &err))
+        fail_msg("%s", err.msg);
+    tokens(tk, "a[MASK]\xC3\xA9", NULL, "4:0-0 103:0-0 3:0-0 201:0-0 175:0-0 5:0-0");
+    mltf_buf out = MLTF_BUF_INIT;
+    // half of a character, and one that is whole
+    if (tokenizer_decode(tk, &out, (int32_t[]){4, 201, 103, 201, 175, 5}, 6, true, 0, &err))
+        fail_msg("%s", err.msg);
+    assert_string_equal(out.p, "\xEF\xBF\xBD"
+                               "a\xC3\xA9");
+    mltf_buf_release(&out);
+    tokenizer_free(tk);
+}
+
 static void test_wordpiece_takes_the_longest_pieces_and_keeps_offsets_of_the_original(void **state)
 {
     (void)state;
@@ -513,6 +531,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_canine_reads_characters),
+        cmocka_unit_test(test_perceiver_reads_bytes),
         cmocka_unit_test(test_wordpiece_takes_the_longest_pieces_and_keeps_offsets_of_the_original),
         cmocka_unit_test(
             test_bpe_joins_the_pair_of_the_lowest_rank_first_and_the_leftmost_of_equals),
