@@ -23,9 +23,9 @@ typedef struct arch_class_head {
     arch_head head;
 } arch_class_head;
 
-/* A class of the library that is not supported, and why: ends a sentence. */
+/* A class, or a model_type, of the library that is not supported, and why: ends a sentence. */
 typedef struct arch_refusal {
-    const char *class_name, *why;
+    const char *name, *why;
 } arch_refusal;
 #define ARCH_SEARCHES_SPANS                                                                        \
     "it searches spans with beams and scores no tokens, without which the library's pipeline "     \
@@ -59,6 +59,8 @@ typedef struct arch_family {
 
 /* NULL if no family knows the type. */
 const arch_family *arch_family_find(mltf_str model_type);
+/* Why none does, or NULL: it is just not here. */
+const char *arch_why_refused(mltf_str model_type);
 /* The family's class of that name, in whatever case ("MPTForCausalLM": MptForCausalLM); NULL: it has none. */
 const char *arch_class_find(const arch_family *f, mltf_str name);
 /* By the ending of the class's name, or as its family says. */

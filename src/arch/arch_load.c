@@ -12,8 +12,8 @@
 static mltf_status refuse_class(const arch_family *f, mltf_str name, mltf_str type, mltf_err *err)
 {
     const char *why = NULL;
-    for (const arch_refusal *r = f->refused; r && r->class_name; r++)
-        if (str_is(name, r->class_name)) why = r->why;
+    for (const arch_refusal *r = f->refused; r && r->name; r++)
+        if (str_is(name, r->name)) why = r->why;
     return mltf_fail(err, MLTF_UNSUPPORTED,
                      "class \"" STR_FMT "\" of model_type \"" STR_FMT "\" is not supported%s%s",
                      STR_ARG(name), STR_ARG(type), why ? ": " : "", why ? why : "");
@@ -39,10 +39,10 @@ static mltf_status find_class(arch_model *m, const arch_load_options *opts, mltf
                              "\" needs code that lies in the model's own repository (auto_map), "
                              "and nothing in a model directory is ever executed",
                              STR_ARG(type->s));
-        return mltf_fail(err, MLTF_UNSUPPORTED,
-                         "model_type \"" STR_FMT
-                         "\" is not supported; docs/models.md lists those that are",
-                         STR_ARG(type->s));
+        const char *why = arch_why_refused(model_type);
+        return mltf_fail(err, MLTF_UNSUPPORTED, "model_type \"" STR_FMT "\" is not supported%s%s",
+                         STR_ARG(type->s), why ? ": " : "; docs/models.md lists those that are",
+                         why ? why : "");
     }
     if (!want.n) want = str_from(arch_base_class(model_type));
     if (!wrapped) m->info.architecture = arch_class_find(m->family, want);

@@ -132,6 +132,18 @@ const arch_family *arch_family_find(mltf_str model_type)
     return NULL;
 }
 
+const char *arch_why_refused(mltf_str model_type)
+{
+    static const arch_refusal refused[] = {
+        {"mra", "its attention is a kernel for GPUs, without which the library gives zeros"},
+        {"reformer",
+         "its attention hashes at random, so that the library's answers differ each time"},
+    };
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
+        if (str_is(model_type, refused[i].name)) return refused[i].why;
+    return NULL;
+}
+
 arch_head arch_head_of(mltf_str class_name)
 {
     static const arch_class_head endings[] = {

@@ -171,6 +171,8 @@ static void test_unknown_models_are_refused_with_the_reason(void **state)
     plan p = llama_plan("model.");
     refuses("{\"model_type\": \"sparrow\"}", &p, MLTF_UNSUPPORTED,
             "model_type \"sparrow\" is not supported");
+    refuses("{\"model_type\": \"mra\"}", &p, MLTF_UNSUPPORTED,
+            "model_type \"mra\" is not supported: its attention is a kernel for GPUs");
     refuses("{\"model_type\": \"sparrow\", \"auto_map\": {\"AutoModel\": \"x.Y\"}}", &p,
             MLTF_UNSUPPORTED, "nothing in a model directory is ever executed");
     refuses("{\"model_type\": \"llama\", \"architectures\": [\"LlamaForDancing\"]}", &p,
