@@ -71,13 +71,30 @@ static const char *take_operator(reader *r)
     return NULL;
 }
 
+/* PEP 440: 2.* and 1.0+local can be equal to something, not more or less; ~= needs two numbers to stay below the next. */
+static bool version_fits(const char *op, mltf_str version)
+{
+    if (strcmp(op, "===") == 0) return true;
+    const char *star = memchr(version.p, '*', version.n), *plus = memchr(version.p, '+', version.n);
+    const bool equality = strcmp(op, "==") == 0 || strcmp(op, "!=") == 0;
+    if (star &&
+        !(equality && !plus && str_ends(version, ".*") && star == version.p + version.n - 1))
+        return false;
+    if (plus && !equality) return false;
+    if (strcmp(op, "~=") != 0) return true;
+    const char *epoch = memchr(version.p, '!', version.n), *p = epoch ? epoch + 1 : version.p;
+    const char *const end = version.p + version.n;
+    while (p < end && ascii_is_digit(*p)) p++;
+    return end - p > 1 && p[0] == '.' && ascii_is_digit(p[1]);
+}
+
 static void read_versions(reader *r, requirement *q)
 {
     const bool inside = eat(r, "(");
     const char *op;
     while (!r->bad && (op = take_operator(r))) {
         const mltf_str version = take(r, "._*+!-");
-        r->bad = version.n == 0 || q->n_versions == MAX_PARTS;
+        r->bad = version.n == 0 || q->n_versions == MAX_PARTS || !version_fits(op, version);
         if (!r->bad)
             q->versions[q->n_versions++] = arena_printf(r->a, "%s" STR_FMT, op, STR_ARG(version));
         if (!eat(r, ",")) break;

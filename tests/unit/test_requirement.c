@@ -102,6 +102,11 @@ static void test_lines_that_are_no_requirements_stay(void **state)
                                         "-e .",
                                         "a;python_version",
                                         "a>=",
+                                        "a <= 2.*",
+                                        "a >1.0+cpu",
+                                        "a ~= 1",
+                                        "a ~=2.*",
+                                        "a== 1.*.2",
                                         "a;(os_name=='x'",
                                         "",
                                         "a]"};
