@@ -320,6 +320,19 @@ static mltf_status read_tools(openai_request *r, mltf_err *err)
                              "Invalid value for 'tools[%zu]': expected {\"type\": \"function\", "
                              "\"function\": {\"name\": …}}.",
                              i);
+        const json *parameters = json_get(json_get(tool, "function"), "parameters");
+        const mltf_str type = json_string(json_get(parameters, "type"), STR("object"));
+        if (parameters && parameters->type != JSON_NULL && parameters->type != JSON_OBJECT)
+            return mltf_fail(err, MLTF_INVALID_INPUT,
+                             "Invalid type for 'tools[%zu].function.parameters': expected an "
+                             "object, but got %s instead.",
+                             i, json_type_name(parameters));
+        if (!str_is(type, "object"))
+            return mltf_fail(err, MLTF_INVALID_INPUT,
+                             "Invalid schema for function '" STR_FMT
+                             "': schema must be a JSON Schema of 'type: \"object\"', got 'type: "
+                             "\"" STR_FMT "\"'.",
+                             STR_ARG(name->s), STR_ARG(type));
     }
     if (json_len(tools) == 0) {
         if (choice && choice->type != JSON_NULL && !str_is(json_string(choice, STR("")), "none"))

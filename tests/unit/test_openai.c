@@ -335,6 +335,14 @@ static void test_openai_refuses_what_makes_no_sense(void **state)
     refuse(chat, "chat", "{" ASK ", \"top_logprobs\": 2}", "'logprobs' must be set to true");
     refuse(chat, "chat", "{" ASK ", \"tool_choice\": \"required\"}", "'tool_choice'");
     refuse(chat, "chat",
+           "{" ASK ", \"tools\": [{\"type\": \"function\", \"function\": {\"name\": \"x\", "
+           "\"parameters\": \"city\"}}]}",
+           "'tools[0].function.parameters': expected an object, but got str");
+    refuse(chat, "chat",
+           "{" ASK ", \"tools\": [{\"type\": \"function\", \"function\": {\"name\": \"x\", "
+           "\"parameters\": {\"type\": \"array\"}}}]}",
+           "got 'type: \"array\"'");
+    refuse(chat, "chat",
            "{" ASK ", " TOOLS
            ", \"tool_choice\": {\"type\": \"function\", \"function\": {\"name\": \"x\"}}}",
            "not found");
