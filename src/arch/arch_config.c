@@ -132,7 +132,8 @@ mltf_status cfg_done(const arch_config *c, mltf_err *err)
 
 bool cfg_layer_is(arch_config *c, size_t il, const char *name, bool fallback)
 {
-    const json *types = cfg_get(c, "layer_types");
+    const json *types =
+        cfg_get(c, "layer_types|layers_block_type"); // granitemoehybrid has both names
     if (!types) return fallback;
     const json *one = json_at(types, il);
     if (!one || one->type != JSON_STRING) {

@@ -7,8 +7,8 @@
 
 static experts_plan read_experts(arch_config *c, decoder_plan *p, size_t layers)
 {
-    experts_plan e = {.n = cfg_size(c, "moe_num_experts", 64, 1, 4096),
-                      .top_k = cfg_size(c, "moe_k", 6, 1, 64),
+    experts_plan e = {.n = cfg_size(c, "moe_num_experts|num_experts", 64, 1, 4096),
+                      .top_k = cfg_size(c, "moe_k|num_experts_per_tok", 6, 1, 64),
                       .shared = cfg_size(c, "moe_num_shared_experts", 2, 0, 64),
                       .ffn = cfg_dim(c, "moe_intermediate_size", 1536),
                       .act = p->act,

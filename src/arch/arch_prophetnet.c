@@ -101,9 +101,10 @@ static void read_config(arch_config *c, prophetnet_model *m)
     m->buckets = cfg_size(c, "num_buckets", 32, 2, 1 << 20);
     m->max_distance = cfg_size(c, "relative_max_distance", 128, 1, 1 << 30);
     m->act = cfg_act(c, "activation_function", "gelu");
-    m->enc = (prophetnet_stack){.n = cfg_layers(c, "num_encoder_layers", 12),
-                                .heads = cfg_dim(c, "num_encoder_attention_heads", 16),
-                                .ffn = cfg_dim(c, "encoder_ffn_dim", 4096)};
+    m->enc = (prophetnet_stack){
+        .n = cfg_layers(c, "num_encoder_layers", 12),
+        .heads = cfg_dim(c, "num_encoder_attention_heads|num_attention_heads", 16),
+        .ffn = cfg_dim(c, "encoder_ffn_dim", 4096)};
     m->dec = (prophetnet_stack){.n = cfg_layers(c, "num_decoder_layers", 12),
                                 .heads = cfg_dim(c, "num_decoder_attention_heads", 16),
                                 .ffn = cfg_dim(c, "decoder_ffn_dim", 4096),

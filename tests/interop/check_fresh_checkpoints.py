@@ -601,6 +601,9 @@ EAGER = {"doge", "encoder-decoder", "t5gemma", "t5gemma-encoder", "gpt2", "falco
 
 
 
+NO_OTHER_NAMES = {"gpt_neo", "zamba2"}  # the library itself does not read all of them
+
+
 def save(model, folder, dtype, storage):
     m = copy.deepcopy(model).to(dtype)
     m.config._name_or_path = ""
@@ -633,6 +636,16 @@ def in_words_of_5(folder):
         elif scaling:
             c["rope_scaling"] = {**scaling, "rope_type": kind}
     json.dump(whole, open(path, "w"), indent=1)
+
+
+def in_other_names(folder, cls):
+    """config.json with the other names that the library has for its keys, and the class spelled otherwise."""
+    path = os.path.join(folder, "config.json")
+    config = json.load(open(path))
+    other = {old: new for new, old in getattr(T, cls).config_class.attribute_map.items() if new not in config}
+    config = {other.get(k, k): v for k, v in config.items()}
+    config["architectures"] = [cls[:3].upper() + cls[3:]]  # as in MPTForCausalLM
+    json.dump(config, open(path, "w"), indent=1)
 
 
 def ask(args, tier, given=None):
@@ -710,10 +723,13 @@ def one(name, seed, keep):
     # where the library's two attentions differ (windows, caps, sinks, ALiBi, gpt2's scales) eager's is the one that counts
     attention = r.choice(["eager", "eager", "sdpa"]) if name not in EAGER and getattr(getattr(T, cls), "_supports_sdpa", False) else "eager"
     five = name not in ("olmo3",) and r.random() < 0.3
-    words = "%s seed %d %s %s %s%s" % (cls, seed, str(dtype).split(".")[1], storage, attention, " in words of 5.x" if five else "")
+    other = name not in NO_OTHER_NAMES and r.random() < 0.15
+    words = "%s seed %d %s %s %s%s%s" % (cls, seed, str(dtype).split(".")[1], storage, attention, " in words of 5.x" if five else "", " in other names" if other else "")
     try:
         os.makedirs(folder, exist_ok=True)
         save(model, folder, dtype, storage)
+        if other:
+            in_other_names(folder, cls)
         model = getattr(T, cls).from_pretrained(folder, dtype=torch.float32, attn_implementation=attention).eval()  # tables of sines are made anew
         cfg = getattr(model.config, "text_config", model.config)
         if not hasattr(cfg, "vocab_size"):
