@@ -181,8 +181,13 @@ void arch_rope_load(nn_rope *r, arch_build *b, const arch_rope_options *o)
         cfg_fail(c, "\"rope_scaling\" must be an object");
         return;
     }
-    const json *t = json_get(p, "rope_type");
-    const mltf_str type = json_string(t ? t : json_get(p, "type"), STR("default"));
+    const json *t = json_get(p, "rope_type"), *old = json_get(p, "type");
+    const mltf_str type = json_string(t ? t : old, STR("default"));
+    if (json_is(old, JSON_STRING) &&
+        !str_eq(old->s, type)) { // some classes go by the one, some by the other
+        cfg_fail(c, "\"rope_type\" and \"type\" of \"rope_scaling\" contradict each other");
+        return;
+    }
     if (str_is(type, "default")) return;
     if (str_is(type, "linear")) {
         const float factor = (float)positive(c, p, "factor", NAN);

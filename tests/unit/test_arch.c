@@ -159,6 +159,9 @@ static void test_a_wrong_type_names_the_key(void **state)
     refuses(
         "{\"model_type\": \"llama\", \"rope_scaling\": {\"rope_type\": \"spiral\", \"factor\": 2}}",
         &p, MLTF_CORRUPT_FILE, "rope_type \"spiral\" is not supported");
+    refuses("{\"model_type\": \"llama\", \"rope_scaling\": {\"rope_type\": \"linear\", \"type\": "
+            "\"dynamic\", \"factor\": 2}}",
+            &p, MLTF_CORRUPT_FILE, "contradict each other");
     refuses("{\"model_type\": \"llama\", \"problem_type\": \"ranking\"}", &p, MLTF_CORRUPT_FILE,
             "\"problem_type\" \"ranking\" is none of regression");
     refuses("[]", &p, MLTF_CORRUPT_FILE, "config.json must hold an object, not list");
