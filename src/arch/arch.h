@@ -145,7 +145,7 @@ typedef struct arch_output {
 /* The class of a model_type's model without a head, "gpt2" -> "GPT2Model": what a config.json without `architectures`
  * describes. NULL: the type is not known. */
 const char *arch_base_class(mltf_str model_type);
-/* Does the family of a model_type have this class, in whatever case it is written? */
+/* Does the family of a model_type have this class, in whatever case it is written, or refuse it with a reason? */
 bool arch_has_class(mltf_str model_type, const char *class_name);
 
 /* Buffers in *out belong to the session until its next call. INVALID_INPUT: ids outside the vocabulary,

@@ -203,5 +203,8 @@ const char *arch_class_find(const arch_family *f, mltf_str name)
 bool arch_has_class(mltf_str model_type, const char *class_name)
 {
     const arch_family *f = arch_family_find(model_type);
-    return f && arch_class_find(f, str_from(class_name));
+    if (!f) return false;
+    for (const arch_refusal *r = f->refused; r && r->name; r++)
+        if (strcmp(class_name, r->name) == 0) return true;
+    return arch_class_find(f, str_from(class_name)) != NULL;
 }

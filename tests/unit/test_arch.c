@@ -182,6 +182,15 @@ static void test_unknown_models_are_refused_with_the_reason(void **state)
             MLTF_UNSUPPORTED, "class \"LlamaForDancing\"");
 }
 
+static void test_classes_are_known_in_any_case_and_where_refused(void **state)
+{
+    (void)state;
+    assert_true(arch_has_class(STR("mpt"), "MPTForCausalLM"));
+    assert_true(arch_has_class(STR("funnel"), "FunnelBaseModel"));
+    assert_false(arch_has_class(STR("mpt"), "LlamaForCausalLM"));
+    assert_false(arch_has_class(STR("sparrow"), "LlamaForCausalLM"));
+}
+
 static void test_what_is_not_computed_is_refused_by_name(void **state)
 {
     (void)state;
@@ -759,6 +768,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_a_wrong_type_names_the_key, enter, leave),
+        cmocka_unit_test(test_classes_are_known_in_any_case_and_where_refused),
         cmocka_unit_test_setup_teardown(test_what_is_not_computed_is_refused_by_name, enter, leave),
         cmocka_unit_test_setup_teardown(test_unknown_models_are_refused_with_the_reason, enter,
                                         leave),
