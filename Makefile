@@ -40,6 +40,7 @@ flags_for = $(if $(filter src/formats/% src/serve/% src/base/%,$(1)),-Wconversio
 # gcc spends minutes on the unrolled kernels under the sanitizers: checks as calls, and no UBSan there
 SLOW_debug := -O1 -fno-sanitize=undefined --param asan-instrumentation-with-call-threshold=0
 SLOW_tsan  := -O1
+SLOW_fuzz  := -O1 -fno-sanitize=all -fno-sanitize=fuzzer-no-link # clang too, and no parser is there
 flags_for += $(if $(filter src/kernels/x86/%,$(1)),$(SLOW_$(MODE)))
 
 LIB_SRC  := $(filter-out src/cli/%,$(wildcard src/*.c src/*/*.c src/*/*/*.c))
