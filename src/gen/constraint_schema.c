@@ -343,45 +343,11 @@ static ast *of_plain(schema_builder *s, const json *schema)
     return alt;
 }
 
-/* Is what the keywords hold of their types? Else they would say nothing. */
-static bool is_well_typed(ast_builder *b, const json *schema)
-{
-    static const struct {
-        const char *key;
-        json_type type;
-        const char *name;
-    } rows[] = {{"properties", JSON_OBJECT, "an object"},
-                {"patternProperties", JSON_OBJECT, "an object"},
-                {"required", JSON_ARRAY, "a list"},
-                {"enum", JSON_ARRAY, "a list"},
-                {"anyOf", JSON_ARRAY, "a list"},
-                {"oneOf", JSON_ARRAY, "a list"},
-                {"allOf", JSON_ARRAY, "a list"},
-                {"prefixItems", JSON_ARRAY, "a list"},
-                {"pattern", JSON_STRING, "a string"},
-                {"$ref", JSON_STRING, "a string"},
-                {"uniqueItems", JSON_BOOL, "true or false"}};
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        const json *v = json_get(schema, rows[i].key);
-        if (!v || v->type == rows[i].type || v->type == JSON_NULL) continue;
-        ast_fail(b, MLTF_INVALID_INPUT, "\"%s\" in the schema has to be %s, not %s", rows[i].key,
-                 rows[i].name, json_type_name(v));
-        return false;
-    }
-    return true;
-}
-
 static ast *body_of(schema_builder *s, const json *schema)
 {
     ast_builder *b = s->b;
     static const json any = {.type = JSON_BOOL, .b = true};
     if (json_is(schema, JSON_BOOL)) return schema->b ? grammar_any_value(s) : ast_nothing(b);
-    if (!json_is(schema, JSON_OBJECT)) {
-        ast_fail(b, MLTF_INVALID_INPUT, "a schema has to be an object, but is %s",
-                 json_type_name(schema));
-        return NULL;
-    }
-    if (!is_well_typed(b, schema)) return NULL;
     const char *ref = schema_ref_key(schema);
     const json *value = json_get(schema, "const");
     if (ref) {
@@ -449,7 +415,8 @@ mltf_status gen_constraint_json_schema(gen_constraint **out, const gen_trie *tri
     ast_builder b = {0};
     schema_builder s = {.doc = {.b = &b, .root = schema}, .b = &b};
     const size_t root = ast_rule_new(&b);
-    ast_rule_set(&b, root, ast_cat(&b, grammar_ws(&s), schema_values(&s, schema)));
+    if (schema_is_sound(&s.doc))
+        ast_rule_set(&b, root, ast_cat(&b, grammar_ws(&s), schema_values(&s, schema)));
     return constraint_compile(out, trie, &b, root, err);
 }
 

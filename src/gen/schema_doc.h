@@ -46,6 +46,10 @@ typedef struct schema_doc {
     bool partial;      /* set by schema_negations() where there are ways that it does not list */
 } schema_doc;
 
+/* Is the whole document made of what its keywords ask for, and of none of those above? Else the builder failed. All else
+ * here relies on it. */
+bool schema_is_sound(schema_doc *s);
+
 /* $ref, or $dynamicRef and $recursiveRef, which in one document lead to the same place; NULL: it has none. */
 const char *schema_ref_key(const json *schema);
 /* "#", "#anchor", "#/$defs/name", "#/properties/a/items": JSON pointers into the document. NULL after a failure. */
@@ -89,6 +93,9 @@ bool schema_format_denied(schema_doc *s, const json *format, mltf_str text);
 
 /* The types that both lists allow. */
 json *schema_common_types(schema_doc *s, const json *a, const json *b);
+
+/* Is it one of the keywords that only schemas made here have? */
+bool schema_is_own_keyword(mltf_str key);
 
 /* False for true, {} and schemas of notes alone. */
 bool schema_restricts(const json *schema);

@@ -23,6 +23,16 @@ static bool is_note(mltf_str key)
     return false;
 }
 
+bool schema_is_own_keyword(mltf_str key)
+{
+    static const char *const own[] = {"$except",   "$notMultiples", "$alsoText", "$notText",
+                                      "$contains", "$members",      "$shapes",   "$some",
+                                      "$other",    "$and",          NULL};
+    for (const char *const *k = own; *k; k++)
+        if (str_is(key, *k)) return true;
+    return false;
+}
+
 bool schema_restricts(const json *schema)
 {
     if (json_is(schema, JSON_BOOL)) return !schema->b;
