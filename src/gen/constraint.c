@@ -20,6 +20,12 @@ typedef struct place {
     uint32_t state, stack;
 } place;
 
+/* A place that was met while a set is made; of an earlier set if the stamp is another. */
+typedef struct seen_place {
+    place at;
+    uint32_t stamp;
+} seen_place;
+
 typedef struct stack_node {
     uint32_t state, below, depth;
 } stack_node;
@@ -42,7 +48,7 @@ typedef struct learned {
     size_t cap_stacks;
     uint32_t *stack_table, stack_table_size; /* open addressing, 0 empty */
     place_set *sets;
-    uint32_t n_sets;
+    uint32_t n_sets, n_places; /* in all of them */
     size_t cap_sets;
     uint32_t *set_table, set_table_size; /* number + 1, 0 empty */
     uint32_t n_masks;
@@ -50,8 +56,9 @@ typedef struct learned {
     place *work, *found;
     uint32_t n_work, n_found;
     size_t cap_work, cap_found;
-    place *seen; /* open addressing; state UNKNOWN: empty */
-    uint32_t seen_size, n_seen;
+    seen_place *seen; /* [seen_size] open addressing */
+    uint32_t seen_size, n_seen, stamp;
+    uint32_t visits; /* of the call in progress */
     uint64_t *mask;
     mltf_status failed; /* of the call in progress */
 } learned;
@@ -106,6 +113,10 @@ static uint32_t stack_push(learned *l, uint32_t state, uint32_t below)
         const stack_node *s = &l->stacks[l->stack_table[h]];
         if (s->state == state && s->below == below) return l->stack_table[h];
     }
+    if (l->n_stacks >= CONSTRAINT_PLACES) {
+        l->failed = MLTF_UNSUPPORTED;
+        return 0;
+    }
     if (!ARRAY_RESERVE(l->stacks, l->cap_stacks, l->n_stacks + 1)) goto memory;
     l->stacks[l->n_stacks] = (stack_node){state, below, l->stacks[below].depth + 1};
     l->stack_table[h] = l->n_stacks;
@@ -117,44 +128,52 @@ memory:
 
 /* ---- sets ---------------------------------------------------------------------------------- */
 
+static bool grow_seen(learned *l)
+{
+    const uint32_t size = l->seen_size ? l->seen_size * 2 : 256;
+    seen_place *t = calloc(size, sizeof *t);
+    if (!t) return false;
+    for (uint32_t i = 0; i < l->seen_size; i++) {
+        const seen_place *p = &l->seen[i];
+        if (p->stamp != l->stamp) continue;
+        uint32_t h = (uint32_t)mix(p->at.state, p->at.stack) & (size - 1);
+        while (t[h].stamp) h = (h + 1) & (size - 1);
+        t[h] = *p;
+    }
+    free(l->seen);
+    l->seen = t;
+    l->seen_size = size;
+    return true;
+}
+
 /* Note a place as to be looked at, unless it was already. */
 static void visit(learned *l, uint32_t state, uint32_t stack)
 {
     if (l->failed) return;
-    if (l->n_seen * 2 >= l->seen_size) {
-        const uint32_t size = l->seen_size ? l->seen_size * 2 : 256;
-        place *t = malloc(size * sizeof *t);
-        if (!t) {
-            l->failed = MLTF_NO_MEMORY;
-            return;
-        }
-        for (uint32_t i = 0; i < size; i++) t[i].state = UNKNOWN;
-        for (uint32_t i = 0; i < l->seen_size; i++) {
-            if (l->seen[i].state == UNKNOWN) continue;
-            uint32_t h = (uint32_t)mix(l->seen[i].state, l->seen[i].stack) & (size - 1);
-            while (t[h].state != UNKNOWN) h = (h + 1) & (size - 1);
-            t[h] = l->seen[i];
-        }
-        free(l->seen);
-        l->seen = t;
-        l->seen_size = size;
-    }
-    uint32_t h = (uint32_t)mix(state, stack) & (l->seen_size - 1);
-    for (; l->seen[h].state != UNKNOWN; h = (h + 1) & (l->seen_size - 1))
-        if (l->seen[h].state == state && l->seen[h].stack == stack) return;
-    if (!ARRAY_RESERVE(l->work, l->cap_work, l->n_work + 1)) {
-        l->failed = MLTF_NO_MEMORY;
+    if (++l->visits > CONSTRAINT_VISITS) {
+        l->failed = MLTF_UNSUPPORTED;
         return;
     }
-    l->seen[h] = (place){state, stack};
+    if (l->n_seen * 2 >= l->seen_size && !grow_seen(l)) goto memory;
+    uint32_t h = (uint32_t)mix(state, stack) & (l->seen_size - 1);
+    for (; l->seen[h].stamp == l->stamp; h = (h + 1) & (l->seen_size - 1))
+        if (l->seen[h].at.state == state && l->seen[h].at.stack == stack) return;
+    if (!ARRAY_RESERVE(l->work, l->cap_work, l->n_work + 1)) goto memory;
+    l->seen[h] = (seen_place){{state, stack}, l->stamp};
     l->n_seen++;
     l->work[l->n_work++] = (place){state, stack};
+    return;
+memory:
+    l->failed = MLTF_NO_MEMORY;
 }
 
 static void begin_set(learned *l)
 {
     l->n_work = l->n_found = l->n_seen = 0;
-    for (uint32_t i = 0; i < l->seen_size; i++) l->seen[i].state = UNKNOWN;
+    if (++l->stamp == 0) { // all stamps were used: none may be taken for a new one
+        memset(l->seen, 0, l->seen_size * sizeof *l->seen);
+        l->stamp = 1;
+    }
 }
 
 static int compare_places(const void *a, const void *b)
@@ -186,7 +205,7 @@ static uint32_t intern(learned *l, bool complete)
             (s->n == 0 || memcmp(s->places, l->found, s->n * sizeof *s->places) == 0))
             return l->set_table[h] - 1;
     }
-    if (l->n_sets >= CONSTRAINT_SETS) {
+    if (l->n_sets >= CONSTRAINT_SETS || l->n_found > CONSTRAINT_PLACES - l->n_places) {
         l->failed = MLTF_UNSUPPORTED;
         return DEAD;
     }
@@ -195,6 +214,7 @@ static uint32_t intern(learned *l, bool complete)
     if (l->n_found) memcpy(copy, l->found, l->n_found * sizeof *copy);
     l->sets[l->n_sets] = (place_set){.places = copy, .n = l->n_found, .complete = complete};
     l->set_table[h] = l->n_sets + 1;
+    l->n_places += l->n_found;
     return l->n_sets++;
 memory:
     l->failed = MLTF_NO_MEMORY;
@@ -270,6 +290,7 @@ static uint32_t step(const gen_constraint *c, uint32_t set, uint8_t byte)
     }
     if (l->sets[set].next[class] != UNKNOWN) return l->sets[set].next[class];
     begin_set(l);
+    l->visits += l->sets[set].n;
     for (uint32_t i = 0; i < l->sets[set].n; i++) {
         const place p = l->sets[set].places[i];
         const net_state *s = &c->net.states[p.state];
@@ -465,11 +486,18 @@ mltf_status gen_matcher_copy(gen_matcher *to, const gen_matcher *from, mltf_err 
     return MLTF_OK;
 }
 
+/* Begins a question, to be ended by unlocking. */
+static learned *ask(const gen_constraint *c)
+{
+    pthread_mutex_lock(&c->l->lock);
+    c->l->visits = 0;
+    return c->l;
+}
+
 mltf_status gen_matcher_allowed(gen_matcher *m, uint8_t *allowed, size_t vocab, gen_ids eos,
                                 mltf_err *err)
 {
-    learned *l = m->c->l;
-    pthread_mutex_lock(&l->lock);
+    learned *l = ask(m->c);
     const uint64_t *mask = tokens_of(m->c, m->set);
     const size_t n = vocab < m->c->trie->vocab ? vocab : m->c->trie->vocab;
     for (size_t i = 0; i < n; i++) allowed[i] = mask[i >> 6] >> (i & 63) & 1;
@@ -487,8 +515,7 @@ mltf_status gen_matcher_allowed(gen_matcher *m, uint8_t *allowed, size_t vocab, 
 
 bool gen_matcher_accept_bytes(gen_matcher *m, const char *p, size_t n)
 {
-    learned *l = m->c->l;
-    pthread_mutex_lock(&l->lock);
+    learned *l = ask(m->c);
     uint32_t set = m->set;
     bool ok = true;
     if (m->unique)

@@ -15,6 +15,8 @@
 #define AST_MANY          UINT32_MAX /* a repetition without upper bound */
 #define CONSTRAINT_STATES 400000u    /* of the network: {m,n} is written out */
 #define CONSTRAINT_SETS   200000u    /* sets of places that one constraint may learn */
+#define CONSTRAINT_PLACES (1u << 22) /* places in all those sets, and ways back from calls */
+#define CONSTRAINT_VISITS (1u << 24) /* places that one question may look at: a second or two */
 #define CONSTRAINT_DEPTH                                                                           \
     1000u /* of nested calls: deeper than any sane answer; left recursion ends here */
 
@@ -35,8 +37,9 @@ typedef enum { AST_EMPTY, AST_NOTHING, AST_SET, AST_SEQ, AST_ALT, AST_REPEAT, AS
 struct ast {
     ast_kind kind;
     byte_set set; /* SET */
-    bool marked;  /* SET: it opens an array or object whose items have to differ (constraint_unique.h) */
-    ast **child;  /* [n] SEQ, ALT; [1] REPEAT */
+    bool
+        marked; /* SET: it opens an array or object whose items have to differ (constraint_unique.h) */
+    ast **child; /* [n] SEQ, ALT; [1] REPEAT */
     size_t n, cap;
     uint32_t min, max; /* REPEAT */
     size_t rule;       /* RULE */
@@ -71,7 +74,7 @@ ast *ast_impossible(ast_builder *b, const char *why, ...)
     MLTF_PRINTF(2, 3);                      /* the same, with the reason */
 ast *ast_bytes(ast_builder *b, mltf_str s); /* these bytes, as they are */
 ast *ast_lit(ast_builder *b, const char *s);
-ast *ast_mark(ast_builder *b, const char *bracket);    /* the same byte, marked */
+ast *ast_mark(ast_builder *b, const char *bracket);     /* the same byte, marked */
 ast *ast_byte_set(ast_builder *b, const byte_set *set); /* one of the bytes, as it is */
 ast *ast_char(ast_builder *b, uint32_t cp);             /* a character, escaped where json_text */
 ast *ast_chars(ast_builder *b, const char_set *set);    /* one of the characters, in UTF-8 */

@@ -360,6 +360,29 @@ static void test_schema_names_what_it_does_not_know(void **state)
     }
 }
 
+static void test_a_grammar_whose_readings_double_with_each_byte_ends_with_an_error(void **state)
+{
+    (void)state;
+    gen_constraint *c = NULL;
+    mltf_err err = {0};
+    const mltf_str grammar = STR("root ::= \"a\" root root \"x\" | \"a\" root \"y\" | \"a\"");
+    assert_int_equal(gen_constraint_grammar(&c, trie, grammar, &err), MLTF_OK);
+    gen_matcher *m = NULL;
+    assert_int_equal(gen_matcher_new(&m, c, &err), MLTF_OK);
+    uint8_t allowed[VOCAB];
+    mltf_status st = MLTF_OK;
+    size_t n = 0;
+    for (; n < 60 && !st; n++)
+        if (!(st = gen_matcher_allowed(m, allowed, VOCAB, (gen_ids){0}, &err)) &&
+            !gen_matcher_accept_bytes(m, "a", 1))
+            fail_msg("\"a\" is not taken, though allowed");
+    assert_int_equal(st, MLTF_UNSUPPORTED);
+    assert_true(n > 10);
+    assert_non_null(strstr(err.msg, "too ambiguous"));
+    gen_matcher_free(m);
+    gen_constraint_free(c);
+}
+
 /* ---- whatever may be written satisfies the schema ---- */
 
 static uint32_t next_random(uint32_t *x)
@@ -632,6 +655,7 @@ int main(void)
         cmocka_unit_test(test_schema_names_what_it_does_not_know),
         cmocka_unit_test(test_very_large_schemas_are_done_with_in_time),
         cmocka_unit_test(test_whatever_a_schema_lets_through_satisfies_it),
+        cmocka_unit_test(test_a_grammar_whose_readings_double_with_each_byte_ends_with_an_error),
     };
     return cmocka_run_group_tests(tests, make_trie, free_trie);
 }
