@@ -362,9 +362,10 @@ static void read_harmony(collector *c, mltf_str text, bool whole, mltf_buf *cont
     static const char *const begins[] = {"<|channel|>", "<|start|>", "<|message|>", NULL};
     const mltf_str mark = STR("<|message|>");
     // text that no header introduces; the header of a call may begin with its recipient
-    const mltf_str plain = before_marks(text, begins, whole, NULL), word = trim(plain);
+    bool headed = false;
+    const mltf_str plain = before_marks(text, begins, whole, &headed), word = trim(plain);
     const mltf_str to = STR("to=");
-    const bool perhaps_to = !whole && word.n < to.n && memcmp(word.p, to.p, word.n) == 0;
+    const bool perhaps_to = !whole && !headed && word.n < to.n && memcmp(word.p, to.p, word.n) == 0;
     if (!str_starts(word, to.p) && !perhaps_to) buf_put_str(content, plain);
     text = str_slice(text, str_starts(word, to.p) ? 0 : plain.n, text.n);
     for (;;) {

@@ -132,6 +132,7 @@ static void test_tool_formats_of_bare_json(void **state)
     expect("<|channel|><|message|>", "harmony", "top<|start|>assistant<|channel|>final<|message|>x",
            "", "top\nx");
     expect("<|channel|><|message|>", "harmony", "to <|start|>", "", "to ");
+    expect("<|channel|><|message|>", "harmony", "\n<|channel|>final<|message|>x", "", "\n\nx");
 }
 
 static void test_tool_formats_with_a_name_and_arguments(void **state)
