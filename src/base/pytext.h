@@ -13,13 +13,14 @@ bool pytext_is_space(uint32_t cp); /* str.isspace() of one character */
 mltf_str pytext_strip(mltf_str s);
 mltf_str pytext_lstrip(mltf_str s);
 mltf_str pytext_rstrip(mltf_str s);
-void pytext_repr(mltf_buf *out, mltf_str s,
-                 bool ascii); /* repr(s), or ascii(s); bytes that are no UTF-8 as they are */
-mltf_str pytext_newlines(mltf_arena *a,
-                         mltf_str s); /* as a file opened for text is read: \r\n and \r are \n */
-void pytext_lower(mltf_buf *out, mltf_str s);        /* appends str.lower() */
-mltf_str pytext_collapse(mltf_arena *a, mltf_str s); /* re.sub(r"\s+", " ", s).strip() */
-mltf_str
-pytext_word(mltf_str *rest); /* the next of str.split(), which *rest moves past; n 0: no more */
+void pytext_lower(mltf_buf *out, mltf_str s); /* appends str.lower() */
+/* Appends repr(s), or ascii(s); bytes that are no UTF-8 stay as they are. */
+void pytext_repr(mltf_buf *out, mltf_str s, bool ascii);
+/* The text as Python reads a file opened for text: \r\n and \r are \n. */
+mltf_str pytext_newlines(mltf_arena *a, mltf_str s);
+/* re.sub(r"\s+", " ", s).strip() */
+mltf_str pytext_collapse(mltf_arena *a, mltf_str s);
+/* The next word of str.split(), behind which *rest goes on; n 0: there is none. */
+mltf_str pytext_word(mltf_str *rest);
 
 #endif

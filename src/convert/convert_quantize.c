@@ -311,8 +311,12 @@ static mltf_status quantize(quantizer *z, const char *from, const char *dir,
     if (json_get(info->config, "quantization_config"))
         st = mltf_fail(err, MLTF_INVALID_INPUT, "\"%s\" is quantized already", from);
     if (!st && z->n_linear == 0)
-        st = mltf_fail(err, MLTF_UNSUPPORTED,
-                       "\"%s\" has no linear layer with a multiple of 32 inputs to quantize", from);
+        st =
+            mltf_fail(err, MLTF_UNSUPPORTED,
+                      "\"%s\" has no linear layer with a multiple of 32 inputs to quantize; layers "
+                      "whose weights are stored turned, as GPT-2's, have no quantized form in a "
+                      "file, but are quantized at load (--quantize)",
+                      from);
     arch_model_free(m);
     if (!st) st = plan(z, err);
     if (st) return st;
