@@ -31,18 +31,26 @@ double gen_exp(double x)
     return p * s1 * s2;
 }
 
-double gen_logsumexp(const float *x, size_t n)
+/* The logarithm of the sum of exp(x - *max), apart from *max, beside which it may vanish. */
+static double log_mass(double *max, const float *x, size_t n)
 {
-    float max = -INFINITY;
+    *max = -INFINITY;
     for (size_t i = 0; i < n; i++) {
         if (isnan(x[i])) return NAN;
-        if (x[i] > max) max = x[i];
+        if (x[i] > *max) *max = x[i];
     }
-    if (isinf(max)) return max > 0 ? NAN : -INFINITY;
+    if (isinf(*max)) return *max > 0 ? NAN : -INFINITY;
     double sum = 0;
     for (size_t i = 0; i < n; i++)
-        if (x[i] > max - 745) sum += gen_exp((double)x[i] - max);
-    return max + log(sum);
+        if (x[i] - *max > -745) sum += gen_exp(x[i] - *max);
+    return log(sum);
+}
+
+double gen_logsumexp(const float *x, size_t n)
+{
+    double max;
+    const double mass = log_mass(&max, x, n);
+    return max + mass;
 }
 
 void gen_top_logprobs(gen_logprob *top, size_t k, const float *x, size_t V, double lse)
@@ -60,8 +68,9 @@ void gen_top_logprobs(gen_logprob *top, size_t k, const float *x, size_t V, doub
 
 void gen_log_softmax(float *x, size_t n)
 {
-    const double lse = gen_logsumexp(x, n);
-    for (size_t i = 0; i < n; i++) x[i] = (float)((double)x[i] - lse);
+    double max;
+    const double mass = log_mass(&max, x, n);
+    for (size_t i = 0; i < n; i++) x[i] = (float)(x[i] - max - mass);
 }
 
 /* ---- random numbers ------------------------------------------------------------------------ */

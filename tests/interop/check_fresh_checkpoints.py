@@ -664,6 +664,9 @@ def whole(model):
             masks = {"decoder_attention_mask": torch.ones(1, len(ids))} if model.config.model_type == "t5gemma" else {}
             scores.append(model(input_ids=prompt, attention_mask=attention_mask, decoder_input_ids=torch.tensor([ids]), use_cache=False, **masks).logits[:, -1])
             ids.append(int(scores[-1].argmax()))
+            if model.config.model_type == "fsmt" and ids[-1] == model.config.pad_token_id:
+                scores.append(torch.zeros_like(scores[-1]))  # a tie ends the comparison: it does not see the padding that it wrote
+                break
         return argparse.Namespace(sequences=torch.tensor([ids]), scores=scores)
     return generate
 

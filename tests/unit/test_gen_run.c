@@ -2,6 +2,7 @@
  * seeds, batches, streaming, cancelling, limits, constraints, draft models, logprobs. */
 #include "unit.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -473,6 +474,15 @@ static int tear_down(void **state)
     return 0;
 }
 
+static void test_probabilities_of_scores_that_are_all_the_least_are_even(void **state)
+{
+    (void)state; // remove_invalid_values makes them, where every token is banned
+    float x[4] = {-FLT_MAX, -INFINITY, -FLT_MAX, -FLT_MAX};
+    gen_log_softmax(x, 4);
+    assert_float_equal(x[0], -logf(3), 1e-6);
+    assert_true(x[1] == -INFINITY && x[2] == x[0] && x[3] == x[0]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -492,6 +502,7 @@ int main(void)
         cmocka_unit_test(test_a_prompt_without_room_is_refused_in_the_words_of_the_library),
         cmocka_unit_test(test_a_text_that_leaves_the_positions_fails_alone),
         cmocka_unit_test(test_a_text_that_is_too_long_is_said_to_be),
+        cmocka_unit_test(test_probabilities_of_scores_that_are_all_the_least_are_even),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
