@@ -86,19 +86,19 @@ void pytext_lower(mltf_buf *out, mltf_str s)
     }
 }
 
+void pytext_join_words(mltf_buf *out, mltf_str s)
+{
+    const char *between = "";
+    for (mltf_str word; (word = pytext_word(&s)).n; between = " ") {
+        buf_puts(out, between);
+        buf_put_str(out, word);
+    }
+}
+
 mltf_str pytext_collapse(mltf_arena *a, mltf_str s)
 {
-    s = pytext_strip(s);
     mltf_buf b = MLTF_BUF_INIT;
-    for (size_t i = 0; i < s.n;) {
-        size_t len = 1;
-        const bool blank = pytext_is_space(utf8_decode(s.p + i, s.n - i, &len));
-        if (!blank)
-            buf_append(&b, s.p + i, len);
-        else if (b.n == 0 || b.p[b.n - 1] != ' ')
-            buf_putc(&b, ' ');
-        i += len;
-    }
+    pytext_join_words(&b, s);
     const mltf_str out = arena_str(a, buf_str(&b));
     mltf_buf_release(&b);
     return out;

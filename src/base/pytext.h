@@ -18,7 +18,9 @@ void pytext_lower(mltf_buf *out, mltf_str s); /* appends str.lower() */
 void pytext_repr(mltf_buf *out, mltf_str s, bool ascii);
 /* The text as Python reads a file opened for text: \r\n and \r are \n. */
 mltf_str pytext_newlines(mltf_arena *a, mltf_str s);
-/* re.sub(r"\s+", " ", s).strip() */
+/* Appends " ".join(s.split()). */
+void pytext_join_words(mltf_buf *out, mltf_str s);
+/* The same as a text of the arena; it is re.sub(r"\s+", " ", s).strip() too. */
 mltf_str pytext_collapse(mltf_arena *a, mltf_str s);
 /* The next word of str.split(), behind which *rest goes on; n 0: there is none. */
 mltf_str pytext_word(mltf_str *rest);

@@ -121,17 +121,7 @@ static bool f_striptags(jx *x, jv self, const jargs *a, jv *out)
         bare = next;
         s = buf_str(&bare);
     }
-    bool gap = false;
-    for (const char *p = s.p, *end = s.p + s.n; p < end;) { // white space becomes one space
-        const char *from = p;
-        if (pytext_is_space(utf8_next(&p))) {
-            gap = true;
-            continue;
-        }
-        if (gap && b.n) buf_putc(&b, ' ');
-        gap = false;
-        buf_append(&b, from, (size_t)(p - from));
-    }
+    pytext_join_words(&b, s);
     mltf_buf_release(&bare);
     // entities that markupsafe's unescape() would turn back: the common ones
     static const char *const entities[][2] = {
