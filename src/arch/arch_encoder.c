@@ -99,16 +99,6 @@ void arch_encoder_layers_load(arch_build *b, arch_encoder *e, const char *where,
     }
 }
 
-void arch_encoder_conv_load(arch_build *b, arch_encoder *e, size_t kernel)
-{
-    nn_loader *ld = &b->ld;
-    for (size_t il = 0; e->layers && kernel && il < e->cfg.layers; il++) {
-        nn_scope(ld, "%sencoder.layer.%zu.", ld->base, il);
-        e->layers[il].own =
-            nn_load_vector(ld, "attention.self.conv.weight", e->cfg.heads * kernel, 0);
-    }
-}
-
 arch_encoder_names arch_bert_heads(const encoder_config *c)
 {
     return (arch_encoder_names){
@@ -168,17 +158,26 @@ arch_encoder_names arch_electra_heads(const encoder_config *c)
     };
 }
 
-arch_encoder_names arch_poolerless_heads(const arch_build *b, const encoder_config *c)
+void arch_encoder_poolerless_load(arch_build *b, arch_encoder *e, size_t kernel)
 {
+    nn_loader *ld = &b->ld;
+    nn_scope(ld, "%sembeddings.", ld->base);
+    arch_encoder_embed_load(ld, &e->embed, &e->cfg);
+    arch_encoder_layers_load(b, e, "encoder.layer", &bert_layer_names);
+    for (size_t il = 0; e->layers && kernel && il < e->cfg.layers; il++) {
+        nn_scope(ld, "%sencoder.layer.%zu.", ld->base, il);
+        e->layers[il].own =
+            nn_load_vector(ld, "attention.self.conv.weight", e->cfg.heads * kernel, 0);
+    }
     const bool choice = b->m->info.head == ARCH_HEAD_MULTIPLE_CHOICE;
-    arch_encoder_names names = arch_bert_heads(c);
-    names.pooler = NULL;
-    names.cls_pooler = false;
-    names.cls_dense = choice ? "pre_classifier" : "classifier.dense";
-    names.cls_act = choice ? K_ACT_RELU : c->act;
-    names.cls_out = "classifier.out_proj";
-    names.mc_out = "classifier";
-    return names;
+    arch_encoder_names heads = arch_bert_heads(&e->cfg);
+    heads.pooler = NULL;
+    heads.cls_pooler = false;
+    heads.cls_dense = choice ? "pre_classifier" : "classifier.dense";
+    heads.cls_act = choice ? K_ACT_RELU : e->cfg.act;
+    heads.cls_out = "classifier.out_proj";
+    heads.mc_out = "classifier";
+    arch_encoder_heads_load(b, &e->heads, &heads, e->cfg.hidden, &e->embed.words);
 }
 
 mltf_status arch_encoder_done(arch_build *b, arch_encoder *e, mltf_err *err)

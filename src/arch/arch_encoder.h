@@ -84,16 +84,15 @@ void arch_encoder_layer_load(nn_loader *ld, encoder_layer *l, const encoder_laye
 /* Allocate e->layers and load them from "where.0.", "where.1." … of the base model. */
 void arch_encoder_layers_load(arch_build *b, arch_encoder *e, const char *where,
                               const encoder_layer_names *names);
-/* attention.self.conv of each layer in encoder.layer, as its `own` [heads, kernel]: a convolution of the values of each
- * head along the text (nystromformer, yoso). kernel 0: there is none. */
-void arch_encoder_conv_load(arch_build *b, arch_encoder *e, size_t kernel);
 /* BERT's heads (cls.predictions, qa_outputs, classifier on the pooler), roberta's (lm_head, classifier.dense) and
  * electra's (generator_predictions, classifier.dense): to be changed where a family differs. */
 arch_encoder_names arch_bert_heads(const encoder_config *c);
 arch_encoder_names arch_roberta_heads(const arch_build *b, const encoder_config *c);
 arch_encoder_names arch_electra_heads(const encoder_config *c);
-/* BERT's without a pooler, classifier.dense and pre_classifier in its place: nystromformer, yoso. */
-arch_encoder_names arch_poolerless_heads(const arch_build *b, const encoder_config *c);
+/* The tensors of nystromformer and yoso, once e->cfg is read: BERT's, with classifier.dense and pre_classifier for a pooler,
+ * and attention.self.conv of each layer as its `own` [heads, kernel], a convolution of the values of each head along the
+ * text; kernel 0: there is none. */
+void arch_encoder_poolerless_load(arch_build *b, arch_encoder *e, size_t kernel);
 /* The last line of load: positions that roberta's way of counting leaves, the cache of a decoder, arch_done(). */
 mltf_status arch_encoder_done(arch_build *b, arch_encoder *e, mltf_err *err);
 

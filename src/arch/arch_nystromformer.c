@@ -36,7 +36,6 @@ static void attention(arch_run *r, float *y, const float *x, const encoder_layer
 
 static mltf_status load(arch_build *b, mltf_err *err)
 {
-    nn_loader *ld = &b->ld;
     arch_config *c = &b->cfg;
     nystromformer_model *m = arch_new(b, 1, sizeof *m);
     TRY(arch_build_ok(b, err));
@@ -54,12 +53,7 @@ static mltf_status load(arch_build *b, mltf_err *err)
     if (m->kernel % 2 == 0 && m->kernel)
         cfg_fail(c, "\"conv_kernel_size\" must be odd, not %zu", m->kernel);
 
-    nn_scope(ld, "%sembeddings.", ld->base);
-    arch_encoder_embed_load(ld, &e->embed, &e->cfg);
-    arch_encoder_layers_load(b, e, "encoder.layer", &bert_layer_names);
-    arch_encoder_conv_load(b, e, m->kernel);
-    const arch_encoder_names heads = arch_poolerless_heads(b, &e->cfg);
-    arch_encoder_heads_load(b, &e->heads, &heads, e->cfg.hidden, &e->embed.words);
+    arch_encoder_poolerless_load(b, e, m->kernel);
     e->attention = attention;
     return arch_encoder_done(b, e, err);
 }

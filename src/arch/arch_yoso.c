@@ -100,7 +100,6 @@ static void attention(arch_run *r, float *y, const float *x, const encoder_layer
 
 static mltf_status load(arch_build *b, mltf_err *err)
 {
-    nn_loader *ld = &b->ld;
     arch_config *c = &b->cfg;
     yoso_model *m = arch_new(b, 1, sizeof *m);
     TRY(arch_build_ok(b, err));
@@ -117,12 +116,7 @@ static mltf_status load(arch_build *b, mltf_err *err)
     if (!cfg_bool(c, "use_expectation", true))
         cfg_fail(c, "\"use_expectation\" false, hashing at random, is not supported");
 
-    nn_scope(ld, "%sembeddings.", ld->base);
-    arch_encoder_embed_load(ld, &e->embed, &e->cfg);
-    arch_encoder_layers_load(b, e, "encoder.layer", &bert_layer_names);
-    arch_encoder_conv_load(b, e, m->kernel);
-    const arch_encoder_names heads = arch_poolerless_heads(b, &e->cfg);
-    arch_encoder_heads_load(b, &e->heads, &heads, e->cfg.hidden, &e->embed.words);
+    arch_encoder_poolerless_load(b, e, m->kernel);
     e->attention = attention;
     return arch_encoder_done(b, e, err);
 }
