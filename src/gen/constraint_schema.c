@@ -366,8 +366,7 @@ static ast *body_of(schema_builder *s, const json *schema)
         json_push(&b->arena, one, value);
         return of_values(s, schema, one);
     }
-    if (json_is(json_get(schema, "enum"), JSON_ARRAY))
-        return of_values(s, schema, json_get(schema, "enum"));
+    if (json_get(schema, "enum")) return of_values(s, schema, json_get(schema, "enum"));
     static const char *const dependent[] = {"dependentRequired", "dependentSchemas", "dependencies",
                                             NULL};
     for (const char *const *k = dependent; *k; k++)
@@ -375,9 +374,9 @@ static ast *body_of(schema_builder *s, const json *schema)
     if (json_get(schema, "if")) return of_condition(s, schema);
     if (json_get(schema, "not"))
         return of_difference(s, schema_without(&s->doc, schema, "not"), json_get(schema, "not"));
-    if (json_is(json_get(schema, "anyOf"), JSON_ARRAY))
+    if (json_get(schema, "anyOf"))
         return of_each(s, schema_without(&s->doc, schema, "anyOf"), json_get(schema, "anyOf"));
-    if (json_is(json_get(schema, "oneOf"), JSON_ARRAY))
+    if (json_get(schema, "oneOf"))
         return of_one(s, schema_without(&s->doc, schema, "oneOf"), json_get(schema, "oneOf"));
     json *rest = schema_without(&s->doc, schema, "");
     if (json_len(json_get(schema, "$some"))) {
